@@ -1,0 +1,75 @@
+/* base/file.h: reading by mmap, writing atomically.
+ *
+ * Outputs are written to "<path>.partial" beside the target, fsync-ed and renamed: no half file
+ * ever bears its final name. All messages name the path.
+ */
+#ifndef NB_BASE_FILE_H
+#define NB_BASE_FILE_H
+
+#include "base/alloc.h"
+#include "base/str.h"
+
+/* Owns: the mapping (read-only, private). size 0 has data == NULL. */
+struct nb_mapping {
+    const uint8_t *data;
+    uint64_t size;
+};
+
+NB_CHECKED enum nb_status nb_mapping_open(struct nb_mapping *m, const char *path,
+                                          struct nb_error *err); /* regular files only */
+void nb_mapping_close(struct nb_mapping *m);
+/* Hints; errors are ignored. willneed reads ahead; dontneed drops the pages from this process. */
+void nb_mapping_willneed(const struct nb_mapping *m, uint64_t offset, uint64_t n);
+void nb_mapping_dontneed(const struct nb_mapping *m, uint64_t offset, uint64_t n);
+
+/* A whole small file (at most max_bytes), terminated by a zero byte that is not counted. */
+NB_CHECKED enum nb_status nb_file_read_all(struct nb_str *out, const char *path, uint64_t max_bytes,
+                                           struct nb_error *err);
+
+/* An output under way. Owns: the descriptor and both path strings. */
+struct nb_out {
+    const struct nb_allocator *a;
+    char *path, *partial;
+    int fd;          /* -1: not open */
+    uint64_t at;     /* bytes written so far by nb_out_write */
+    uint64_t synced; /* start of the range not yet handed to write-back */
+};
+
+enum nb_out_flags { NB_OUT_OVERWRITE = 1 };
+
+/* Creates the partial file. NB_ERR_EXISTS without NB_OUT_OVERWRITE if path exists; NB_ERR_LIMIT if
+ * the file system has less than expected_bytes free; NB_ERR_IO with the reason otherwise. */
+NB_CHECKED enum nb_status nb_out_create(struct nb_out *o, const char *path, unsigned flags,
+                                        uint64_t expected_bytes, const struct nb_allocator *a,
+                                        struct nb_error *err);
+/* Appends. Starts write-back early, so that the fsync at the end has little left to do. */
+NB_CHECKED enum nb_status nb_out_write(struct nb_out *o, const void *data, size_t n,
+                                       struct nb_error *err);
+/* Writes inside what has been written (a header patched at the end). */
+NB_CHECKED enum nb_status nb_out_patch(struct nb_out *o, uint64_t offset, const void *data, size_t n,
+                                       struct nb_error *err);
+NB_CHECKED enum nb_status nb_out_commit(struct nb_out *o, struct nb_error *err); /* closes, also on failure */
+void nb_out_abort(struct nb_out *o); /* removes the partial file; does nothing after commit */
+
+/* An output directory under way: "<path>.partial/", renamed as a whole. overwrite replaces a folder
+ * only if it holds nothing but regular files. */
+struct nb_outdir {
+    const struct nb_allocator *a;
+    char *path, *partial;
+};
+NB_CHECKED enum nb_status nb_outdir_create(struct nb_outdir *d, const char *path, unsigned flags,
+                                           uint64_t expected_bytes, const struct nb_allocator *a,
+                                           struct nb_error *err);
+NB_CHECKED enum nb_status nb_outdir_commit(struct nb_outdir *d, struct nb_error *err);
+void nb_outdir_abort(struct nb_outdir *d);
+
+bool nb_path_exists(const char *path);
+bool nb_path_is_dir(const char *path);
+bool nb_path_same(const char *a, const char *b); /* device and inode; false if either is missing */
+NB_CHECKED enum nb_status nb_path_size(const char *path, uint64_t *bytes, struct nb_error *err);
+NB_CHECKED enum nb_status nb_path_free_bytes(const char *path, uint64_t *bytes,
+                                             struct nb_error *err); /* of the parent's file system */
+char *nb_path_join(const struct nb_allocator *a, const char *dir, const char *name); /* NULL: no memory */
+bool nb_path_is_plain_name(const char *name); /* no slash, backslash, "..", not empty, no control bytes */
+
+#endif
