@@ -1,0 +1,145 @@
+/* kernels/kernels.h: the arithmetic of nibble on raw pointers, one table of functions.
+ *
+ * A kernel is one line in kernels.inc, NB_KERNEL(op, isa, flags), and one function
+ * nb_<op>_<isa> in src/kernels/<isa>/<op>.c. ref/ is complete plain C and is the specification:
+ * every other implementation equals it bit for bit (tests/kernel/checkkern). Kernels know no tensor,
+ * allocate nothing, use no threads.
+ *
+ * Canonical orders (design.md 5, style.md):
+ *  - dot of floats: 16 partial sums, element i goes to lane i mod 16 with fmaf, then the tree
+ *    8-4-2-1 (lane l += lane l + 8, then + 4, + 2, + 1). Sums of one array likewise (add, no fma).
+ *  - integer block product: acc = 0; for each block of 32 columns in order, for each sub-block in
+ *    order: acc = fmaf((float)isum, scale * xd, acc); then, if the format has mins,
+ *    acc = fmaf((float)xsum, min * xd, acc). isum = sum of code * xq over the sub-block (exact),
+ *    xsum = sum of xq over it (exact); scale * xd and min * xd are rounded to f32 first.
+ */
+#ifndef NB_KERNELS_KERNELS_H
+#define NB_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Levels are bundles. */
+enum nb_isa_flags {
+    NB_ISA_NONE = 0,
+    NB_ISA_AVX2 = 1 << 0,       /* AVX2, FMA, F16C                                  */
+    NB_ISA_AVX512VNNI = 1 << 1, /* AVX2 and AVX-512 F, BW, VL, VNNI                 */
+    NB_ISA_NEON = 1 << 8,
+    NB_ISA_DOTPROD = 1 << 9,    /* NEON and the ARMv8.2 dot product                 */
+};
+
+/* Activations quantized per block of 32 (the right operand of every integer product):
+ * d = amax / 127, q = round-to-nearest-even(x / d as x * (1/d)) clamped to -127..127; all zero: d = 0.
+ * sum16 holds the sums of q over each run of 16. */
+#define NB_Q8_BLOCK 32
+#define NB_TILE_ROWS 8 /* rows of weights interleaved in a packed tile */
+
+/* A packed tile of 8 rows x k columns of integer weights:
+ *   codes  (k/4, 8, 4) s8: four consecutive columns of row 0, of row 1, ... of row 7, next four ...
+ *   scale  (k/sub, 8) f32
+ *   min    (k/sub, 8) f32, or NULL when the format has none
+ * value = scale * code + min. sub is 16 or 32 (a format with larger groups repeats its scale). */
+struct nb_tile {
+    const int8_t *codes;
+    const float *scale;
+    const float *min;
+    uint32_t sub;
+};
+
+/* n columns (tokens) of quantized activations, each k long. */
+struct nb_q8 {
+    const int8_t *q;      /* (n, k)    */
+    const float *d;       /* (n, k/32) */
+    const int16_t *sum16; /* (n, k/16) */
+};
+
+/* ---- float ---- */
+typedef float nb_dot_f32_f32_fn(const float *a, const float *b, size_t n);
+typedef float nb_dot_f16_f32_fn(const uint16_t *a, const float *b, size_t n);  /* a: IEEE half   */
+typedef float nb_dot_bf16_f32_fn(const uint16_t *a, const float *b, size_t n); /* a: bfloat16    */
+
+/* y[c * y_stride + r] = dot(w + r * k, x + c * x_stride, k) for r < n_rows, c < n_cols. */
+typedef void nb_gemm_f32_f32_f32_fn(float *y, size_t y_stride, const float *w, size_t n_rows,
+                                    const float *x, size_t x_stride, size_t n_cols, size_t k);
+
+typedef void nb_cvt_f32_f16_fn(float *dst, const uint16_t *src, size_t n);
+typedef void nb_cvt_f16_f32_fn(uint16_t *dst, const float *src, size_t n);
+typedef void nb_cvt_f32_bf16_fn(float *dst, const uint16_t *src, size_t n);
+typedef void nb_cvt_bf16_f32_fn(uint16_t *dst, const float *src, size_t n);
+
+typedef void nb_add_f32_fn(float *y, const float *a, const float *b, size_t n);
+typedef void nb_axpy_f32_f32_fn(float *y, float a, const float *x, size_t n); /* y = fma(a, x, y) */
+typedef void nb_axpy_f32_f16_fn(float *y, float a, const uint16_t *x, size_t n);
+typedef void nb_swiglu_f32_fn(float *y, const float *gate, const float *up, size_t n); /* silu(gate) * up */
+typedef void nb_softmax_f32_fn(float *x, size_t n, float scale); /* in place: softmax(scale * x) */
+/* Largest value, and sum over i of exp(x[i] - max) in the canonical order. */
+typedef float nb_expsum_f32_fn(const float *x, size_t n, float *max);
+typedef void nb_rmsnorm_f32_fn(float *y, const float *x, const float *w, size_t n, float eps);
+/* y[2i] = x0*cos[i] - x1*sin[i], y[2i+1] = x0*sin[i] + x1*cos[i] (each one product, one fma), where
+ * (x0, x1) = (x[2i], x[2i+1]), or (x[i], x[i+n_pairs]) when halves. The output is always interleaved, so
+ * that both pairings of a checkpoint give the same bits afterwards. y != x. */
+typedef void nb_rope_f32_fn(float *y, const float *x, const float *cosine, const float *sine,
+                            size_t n_pairs, bool halves);
+
+/* ---- integer ---- */
+/* k a multiple of 32. */
+typedef void nb_quant_q8_f32_fn(int8_t *q, float *d, int16_t *sum16, const float *x, size_t k);
+/* One token: y[r] for rows r < n_rows stored as ggml blocks, row_bytes apart. */
+typedef void nb_gemv_q_fn(float *y, const void *w, size_t row_bytes, size_t n_rows, size_t k,
+                          const struct nb_q8 *x);
+typedef nb_gemv_q_fn nb_gemv_f32_q8_0_q8_fn, nb_gemv_f32_q4_0_q8_fn, nb_gemv_f32_q4_k_q8_fn,
+    nb_gemv_f32_q6_k_q8_fn;
+/* Many tokens: y[c * y_stride + r] for the 8 rows of a packed tile, c < n_cols. */
+typedef void nb_gemm_f32_tile_q8_fn(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
+                                    const struct nb_q8 *x, size_t n_cols);
+
+/* Prototypes of every implementation this build holds. */
+#define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
+#include "kernels/kernels.inc"
+#undef NB_KERNEL
+
+struct nb_kernels {
+    nb_dot_f32_f32_fn *dot_f32_f32;
+    nb_dot_f16_f32_fn *dot_f16_f32;
+    nb_dot_bf16_f32_fn *dot_bf16_f32;
+    nb_gemm_f32_f32_f32_fn *gemm_f32_f32_f32;
+    nb_cvt_f32_f16_fn *cvt_f32_f16;
+    nb_cvt_f16_f32_fn *cvt_f16_f32;
+    nb_cvt_f32_bf16_fn *cvt_f32_bf16;
+    nb_cvt_bf16_f32_fn *cvt_bf16_f32;
+    nb_add_f32_fn *add_f32;
+    nb_axpy_f32_f32_fn *axpy_f32_f32;
+    nb_axpy_f32_f16_fn *axpy_f32_f16;
+    nb_swiglu_f32_fn *swiglu_f32;
+    nb_softmax_f32_fn *softmax_f32;
+    nb_expsum_f32_fn *expsum_f32;
+    nb_rmsnorm_f32_fn *rmsnorm_f32;
+    nb_rope_f32_fn *rope_f32;
+    nb_quant_q8_f32_fn *quant_q8_f32;
+    nb_gemv_q_fn *gemv_f32_q8_0_q8;
+    nb_gemv_q_fn *gemv_f32_q4_0_q8;
+    nb_gemv_q_fn *gemv_f32_q4_k_q8;
+    nb_gemv_q_fn *gemv_f32_q6_k_q8;
+    nb_gemm_f32_tile_q8_fn *gemm_f32_tile_q8;
+};
+
+/* The table, filled once per process: reference first, then every line whose flags this CPU has and
+ * the environment variable NIBBLE_ISA (ref, avx2, avx512vnni, neon, dotprod) allows; the last match
+ * wins. Thread-safe. An unknown NIBBLE_ISA value is ignored here; nb_isa_check says so. */
+const struct nb_kernels *nb_kernels_get(void);
+
+unsigned nb_isa_have(void);          /* what the CPU offers, whatever NIBBLE_ISA says   */
+unsigned nb_isa_used(void);          /* what nb_kernels_get may use                     */
+const char *nb_isa_name(unsigned f); /* the highest level in f: "avx2", "ref"           */
+bool nb_isa_check(const char *name, unsigned *flags); /* false: no such level          */
+
+/* Every implementation in this build, for tests, benches and `nibble list kernels`. */
+struct nb_kernel_line {
+    const char *op, *isa;
+    unsigned need;
+    void (*fn)(void); /* cast to the op's type */
+};
+const struct nb_kernel_line *nb_kernel_lines(size_t *n);
+
+#endif
