@@ -1,0 +1,270 @@
+/* nibble/nibble.h: the library: read a float model, make it small, say what that cost, run it.
+ *
+ * Every call is one of the command's verbs, or generation token by token. Conventions:
+ *  - a call returns enum nb_status and, on failure, fills *err (which may be NULL);
+ *  - options structs are set up by their nb_*_options_init, which also stores their size: a program
+ *    built against an older nibble keeps working, a newer one gets NB_ERR_VERSION from an older
+ *    library unless the unknown fields are zero;
+ *  - results are structs filled by the call and released by the nb_*_free beside it; strings in them
+ *    live as long as the result;
+ *  - bytes and logits do not depend on the number of threads or the CPU's instruction set;
+ *  - calls on different contexts may run at the same time; one context serves one call at a time.
+ *
+ * Example (compiled by the tests):
+ *
+ *     nb_context *ctx;
+ *     struct nb_error err;
+ *     struct nb_quant_options q;
+ *     struct nb_quant_result r;
+ *     nb_quant_options_init(&q);
+ *     q.type = "q4_k_m";
+ *     if (nb_context_create(&ctx, NULL, &err) != NB_OK) ...
+ *     if (nb_quantize(ctx, "model-dir", "model.gguf", &q, &r, &err) != NB_OK)
+ *         puts(err.message);
+ *     nb_quant_result_free(&r);
+ *     nb_context_destroy(ctx);
+ */
+#ifndef NIBBLE_NIBBLE_H
+#define NIBBLE_NIBBLE_H
+
+#include <nibble/base.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- context: threads, memory, messages ---- */
+typedef struct nb_context nb_context;
+
+struct nb_context_options {
+    uint32_t size;
+    uint32_t threads;              /* 0: one per core                                 */
+    struct nb_allocator allocator; /* alloc == NULL: malloc                           */
+    struct nb_log log;             /* fn == NULL: silence                             */
+    struct nb_progress progress;   /* fn == NULL: none                                */
+};
+NB_API void nb_context_options_init(struct nb_context_options *o);
+NB_API NB_CHECKED enum nb_status nb_context_create(nb_context **ctx, const struct nb_context_options *o,
+                                                   struct nb_error *err);
+NB_API void nb_context_destroy(nb_context *ctx);
+NB_API uint32_t nb_context_threads(const nb_context *ctx);
+
+/* ---- what there is ---- */
+struct nb_list_item {
+    const char *name, *summary;
+    double bits_per_weight; /* formats and mixes; 0 elsewhere                          */
+    uint32_t block;         /* formats: elements per block                             */
+    int32_t usable;         /* kernels: 1 if this CPU (and NIBBLE_ISA) allows it; else 1 */
+};
+/* kind: "formats", "types" (what --type takes), "architectures", "containers", "kernels".
+ * i counts from 0; NB_ERR_NOT_FOUND after the last. Static strings. */
+NB_API NB_CHECKED enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item);
+
+/* ---- inspect ---- */
+struct nb_tensor_info {
+    const char *name, *type;
+    uint32_t n_dims;
+    uint64_t dims[8]; /* row-major */
+    uint64_t bytes;
+    const char *group; /* "embedding", "attention", "feed-forward", "norm", "head", "other" */
+};
+struct nb_meta_info {
+    const char *key, *value; /* value as text, long arrays cut */
+};
+struct nb_model_info {
+    const char *path, *dialect, *architecture, *name;
+    const char *tokenizer; /* "gpt-2 byte-level BPE, 8192 tokens"; NULL: none */
+    const char *recipe;    /* of a file nibble made, JSON; NULL               */
+    const char *hash;      /* of all tensor bytes, 32 hex digits; NULL unless asked for */
+    uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx;
+    uint64_t parameters, tensor_bytes, file_bytes;
+    double bits_per_weight, bits_per_weight_layers;
+    size_t n_tensors, n_meta;
+    const struct nb_tensor_info *tensors;
+    const struct nb_meta_info *meta;
+    void *owner;
+};
+enum nb_inspect_flags { NB_INSPECT_HASH = 1 }; /* reads every byte */
+NB_API NB_CHECKED enum nb_status nb_inspect(nb_context *ctx, const char *path, unsigned flags,
+                                            struct nb_model_info *info, struct nb_error *err);
+NB_API void nb_model_info_free(struct nb_model_info *info);
+
+/* ---- plan, quantize ---- */
+struct nb_type_rule {
+    const char *regex; /* PCRE2, on the canonical (GGUF) tensor name */
+    const char *type;  /* number format                              */
+};
+struct nb_quant_options {
+    uint32_t size;
+    const char *type;  /* mix or number format: "q4_k_m" (default), "q8_0", "f16"; "keep": convert only */
+    const struct nb_type_rule *rules; /* the first that matches wins, over the mix           */
+    size_t n_rules;
+    const char *output_type, *embedding_type; /* of output.weight, token_embd.weight; NULL: the mix's */
+    int32_t pure;              /* one type everywhere, no mix                                */
+    const char *recipe;        /* JSON text of a recipe: replaces the fields above; NULL     */
+    int32_t overwrite;
+    int32_t allow_requantize;  /* the source may hold quantized tensors                      */
+    uint64_t max_ram;          /* bytes; 0: no budget. Checked by the plan                   */
+    uint64_t shard_bytes;      /* Hugging Face output: bytes per file; 0: 5 GB               */
+};
+NB_API void nb_quant_options_init(struct nb_quant_options *o);
+
+struct nb_quant_tensor {
+    const char *name, *source_type, *type;
+    uint64_t elements, source_bytes, bytes;
+    double snr_db; /* 10 log10(sum x^2 / sum (x - x')^2); infinity if lossless; NaN in a plan */
+    const char *note; /* why the type differs from the mix's; NULL                            */
+};
+struct nb_quant_result {
+    const char *out, *type, *method;
+    uint64_t bytes;              /* of the output */
+    double bpw, bpw_layers;      /* bits per weight: whole, decoder blocks only */
+    double seconds;              /* plan: an estimate                          */
+    uint64_t peak_rss_bytes;     /* plan: an estimate                          */
+    const char *hash;            /* of the output's tensors; NULL in a plan    */
+    const char *recipe;          /* JSON */
+    size_t n_tensors;
+    const struct nb_quant_tensor *tensors;
+    double worst_snr_db;
+    const char *worst_tensor;
+    void *owner;
+};
+/* What nb_quantize would do. Reads headers only; writes nothing. */
+NB_API NB_CHECKED enum nb_status nb_plan(nb_context *ctx, const char *model, const char *out,
+                                         const struct nb_quant_options *o, struct nb_quant_result *result,
+                                         struct nb_error *err);
+NB_API NB_CHECKED enum nb_status nb_quantize(nb_context *ctx, const char *model, const char *out,
+                                             const struct nb_quant_options *o, struct nb_quant_result *result,
+                                             struct nb_error *err);
+NB_API void nb_quant_result_free(struct nb_quant_result *r);
+
+/* ---- eval ---- */
+struct nb_eval_options {
+    uint32_t size;
+    const char *text;    /* path of a UTF-8 text                                             */
+    const char *against; /* reference model to run side by side, or NULL                     */
+    uint32_t ctx;        /* tokens per window; 0: min(1024, the model's context)             */
+    uint32_t chunks;     /* windows at most; 0: all                                          */
+    const char *kv_type; /* "f16" (default) or "f32"                                         */
+    int32_t float_activations; /* see run: isolates the weights' error                       */
+};
+NB_API void nb_eval_options_init(struct nb_eval_options *o);
+
+/* Windows of ctx tokens, the second half of each scored, as llama.cpp does. */
+struct nb_eval_result {
+    uint64_t tokens; /* scored */
+    uint32_t ctx, chunks;
+    double ppl, ppl_error;           /* standard error */
+    double bits_per_byte, tok_per_s; /* tok_per_s of the model alone                         */
+    int32_t has_ref;                 /* the fields below are filled                          */
+    double ppl_ref, ppl_ref_error;
+    double kld_mean, kld_error, kld_p50, kld_p90, kld_p99, kld_max, kld_min;
+    double top1, top1_error; /* share of positions with the same most likely token, 0..1     */
+    char logits_hash[33];    /* of the model's scored logits                                 */
+};
+NB_API NB_CHECKED enum nb_status nb_evaluate(nb_context *ctx, const char *model,
+                                             const struct nb_eval_options *o, struct nb_eval_result *result,
+                                             struct nb_error *err);
+
+/* ---- bench, doctor ---- */
+struct nb_doctor_result {
+    char cpu[64];
+    const char *isa, *isa_available; /* used; offered by the CPU */
+    uint32_t cores, threads;
+    uint64_t ram_bytes, ram_available_bytes;
+    double read_bandwidth;  /* bytes per second, all threads                     */
+    double float_ops, int_ops; /* per second, all threads: f32 FMA = 2, s8 multiply-add = 2 */
+};
+NB_API NB_CHECKED enum nb_status nb_doctor(nb_context *ctx, struct nb_doctor_result *result,
+                                           struct nb_error *err);
+
+struct nb_bench_options {
+    uint32_t size;
+    uint32_t prompt, generate, repeat; /* 512 tokens, 64 tokens, median of 3 */
+    uint32_t depth;                    /* context already filled before decoding: 0 */
+    const char *kv_type;
+};
+NB_API void nb_bench_options_init(struct nb_bench_options *o);
+struct nb_bench_result {
+    double prefill_tok_s, decode_tok_s;
+    double decode_bytes_per_token;
+    double read_bandwidth, decode_bandwidth_share;
+    double prefill_ops_share; /* of the measured integer peak (float peak for float weights) */
+    double load_seconds;
+    uint32_t threads;
+    const char *isa;
+    uint64_t file_bytes, peak_rss_bytes;
+};
+NB_API NB_CHECKED enum nb_status nb_bench(nb_context *ctx, const char *model, const struct nb_bench_options *o,
+                                          struct nb_bench_result *result, struct nb_error *err);
+
+/* ---- compare ---- */
+struct nb_tensor_error {
+    const char *name, *type;
+    int32_t block;  /* decoder block, -1 */
+    double snr_db;
+};
+struct nb_compare_model {
+    const char *path, *type; /* type: the file's mix or its most common format */
+    uint64_t bytes;
+    double bpw;
+    struct nb_eval_result eval;
+    double decode_tok_s, prefill_tok_s; /* 0 unless speed was asked for */
+    size_t n_tensors;
+    const struct nb_tensor_error *tensors;
+};
+struct nb_compare_options {
+    uint32_t size;
+    struct nb_eval_options eval; /* against is ignored */
+    int32_t speed;               /* measure speed too; default 1 */
+};
+NB_API void nb_compare_options_init(struct nb_compare_options *o);
+struct nb_compare_result {
+    struct nb_compare_model ref;
+    size_t n_models;
+    const struct nb_compare_model *models;
+    void *owner;
+};
+NB_API NB_CHECKED enum nb_status nb_compare(nb_context *ctx, const char *ref, const char *const *models,
+                                            size_t n_models, const struct nb_compare_options *o,
+                                            struct nb_compare_result *result, struct nb_error *err);
+/* One HTML file, inline SVG, no script, no network: size against KL, error per tensor, speed. */
+NB_API NB_CHECKED enum nb_status nb_compare_html(nb_context *ctx, const struct nb_compare_result *r,
+                                                 const char *path, int32_t overwrite, struct nb_error *err);
+NB_API void nb_compare_result_free(struct nb_compare_result *r);
+
+/* ---- generation ---- */
+typedef struct nb_generator nb_generator;
+
+struct nb_generate_options {
+    uint32_t size;
+    uint32_t ctx;           /* 0: the model's, at most 4096 */
+    const char *kv_type;    /* "f16" */
+    float temperature;      /* 0.8; 0: greedy */
+    uint32_t top_k;         /* 40 */
+    float top_p, min_p;     /* 0.95, 0.05 */
+    float repeat_penalty;   /* 1.0 */
+    uint32_t repeat_last;   /* 64 */
+    uint64_t seed;          /* 42 */
+};
+NB_API void nb_generate_options_init(struct nb_generate_options *o);
+NB_API NB_CHECKED enum nb_status nb_generator_create(nb_generator **g, nb_context *ctx, const char *model,
+                                                     const struct nb_generate_options *o, struct nb_error *err);
+NB_API void nb_generator_destroy(nb_generator *g);
+/* Appends text to the context. special: tokens like <|endoftext|> in the text are recognized.
+ * begin: the model's begin-of-text token is put first if it wants one. NB_ERR_LIMIT: context full. */
+NB_API NB_CHECKED enum nb_status nb_generator_feed(nb_generator *g, const char *text, size_t n, int32_t special,
+                                                   int32_t begin, struct nb_error *err);
+/* The next token: its id and bytes (whole UTF-8 characters; may be empty while one is incomplete;
+ * valid until the next call). *end is set, and no text returned, at an end-of-generation token. */
+NB_API NB_CHECKED enum nb_status nb_generator_next(nb_generator *g, uint32_t *token, const char **text,
+                                                   size_t *n, int32_t *end, struct nb_error *err);
+NB_API void nb_generator_reset(nb_generator *g);
+NB_API uint32_t nb_generator_position(const nb_generator *g); /* tokens in the context  */
+NB_API uint32_t nb_generator_context(const nb_generator *g);
+NB_API const char *nb_generator_chat_template(const nb_generator *g); /* NULL: the model has none */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
