@@ -1,17 +1,21 @@
 /* kernels/kernels.h: the arithmetic of nibble on raw pointers, one table of functions.
  *
- * A kernel is one line in kernels.inc, NB_KERNEL(op, isa, flags), and one function
- * nb_<op>_<isa> in src/kernels/<isa>/<op>.c. ref/ is complete plain C and is the specification:
- * every other implementation equals it bit for bit (tests/kernel/checkkern). Kernels know no tensor,
- * allocate nothing, use no threads.
+ * A kernel is one line in kernels.inc, NB_KERNEL(op, isa, flags), and one function nb_<op>_<isa> in
+ * src/kernels/<isa>/ (small relatives share a file). ref/ is complete plain C and is the specification:
+ * every other implementation equals it bit for bit (tests/kernel/checkkern); only the payload and sign
+ * of a computed NaN are free, except in the conversions. Kernels know no tensor, allocate nothing, use
+ * no threads. docs/kernels.md draws the layouts.
  *
  * Canonical orders (design.md 5, style.md):
  *  - dot of floats: 16 partial sums, element i goes to lane i mod 16 with fmaf, then the tree
  *    8-4-2-1 (lane l += lane l + 8, then + 4, + 2, + 1). Sums of one array likewise (add, no fma).
- *  - integer block product: acc = 0; for each block of 32 columns in order, for each sub-block in
- *    order: acc = fmaf((float)isum, scale * xd, acc); then, if the format has mins,
+ *  - integer block product: acc = 0; for each sub-block of columns in order:
+ *    acc = fmaf((float)isum, scale * xd, acc); and, if the format has mins, right after it
  *    acc = fmaf((float)xsum, min * xd, acc). isum = sum of code * xq over the sub-block (exact),
- *    xsum = sum of xq over it (exact); scale * xd and min * xd are rounded to f32 first.
+ *    xsum = sum of xq over it (exact), xd = the d of the 32 columns the sub-block lies in;
+ *    scale * xd and min * xd are rounded to f32 first, and so are the scale and min of a format that
+ *    makes them of factors (q4_k: scale = d * sc, min = -(dmin * m); q6_k: scale = d * sc).
+ *  - the largest of an array: NaN is passed over, -0 counts as +0.
  */
 #ifndef NB_KERNELS_KERNELS_H
 #define NB_KERNELS_KERNELS_H
@@ -30,8 +34,9 @@ enum nb_isa_flags {
 };
 
 /* Activations quantized per block of 32 (the right operand of every integer product):
- * d = amax / 127, q = round-to-nearest-even(x / d as x * (1/d)) clamped to -127..127; all zero: d = 0.
- * sum16 holds the sums of q over each run of 16. */
+ * d = amax / 127, q = round-to-nearest-even(x * (1 / d)) clamped to -127..127; sum16 holds the sums of
+ * q over each run of 16. amax < 2^-100: d = 0, q = 0 (1 / d must stay finite). Any NaN or infinity in
+ * the block: d = NaN, q = 0, so that the products show it. */
 #define NB_Q8_BLOCK 32
 #define NB_TILE_ROWS 8 /* rows of weights interleaved in a packed tile */
 
@@ -39,12 +44,15 @@ enum nb_isa_flags {
  *   codes  (k/4, 8, 4) s8: four consecutive columns of row 0, of row 1, ... of row 7, next four ...
  *   scale  (k/sub, 8) f32
  *   min    (k/sub, 8) f32, or NULL when the format has none
- * value = scale * code + min. sub is 16 or 32 (a format with larger groups repeats its scale). */
+ * value = scale * code + min. sub is 16 or 32 (a format with larger groups repeats its scale).
+ * code_min and code_max bound the codes, which lets a kernel sum in 16 bits: -8..7 and 0..15 are much
+ * faster than -128..127, -32..31 is in between. Both 0 (unset) means -128..127. Same bits either way. */
 struct nb_tile {
     const int8_t *codes;
     const float *scale;
     const float *min;
     uint32_t sub;
+    int8_t code_min, code_max;
 };
 
 /* n columns (tokens) of quantized activations, each k long. */
@@ -71,12 +79,16 @@ typedef void nb_cvt_bf16_f32_fn(uint16_t *dst, const float *src, size_t n);
 typedef void nb_add_f32_fn(float *y, const float *a, const float *b, size_t n);
 typedef void nb_axpy_f32_f32_fn(float *y, float a, const float *x, size_t n); /* y = fma(a, x, y) */
 typedef void nb_axpy_f32_f16_fn(float *y, float a, const uint16_t *x, size_t n);
-typedef void nb_swiglu_f32_fn(float *y, const float *gate, const float *up, size_t n); /* silu(gate) * up */
-typedef void nb_softmax_f32_fn(float *x, size_t n, float scale); /* in place: softmax(scale * x) */
-/* Largest value, and sum over i of exp(x[i] - max) in the canonical order. */
+/* exp is the polynomial of exp.h everywhere. y = (gate / (1 + exp(-gate))) * up */
+typedef void nb_swiglu_f32_fn(float *y, const float *gate, const float *up, size_t n);
+/* In place: s = scale * x, e = exp(s - max s), x = e * (1 / sum e). -inf (masked) gives 0; if every
+ * element is masked, all are 0. */
+typedef void nb_softmax_f32_fn(float *x, size_t n, float scale);
+/* Largest value, and sum over i of exp(x[i] - max). n = 0 or all -inf: max = -inf, sum 0. */
 typedef float nb_expsum_f32_fn(const float *x, size_t n, float *max);
+/* y = (x * (1 / sqrt(dot(x, x) / n + eps))) * w */
 typedef void nb_rmsnorm_f32_fn(float *y, const float *x, const float *w, size_t n, float eps);
-/* y[2i] = x0*cos[i] - x1*sin[i], y[2i+1] = x0*sin[i] + x1*cos[i] (each one product, one fma), where
+/* y[2i] = fma(x0, cos[i], -(x1 * sin[i])), y[2i+1] = fma(x0, sin[i], x1 * cos[i]), where
  * (x0, x1) = (x[2i], x[2i+1]), or (x[i], x[i+n_pairs]) when halves. The output is always interleaved, so
  * that both pairings of a checkpoint give the same bits afterwards. y != x. */
 typedef void nb_rope_f32_fn(float *y, const float *x, const float *cosine, const float *sine,
@@ -90,7 +102,7 @@ typedef void nb_gemv_q_fn(float *y, const void *w, size_t row_bytes, size_t n_ro
                           const struct nb_q8 *x);
 typedef nb_gemv_q_fn nb_gemv_f32_q8_0_q8_fn, nb_gemv_f32_q4_0_q8_fn, nb_gemv_f32_q4_k_q8_fn,
     nb_gemv_f32_q6_k_q8_fn;
-/* Many tokens: y[c * y_stride + r] for the 8 rows of a packed tile, c < n_cols. */
+/* Many tokens, k a multiple of 32: y[c * y_stride + r] for the 8 rows of a packed tile, c < n_cols. */
 typedef void nb_gemm_f32_tile_q8_fn(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
                                     const struct nb_q8 *x, size_t n_cols);
 
