@@ -4,6 +4,11 @@
 
 #include "base/alloc.h"
 
+struct nb_text { /* borrowed bytes with a length; may hold zero bytes; not terminated unless said */
+    const char *s;
+    size_t n;
+};
+
 /* Owns: data (terminated when len > 0). After a failed allocation `failed` stays set and appends do
  * nothing, so that a writer checks once, at the end. */
 struct nb_str {

@@ -18,11 +18,6 @@ enum nb_meta_type {
     NB_META_U64 = 10, NB_META_I64 = 11, NB_META_F64 = 12
 };
 
-struct nb_text { /* bytes with a length; may hold zero bytes; not terminated unless said */
-    const char *s;
-    size_t n;
-};
-
 struct nb_meta_kv {
     const char *key; /* terminated */
     enum nb_meta_type type;
