@@ -1,0 +1,143 @@
+/* numfmt/numfmt.c: the registry of number formats, sizes with overflow checked, guarded encoding. */
+#include "numfmt/numfmt_internal.h"
+
+static const struct nb_numfmt *const registry[] = {
+#define NB_NUMFMT(id) &nb_numfmt_##id,
+#include "numfmt/registry.inc"
+#undef NB_NUMFMT
+};
+
+const struct nb_numfmt *const *nb_numfmt_all(size_t *n)
+{
+    *n = NB_COUNTOF(registry);
+    return registry;
+}
+
+static char lower(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    while (*a != '\0' && lower(*a) == lower(*b)) {
+        a++;
+        b++;
+    }
+    return lower(*a) == lower(*b);
+}
+
+const struct nb_numfmt *nb_numfmt_find(const char *name)
+{
+    for (size_t i = 0; i < NB_COUNTOF(registry); i++)
+        if (same_text(registry[i]->name, name))
+            return registry[i];
+    return NULL;
+}
+
+const struct nb_numfmt *nb_numfmt_by_gguf(int32_t gguf_type)
+{
+    for (size_t i = 0; i < NB_COUNTOF(registry); i++)
+        if (gguf_type >= 0 && registry[i]->gguf_type == gguf_type)
+            return registry[i];
+    return NULL;
+}
+
+const struct nb_numfmt *nb_numfmt_by_st(const char *st_dtype)
+{
+    for (size_t i = 0; i < NB_COUNTOF(registry); i++)
+        if (registry[i]->st_dtype != NULL && strcmp(registry[i]->st_dtype, st_dtype) == 0)
+            return registry[i];
+    return NULL;
+}
+
+double nb_numfmt_bpw(const struct nb_numfmt *f)
+{
+    return 8.0 * f->block_bytes / f->block;
+}
+
+enum nb_status nb_numfmt_row_bytes(const struct nb_numfmt *f, uint64_t n, uint64_t *bytes,
+                                   struct nb_error *err)
+{
+    if (n % f->block != 0)
+        NB_FAIL(err, NB_ERR_FORMAT, "a row of %llu elements is no multiple of the %u in a %s block",
+                (unsigned long long)n, f->block, f->name);
+    if (!nb_mul_u64(bytes, n / f->block, f->block_bytes))
+        NB_FAIL(err, NB_ERR_FORMAT, "a row of %llu elements of %s has more than 2^64 bytes",
+                (unsigned long long)n, f->name);
+    return NB_OK;
+}
+
+enum nb_status nb_numfmt_bytes(const struct nb_numfmt *f, const struct nb_shape *shape,
+                               uint64_t *bytes, struct nb_error *err)
+{
+    char text[NB_SHAPE_TEXT_BYTES];
+    uint64_t count = 0;
+    uint64_t row = 0;
+    if (!nb_shape_count(shape, &count))
+        NB_FAIL(err, NB_ERR_FORMAT, "shape %s has more than 2^64 elements",
+                nb_shape_text(shape, text));
+    const uint64_t cols = nb_shape_cols(shape);
+    NB_TRY(nb_numfmt_row_bytes(f, cols, &row, err));
+    if (!nb_mul_u64(bytes, cols == 0 ? 0 : count / cols, row))
+        NB_FAIL(err, NB_ERR_FORMAT, "shape %s of %s has more than 2^64 bytes",
+                nb_shape_text(shape, text), f->name);
+    return NB_OK;
+}
+
+/* Index of the first NaN or infinity, n if all are finite. A run is scanned branch-free first. */
+static size_t first_not_finite(const float *x, size_t n)
+{
+    enum { RUN = 256 };
+    for (size_t at = 0; at < n; at += RUN) {
+        const size_t end = NB_MIN(at + RUN, n);
+        uint32_t worst = 0;
+        for (size_t i = at; i < end; i++) {
+            const uint32_t mag = nb_f32_bits(x[i]) & 0x7fffffffU;
+            worst = mag > worst ? mag : worst;
+        }
+        if (worst < 0x7f800000U)
+            continue;
+        for (size_t i = at; i < end; i++)
+            if ((nb_f32_bits(x[i]) & 0x7f800000U) == 0x7f800000U)
+                return i;
+    }
+    return n;
+}
+
+enum nb_status nb_numfmt_encode(const struct nb_numfmt *f, void *dst, const float *src,
+                                const float *importance, size_t n, struct nb_error *err)
+{
+    if (f->encode == NULL)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s is a storage type: nibble does not encode into it",
+                f->name);
+    if (n % f->block != 0)
+        NB_FAIL(err, NB_ERR_ARG, "%zu elements are no multiple of the %u in a %s block", n,
+                f->block, f->name);
+    const size_t bad = first_not_finite(src, n);
+    if (bad < n)
+        NB_FAIL(err, NB_ERR_NUMERIC, "element %zu is %s, expected a finite number", bad,
+                src[bad] != src[bad] ? "NaN" : "infinite");
+    f->encode(dst, src, importance, n);
+    return NB_OK;
+}
+
+void nb_numfmt_decode(const struct nb_numfmt *f, const void *src, float *dst, size_t n)
+{
+    f->decode(src, dst, n);
+}
+
+void nb_numfmt_encode_blocks(const struct nb_numfmt *f, void *dst, const float *src,
+                             const float *importance, size_t n)
+{
+    uint8_t *out = dst;
+    for (size_t at = 0; at < n; at += f->block, out += f->block_bytes) {
+        struct nb_grid g;
+        int8_t codes[NB_NUMFMT_MAX_BLOCK];
+        float value;
+        f->fit(&g, src + at, importance == NULL ? NULL : importance + at);
+        for (uint32_t i = 0; i < f->block; i++)
+            codes[i] = (int8_t)f->round(&g, i, src[at + i], &value);
+        f->pack(out, &g, codes);
+    }
+}

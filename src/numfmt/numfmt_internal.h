@@ -1,0 +1,42 @@
+/* numfmt/numfmt_internal.h: arithmetic that the number formats of this room share. */
+#ifndef NB_NUMFMT_INTERNAL_H
+#define NB_NUMFMT_INTERNAL_H
+
+#include "numfmt/numfmt.h"
+
+#define NB_F16_MAX 65504.0F
+
+/* Nearest integer, ties to even, for |t| < 2^22: the addition leaves it in the low mantissa bits. */
+static inline int32_t nb_rne(float t)
+{
+    return (int32_t)(nb_f32_bits(t + 12582912.0F) & 0x7fffffU) - 0x400000;
+}
+
+/* The nearest code of a uniform grid with step 1 / inv, in lo..hi. */
+static inline int32_t nb_code(float x, float inv, float lo, float hi)
+{
+    float t = x * inv;
+    t = t < lo ? lo : t;
+    t = t > hi ? hi : t;
+    return nb_rne(t);
+}
+
+/* 0 for 0: a block of zeros has scale 0 and code 0. */
+static inline float nb_inverse(float scale)
+{
+    return scale == 0.0F ? 0.0F : 1.0F / scale;
+}
+
+/* What an f16 field will give back. Saturates: a stored infinity would spoil the whole block. */
+static inline float nb_via_f16(float x)
+{
+    x = x > NB_F16_MAX ? NB_F16_MAX : x;
+    x = x < -NB_F16_MAX ? -NB_F16_MAX : x;
+    return nb_f16_to_f32(nb_f32_to_f16(x));
+}
+
+/* The plain composition that every fast encoder must equal: fit, round, pack, block after block. */
+void nb_numfmt_encode_blocks(const struct nb_numfmt *f, void *dst, const float *src,
+                             const float *importance, size_t n);
+
+#endif

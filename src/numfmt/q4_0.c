@@ -1,0 +1,119 @@
+/* numfmt/q4_0.c: 32 nibbles and an f16 scale (handbook/formats.md 2.1, 2.2). 4.5 bits a weight.
+ *
+ * Layout of a block: 0 d f16; 2 qs[16], element i in the low (i < 16) or high nibble of qs[i % 16],
+ * stored as code + 8. value = d * code, code -8..7; d may be negative, so that the largest weight
+ * can use the extra level.
+ */
+#include "numfmt/numfmt_internal.h"
+
+enum { BLOCK = 32, BYTES = 18 };
+
+static void codes_of(int8_t *codes, const uint8_t *qs)
+{
+    for (size_t i = 0; i < 16; i++) {
+        codes[i] = (int8_t)((qs[i] & 15) - 8);
+        codes[i + 16] = (int8_t)((qs[i] >> 4) - 8);
+    }
+}
+
+static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
+{
+    memset(g, 0, sizeof *g);
+    g->d = nb_f16_to_f32(nb_load_u16(src));
+    g->scale[0] = g->d;
+    codes_of(codes, (const uint8_t *)src + 2);
+}
+
+static void pack(void *dst, const struct nb_grid *g, const int8_t *codes)
+{
+    uint8_t *p = dst;
+    nb_store_u16(p, nb_f32_to_f16(g->d));
+    for (size_t i = 0; i < 16; i++)
+        p[2 + i] = (uint8_t)((codes[i] + 8) | (codes[i + 16] + 8) << 4);
+}
+
+static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *value)
+{
+    (void)i;
+    const int32_t code = nb_code(x, nb_inverse(g->d), -8.0F, 7.0F);
+    *value = g->d * (float)code;
+    return code;
+}
+
+static void fit(struct nb_grid *g, const float *x, const float *importance)
+{
+    (void)importance;
+    float amax = 0.0F;
+    float peak = 0.0F;
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        const float a = x[i] < 0.0F ? -x[i] : x[i];
+        if (a > amax) {
+            amax = a;
+            peak = x[i];
+        }
+    }
+    memset(g, 0, sizeof *g);
+    g->d = nb_via_f16(peak / -8.0F);
+    g->scale[0] = g->d;
+}
+
+static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
+{
+    (void)s;
+    fit(g, x, importance);
+}
+
+static void decode(const void *src, float *dst, size_t n)
+{
+    const uint8_t *p = src;
+    for (size_t at = 0; at < n; at += BLOCK, p += BYTES) {
+        const float d = nb_f16_to_f32(nb_load_u16(p));
+        for (size_t i = 0; i < 16; i++) {
+            dst[at + i] = d * (float)((p[2 + i] & 15) - 8);
+            dst[at + i + 16] = d * (float)((p[2 + i] >> 4) - 8);
+        }
+    }
+}
+
+static void expand(const void *src, size_t n, int8_t *codes, float *scale, float *min)
+{
+    (void)min;
+    const uint8_t *p = src;
+    for (size_t b = 0; b < n / BLOCK; b++, p += BYTES) {
+        scale[b] = nb_f16_to_f32(nb_load_u16(p));
+        codes_of(codes + b * BLOCK, p + 2);
+    }
+}
+
+static void encode(void *dst, const float *src, const float *importance, size_t n)
+{
+    nb_numfmt_encode_blocks(&nb_numfmt_q4_0, dst, src, importance, n);
+}
+
+static nb_gemv_q_fn *gemv(const struct nb_kernels *k)
+{
+    return k->gemv_f32_q4_0_q8;
+}
+
+const struct nb_numfmt nb_numfmt_q4_0 = {
+    .name = "q4_0",
+    .summary = "32 nibbles, one signed f16 scale",
+    .kind = NB_NUMFMT_BLOCK,
+    .block = BLOCK,
+    .sub = BLOCK,
+    .block_bytes = BYTES,
+    .code_min = -8,
+    .code_max = 7,
+    .gguf_type = 2,
+    .gguf_ftype = 2,
+    .decode = decode,
+    .encode = encode,
+    .fit = fit,
+    .refit = refit,
+    .round = round_code,
+    .pack = pack,
+    .unpack = unpack,
+    .expand_sub = BLOCK,
+    .expand = expand,
+    .gemv = gemv,
+};
