@@ -127,6 +127,7 @@ struct nb_quant_result {
     const struct nb_quant_tensor *tensors;
     double worst_snr_db;
     const char *worst_tensor;
+    double snr_db;               /* all rounded tensors together; infinity if lossless, NaN in a plan */
     void *owner;
 };
 /* What nb_quantize would do. Reads headers only; writes nothing. */
