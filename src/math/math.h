@@ -11,8 +11,8 @@
 
 double nb_exp(double x);           /* all x; overflow to infinity, underflow to 0        */
 double nb_log(double x);           /* x > 0; -inf at 0, NaN below                        */
-double nb_pow(double x, double y); /* x > 0: exp(y * log x) in double-double, 2 ulp       */
-double nb_sin(double x);           /* |x| <= 2^30                                        */
+double nb_pow(double x, double y); /* x > 0: exp(y * log x) in double-double, 2 ulp; x = 0 too */
+double nb_sin(double x);           /* |x| <= 2^30, NaN beyond                           */
 double nb_cos(double x);
 
 /* Sum in the canonical order: 16 lanes, then the tree 8-4-2-1. */
