@@ -15,7 +15,6 @@ struct nb_session;
 struct nb_session_options {
     uint32_t n_ctx;   /* positions of the KV cache; 0: the model's own context               */
     uint32_t n_batch; /* most tokens computed at once; 0: 512 (longer calls are split)        */
-    uint32_t n_logits; /* most rows of logits one call may ask for; 0: n_batch                */
     const struct nb_numfmt *kv_type; /* f16 or f32; NULL: f16                                 */
     bool float_activations; /* quantized weights are decoded to f32 instead of multiplying integers:
                                slower; isolates the error of the weights                      */
