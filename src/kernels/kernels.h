@@ -106,6 +106,13 @@ typedef nb_gemv_q_fn nb_gemv_f32_q8_0_q8_fn, nb_gemv_f32_q4_0_q8_fn, nb_gemv_f32
 typedef void nb_gemm_f32_tile_q8_fn(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
                                     const struct nb_q8 *x, size_t n_cols);
 
+/* ---- probes: what measure/ times (each does its work and nothing else) ---- */
+typedef uint64_t nb_xor_u64_fn(const void *data, size_t n); /* XOR of the n / 8 words */
+/* steps rounds of independent multiply-adds in registers; returns how many operations that were (a
+ * multiply-add is 2), a number of its own for every ISA; *sink keeps the work alive. */
+typedef double nb_peak_f32_fn(uint32_t steps, float *sink);
+typedef double nb_peak_s8_fn(uint32_t steps, float *sink);
+
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
 #include "kernels/kernels.inc"
@@ -134,6 +141,9 @@ struct nb_kernels {
     nb_gemv_q_fn *gemv_f32_q4_k_q8;
     nb_gemv_q_fn *gemv_f32_q6_k_q8;
     nb_gemm_f32_tile_q8_fn *gemm_f32_tile_q8;
+    nb_xor_u64_fn *xor_u64;
+    nb_peak_f32_fn *peak_f32;
+    nb_peak_s8_fn *peak_s8;
 };
 
 /* The table, filled once per process: reference first, then every line whose flags this CPU has and
