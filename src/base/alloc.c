@@ -62,15 +62,13 @@ bool nb_grow(const struct nb_allocator *a, void *items, size_t *cap, size_t n, s
             return false;
         want *= 2;
     }
-    if (want == *cap && !nb_mul_size(&want, want, 2))
-        return false;
     void *grown = nb_alloc(a, want, size);
     if (grown == NULL)
         return false;
     void *old;
     memcpy(&old, items, sizeof old); /* items is a T **: read and written as bytes, not as void * */
     if (old != NULL && n > 0)
-        memcpy(grown, old, n * size);
+        memcpy(grown, old, NB_MIN(n, *cap) * size);
     memcpy(items, &grown, sizeof grown);
     *cap = want;
     nb_free(a, old);

@@ -1,6 +1,7 @@
 /* base/json.h: reading JSON through jansson. Writing is nb_str_json and nb_str_printf.
  *
- * Duplicate keys are refused; depth is limited by jansson (2048); numbers are exact int64 or double.
+ * Duplicate keys are refused; depth is limited by jansson (2048); numbers are exact int64 or double
+ * (an integer that int64 cannot hold is a double).
  */
 #ifndef NB_BASE_JSON_H
 #define NB_BASE_JSON_H
