@@ -14,8 +14,8 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define NB_API __attribute__((visibility("default")))
-#define NB_CHECKED __attribute__((warn_unused_result))
+#define NB_API               __attribute__((visibility("default")))
+#define NB_CHECKED           __attribute__((warn_unused_result))
 #define NB_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define NB_API
@@ -41,7 +41,7 @@ enum nb_status {
 };
 
 #define NB_ERROR_MESSAGE_BYTES 256
-#define NB_OFFSET_NONE UINT64_MAX
+#define NB_OFFSET_NONE         UINT64_MAX
 
 /* Detail of a failure. Every function that takes one accepts NULL. Caller's storage. */
 struct nb_error {

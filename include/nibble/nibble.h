@@ -44,8 +44,8 @@ struct nb_context_options {
     struct nb_progress progress;   /* fn == NULL: none                                */
 };
 NB_API void nb_context_options_init(struct nb_context_options *o);
-NB_API NB_CHECKED enum nb_status nb_context_create(nb_context **ctx, const struct nb_context_options *o,
-                                                   struct nb_error *err);
+NB_API NB_CHECKED enum nb_status
+nb_context_create(nb_context **ctx, const struct nb_context_options *o, struct nb_error *err);
 NB_API void nb_context_destroy(nb_context *ctx);
 NB_API uint32_t nb_context_threads(const nb_context *ctx);
 
@@ -96,47 +96,49 @@ struct nb_type_rule {
 };
 struct nb_quant_options {
     uint32_t size;
-    const char *type;  /* mix or number format: "q4_k_m" (default), "q8_0", "f16"; "keep": convert only */
+    const char
+        *type; /* mix or number format: "q4_k_m" (default), "q8_0", "f16"; "keep": convert only */
     const struct nb_type_rule *rules; /* the first that matches wins, over the mix           */
     size_t n_rules;
-    const char *output_type, *embedding_type; /* of output.weight, token_embd.weight; NULL: the mix's */
-    int32_t pure;              /* one type everywhere, no mix                                */
-    const char *recipe;        /* JSON text of a recipe: replaces the fields above; NULL     */
+    const char *output_type,
+        *embedding_type; /* of output.weight, token_embd.weight; NULL: the mix's */
+    int32_t pure;        /* one type everywhere, no mix                                */
+    const char *recipe;  /* JSON text of a recipe: replaces the fields above; NULL     */
     int32_t overwrite;
-    int32_t allow_requantize;  /* the source may hold quantized tensors                      */
-    uint64_t max_ram;          /* bytes; 0: no budget. Checked by the plan                   */
-    uint64_t shard_bytes;      /* Hugging Face output: bytes per file; 0: 5 GB               */
+    int32_t allow_requantize; /* the source may hold quantized tensors                      */
+    uint64_t max_ram;         /* bytes; 0: no budget. Checked by the plan                   */
+    uint64_t shard_bytes;     /* Hugging Face output: bytes per file; 0: 5 GB               */
 };
 NB_API void nb_quant_options_init(struct nb_quant_options *o);
 
 struct nb_quant_tensor {
     const char *name, *source_type, *type;
     uint64_t elements, source_bytes, bytes;
-    double snr_db; /* 10 log10(sum x^2 / sum (x - x')^2); infinity if lossless; NaN in a plan */
+    double snr_db;    /* 10 log10(sum x^2 / sum (x - x')^2); infinity if lossless; NaN in a plan */
     const char *note; /* why the type differs from the mix's; NULL                            */
 };
 struct nb_quant_result {
     const char *out, *type, *method;
-    uint64_t bytes;              /* of the output */
-    double bpw, bpw_layers;      /* bits per weight: whole, decoder blocks only */
-    double seconds;              /* plan: an estimate                          */
-    uint64_t peak_rss_bytes;     /* plan: an estimate                          */
-    const char *hash;            /* of the output's tensors; NULL in a plan    */
-    const char *recipe;          /* JSON */
+    uint64_t bytes;          /* of the output */
+    double bpw, bpw_layers;  /* bits per weight: whole, decoder blocks only */
+    double seconds;          /* plan: an estimate                          */
+    uint64_t peak_rss_bytes; /* plan: an estimate                          */
+    const char *hash;        /* of the output's tensors; NULL in a plan    */
+    const char *recipe;      /* JSON */
     size_t n_tensors;
     const struct nb_quant_tensor *tensors;
     double worst_snr_db;
     const char *worst_tensor;
-    double snr_db;               /* all rounded tensors together; infinity if lossless, NaN in a plan */
+    double snr_db; /* all rounded tensors together; infinity if lossless, NaN in a plan */
     void *owner;
 };
 /* What nb_quantize would do. Reads headers only; writes nothing. */
 NB_API NB_CHECKED enum nb_status nb_plan(nb_context *ctx, const char *model, const char *out,
-                                         const struct nb_quant_options *o, struct nb_quant_result *result,
-                                         struct nb_error *err);
+                                         const struct nb_quant_options *o,
+                                         struct nb_quant_result *result, struct nb_error *err);
 NB_API NB_CHECKED enum nb_status nb_quantize(nb_context *ctx, const char *model, const char *out,
-                                             const struct nb_quant_options *o, struct nb_quant_result *result,
-                                             struct nb_error *err);
+                                             const struct nb_quant_options *o,
+                                             struct nb_quant_result *result, struct nb_error *err);
 NB_API void nb_quant_result_free(struct nb_quant_result *r);
 
 /* ---- eval ---- */
@@ -164,8 +166,8 @@ struct nb_eval_result {
     char logits_hash[33];    /* of the model's scored logits                                 */
 };
 NB_API NB_CHECKED enum nb_status nb_evaluate(nb_context *ctx, const char *model,
-                                             const struct nb_eval_options *o, struct nb_eval_result *result,
-                                             struct nb_error *err);
+                                             const struct nb_eval_options *o,
+                                             struct nb_eval_result *result, struct nb_error *err);
 
 /* ---- bench, doctor ---- */
 struct nb_doctor_result {
@@ -173,7 +175,7 @@ struct nb_doctor_result {
     const char *isa, *isa_available; /* used; offered by the CPU */
     uint32_t cores, threads;
     uint64_t ram_bytes, ram_available_bytes;
-    double read_bandwidth;  /* bytes per second, all threads                     */
+    double read_bandwidth;     /* bytes per second, all threads                     */
     double float_ops, int_ops; /* per second, all threads: f32 FMA = 2, s8 multiply-add = 2 */
 };
 NB_API NB_CHECKED enum nb_status nb_doctor(nb_context *ctx, struct nb_doctor_result *result,
@@ -196,13 +198,14 @@ struct nb_bench_result {
     const char *isa;
     uint64_t file_bytes, peak_rss_bytes;
 };
-NB_API NB_CHECKED enum nb_status nb_bench(nb_context *ctx, const char *model, const struct nb_bench_options *o,
+NB_API NB_CHECKED enum nb_status nb_bench(nb_context *ctx, const char *model,
+                                          const struct nb_bench_options *o,
                                           struct nb_bench_result *result, struct nb_error *err);
 
 /* ---- compare ---- */
 struct nb_tensor_error {
     const char *name, *type;
-    int32_t block;  /* decoder block, -1 */
+    int32_t block; /* decoder block, -1 */
     double snr_db;
 };
 struct nb_compare_model {
@@ -226,12 +229,14 @@ struct nb_compare_result {
     const struct nb_compare_model *models;
     void *owner;
 };
-NB_API NB_CHECKED enum nb_status nb_compare(nb_context *ctx, const char *ref, const char *const *models,
-                                            size_t n_models, const struct nb_compare_options *o,
+NB_API NB_CHECKED enum nb_status nb_compare(nb_context *ctx, const char *ref,
+                                            const char *const *models, size_t n_models,
+                                            const struct nb_compare_options *o,
                                             struct nb_compare_result *result, struct nb_error *err);
 /* One HTML file, inline SVG, no script, no network: size against KL, error per tensor, speed. */
 NB_API NB_CHECKED enum nb_status nb_compare_html(nb_context *ctx, const struct nb_compare_result *r,
-                                                 const char *path, int32_t overwrite, struct nb_error *err);
+                                                 const char *path, int32_t overwrite,
+                                                 struct nb_error *err);
 NB_API void nb_compare_result_free(struct nb_compare_result *r);
 
 /* ---- generation ---- */
@@ -239,27 +244,31 @@ typedef struct nb_generator nb_generator;
 
 struct nb_generate_options {
     uint32_t size;
-    uint32_t ctx;           /* 0: the model's, at most 4096 */
-    const char *kv_type;    /* "f16" */
-    float temperature;      /* 0.8; 0: greedy */
-    uint32_t top_k;         /* 40 */
-    float top_p, min_p;     /* 0.95, 0.05 */
-    float repeat_penalty;   /* 1.0 */
-    uint32_t repeat_last;   /* 64 */
-    uint64_t seed;          /* 42 */
+    uint32_t ctx;         /* 0: the model's, at most 4096 */
+    const char *kv_type;  /* "f16" */
+    float temperature;    /* 0.8; 0: greedy */
+    uint32_t top_k;       /* 40 */
+    float top_p, min_p;   /* 0.95, 0.05 */
+    float repeat_penalty; /* 1.0 */
+    uint32_t repeat_last; /* 64 */
+    uint64_t seed;        /* 42 */
 };
 NB_API void nb_generate_options_init(struct nb_generate_options *o);
-NB_API NB_CHECKED enum nb_status nb_generator_create(nb_generator **g, nb_context *ctx, const char *model,
-                                                     const struct nb_generate_options *o, struct nb_error *err);
+NB_API NB_CHECKED enum nb_status nb_generator_create(nb_generator **g, nb_context *ctx,
+                                                     const char *model,
+                                                     const struct nb_generate_options *o,
+                                                     struct nb_error *err);
 NB_API void nb_generator_destroy(nb_generator *g);
 /* Appends text to the context. special: tokens like <|endoftext|> in the text are recognized.
  * begin: the model's begin-of-text token is put first if it wants one. NB_ERR_LIMIT: context full. */
-NB_API NB_CHECKED enum nb_status nb_generator_feed(nb_generator *g, const char *text, size_t n, int32_t special,
-                                                   int32_t begin, struct nb_error *err);
+NB_API NB_CHECKED enum nb_status nb_generator_feed(nb_generator *g, const char *text, size_t n,
+                                                   int32_t special, int32_t begin,
+                                                   struct nb_error *err);
 /* The next token: its id and bytes (whole UTF-8 characters; may be empty while one is incomplete;
  * valid until the next call). *end is set, and no text returned, at an end-of-generation token. */
-NB_API NB_CHECKED enum nb_status nb_generator_next(nb_generator *g, uint32_t *token, const char **text,
-                                                   size_t *n, int32_t *end, struct nb_error *err);
+NB_API NB_CHECKED enum nb_status nb_generator_next(nb_generator *g, uint32_t *token,
+                                                   const char **text, size_t *n, int32_t *end,
+                                                   struct nb_error *err);
 NB_API void nb_generator_reset(nb_generator *g);
 NB_API uint32_t nb_generator_position(const nb_generator *g); /* tokens in the context  */
 NB_API uint32_t nb_generator_context(const nb_generator *g);

@@ -4,12 +4,14 @@
 
 #include "base/status.h"
 
-uint64_t nb_clock_ns(void);            /* monotonic */
-const char *nb_env(const char *name);  /* NULL if unset */
-unsigned nb_cpu_count(void);           /* cores this process may run on */
-uint64_t nb_rss_peak_bytes(void);      /* peak of anonymous + file pages (VmHWM) */
-uint64_t nb_rss_anon_bytes(void);      /* now, without file pages (RssAnon) */
+uint64_t nb_clock_ns(void);           /* monotonic */
+const char *nb_env(const char *name); /* NULL if unset */
+unsigned nb_cpu_count(void);          /* cores this process may run on */
+uint64_t nb_rss_peak_bytes(void);     /* peak of anonymous + file pages (VmHWM) */
+uint64_t nb_rss_anon_bytes(void);     /* now, without file pages (RssAnon) */
 uint64_t nb_ram_total_bytes(void);
 uint64_t nb_ram_available_bytes(void);
+/* "AMD EPYC 7543": the processor as the system names it, "unknown" if it does not; cut to cap. */
+void nb_cpu_name(char *out, size_t cap);
 
 #endif

@@ -30,12 +30,15 @@ struct nb_model {
 };
 
 /* path: a .gguf file, or a folder with config.json and safetensors. */
-NB_CHECKED enum nb_status nb_model_open(struct nb_model **out, const char *path, const struct nb_allocator *a,
-                                        const struct nb_log *log, struct nb_error *err);
+NB_CHECKED enum nb_status nb_model_open(struct nb_model **out, const char *path,
+                                        const struct nb_allocator *a, const struct nb_log *log,
+                                        struct nb_error *err);
 void nb_model_close(struct nb_model *m);
+const char *nb_model_dialect_name(const struct nb_model *m); /* "gguf", "hf" */
 
 /* Rows [row, row + n_rows) of weight i in canonical (GGUF) row order, as f32, (n_rows, cols). */
-void nb_model_read_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows, float *dst);
+void nb_model_read_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows,
+                        float *dst);
 /* The stored bytes of one canonical row (any pairing resolved). */
 const uint8_t *nb_model_row(const struct nb_model *m, size_t i, uint64_t row);
 /* Hash of names, types, shapes and bytes of all tensors in canonical order (reads everything). */
@@ -45,19 +48,20 @@ struct nb_hash nb_model_hash(const struct nb_model *m);
 struct nb_export_spec {
     const struct nb_model *model;
     const struct nb_numfmt *const *types; /* (model->w.n): stored type of each weight         */
-    const struct nb_meta *extra;          /* added to the metadata ("nibble.recipe" ...), may be NULL */
-    uint32_t gguf_ftype;                  /* general.file_type                                  */
-    uint64_t shard_bytes;                 /* safetensors: start a new shard above this; 0: one file */
+    const struct nb_meta *extra; /* added to the metadata ("nibble.recipe" ...), may be NULL */
+    uint32_t gguf_ftype;         /* general.file_type                                  */
+    uint64_t shard_bytes;        /* safetensors: start a new shard above this; 0: one file */
 };
 
 struct nb_export; /* Owns: what is being written. */
 /* Chooses by path: ".gguf" is a GGUF file, else a Hugging Face folder (float types only). */
-NB_CHECKED enum nb_status nb_export_begin(struct nb_export **out, const char *path, unsigned out_flags,
-                                          const struct nb_export_spec *spec, const struct nb_allocator *a,
-                                          struct nb_error *err);
-/* Bytes the finished output will have; writes nothing. */
-NB_CHECKED enum nb_status nb_export_bytes(const char *path, const struct nb_export_spec *spec, uint64_t *bytes,
+NB_CHECKED enum nb_status nb_export_begin(struct nb_export **out, const char *path,
+                                          unsigned out_flags, const struct nb_export_spec *spec,
                                           const struct nb_allocator *a, struct nb_error *err);
+/* Bytes the finished output will have; writes nothing. */
+NB_CHECKED enum nb_status nb_export_bytes(const char *path, const struct nb_export_spec *spec,
+                                          uint64_t *bytes, const struct nb_allocator *a,
+                                          struct nb_error *err);
 /* The order in which nb_export_append wants the weights: order[k] = index into model->w.items. */
 const size_t *nb_export_order(const struct nb_export *e);
 /* Encoded bytes of weight order[k], canonical row order, whole rows, in sequence; the exporter
