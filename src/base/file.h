@@ -33,11 +33,13 @@ struct nb_out {
     int fd;          /* -1: not open */
     uint64_t at;     /* bytes written so far by nb_out_write */
     uint64_t synced; /* start of the range not yet handed to write-back */
+    unsigned flags;  /* of nb_out_create */
 };
 
 enum nb_out_flags { NB_OUT_OVERWRITE = 1 };
 
-/* Creates the partial file. NB_ERR_EXISTS without NB_OUT_OVERWRITE if path exists; NB_ERR_LIMIT if
+/* Creates the partial file and locks it: a second writer of the same target gets NB_ERR_EXISTS, a
+ * partial file that nobody holds is replaced. NB_ERR_EXISTS without NB_OUT_OVERWRITE if path exists; NB_ERR_LIMIT if
  * the file system has less than expected_bytes free; NB_ERR_IO with the reason otherwise. */
 NB_CHECKED enum nb_status nb_out_create(struct nb_out *o, const char *path, unsigned flags,
                                         uint64_t expected_bytes, const struct nb_allocator *a,
@@ -56,11 +58,13 @@ void nb_out_abort(struct nb_out *o); /* removes the partial file; does nothing a
 struct nb_outdir {
     const struct nb_allocator *a;
     char *path, *partial;
+    int fd; /* of the partial folder, locked; -1: not open */
+    unsigned flags;
 };
 NB_CHECKED enum nb_status nb_outdir_create(struct nb_outdir *d, const char *path, unsigned flags,
                                            uint64_t expected_bytes, const struct nb_allocator *a,
                                            struct nb_error *err);
-NB_CHECKED enum nb_status nb_outdir_commit(struct nb_outdir *d, struct nb_error *err);
+NB_CHECKED enum nb_status nb_outdir_commit(struct nb_outdir *d, struct nb_error *err); /* closes, also on failure */
 void nb_outdir_abort(struct nb_outdir *d);
 
 bool nb_path_exists(const char *path);
