@@ -84,6 +84,7 @@ struct nb_graph {
     struct nb_arena arena;
     struct nb_value *values; /* [0] is unused */
     size_t n_values, cap_values;
+    struct nb_map names; /* of named values -> index */
     struct nb_node *nodes;
     size_t n_nodes, cap_nodes;
     uint32_t *order; /* (n_nodes), filled by nb_graph_sort */
@@ -176,7 +177,8 @@ struct nb_op {
     const char *attrs[NB_NODE_ATTRS];
     int32_t quantizable;  /* input that is a weight quantization may replace; -1: none     */
     uint32_t f32_weights; /* bit i: input i is a small weight wanted as plain f32          */
-    /* Checks the inputs and describes the output (kind, name and producer are set by the caller). */
+    /* Checks the inputs and describes the output: type, rank and dim (the caller sets the rest). An
+     * operator that only writes states leaves out alone. */
     bool (*shape)(struct nb_graph *g, const struct nb_node *n, struct nb_value *out);
     /* Scratch one worker needs, for the largest call. NULL: none. false on overflow. */
     bool (*scratch_bytes)(const struct nb_op_call *largest, size_t *bytes);

@@ -1,0 +1,56 @@
+/* op/kv_store.c: writes this call's keys and values into the cache.
+ *
+ * k, v (T, kv_heads * head_dim); states (kv_heads, C, head_dim): the positions of a head lie back to
+ * back, as attention walks them.
+ */
+#include "op/op_internal.h"
+
+static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
+{
+    (void)out;
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct nb_value *x = op_value(g, n->in[i]), *s = op_value(g, n->out[i]);
+        if (!op_is_f32_matrix(x) || s->rank != 3 || s->dim[1].sym != NB_SYM_CACHE ||
+            s->dim[0].n * s->dim[2].n != x->dim[1].n)
+            return nb_graph_refuse(g, n, "state %u must be (heads, C, head_dim) of input %u", i, i);
+    }
+    return true;
+}
+
+static void store_row(const struct nb_op_call *c, uint32_t which, size_t t)
+{
+    const struct nb_slot *state = c->out[which];
+    const struct nb_numfmt *type = state->type;
+    const size_t head_dim = state->cols, capacity = c->sym[NB_SYM_CACHE];
+    const size_t row_bytes = head_dim / type->block * type->block_bytes;
+    const float *x = op_row(c->in[which], t);
+    for (size_t h = 0; h < state->rows / capacity; h++) {
+        uint8_t *dst = (uint8_t *)state->data + (h * capacity + c->position + t) * row_bytes;
+        type->encode(dst, x + h * head_dim, NULL, head_dim);
+    }
+}
+
+static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_call *c = ctx;
+    (void)worker;
+    for (size_t t = begin; t < end; t++)
+        for (uint32_t which = 0; which < 2; which++)
+            store_row(c, which, t);
+}
+
+static void run(const struct nb_op_call *c)
+{
+    struct nb_op_call call = *c;
+    nb_pool_for(c->pool, c->in[0]->rows, op_grain(2 * c->in[0]->cols), rows, &call);
+}
+
+const struct nb_op nb_op_kv_store = {
+    .name = "kv_store",
+    .n_in_min = 2,
+    .n_in = 2,
+    .n_state = 2,
+    .quantizable = -1,
+    .shape = shape,
+    .run = run,
+};

@@ -1,0 +1,73 @@
+/* op/op_internal.h: what the operators share. */
+#ifndef NB_OP_OP_INTERNAL_H
+#define NB_OP_OP_INTERNAL_H
+
+#include "graph/graph.h"
+#include "numfmt/numfmt.h"
+
+#include <string.h>
+
+/* Elements one chunk of light work holds: less and handing it out costs more than doing it. */
+#define OP_CHUNK_ELEMENTS 16384U
+
+static inline const struct nb_value *op_value(const struct nb_graph *g, uint32_t id)
+{
+    return &g->values[id];
+}
+
+/* The last dimension. */
+static inline struct nb_dim op_cols(const struct nb_value *v)
+{
+    return v->rank ? v->dim[v->rank - 1] : nb_dim_const(1);
+}
+
+static inline bool op_is_f32_matrix(const struct nb_value *v)
+{
+    return v->type == NB_VALUE_F32 && v->rank == 2 && v->dim[1].sym == NB_SYM_ONE;
+}
+
+/* A matrix of the same rows as `like` and so many columns. */
+static inline void op_like(struct nb_value *out, const struct nb_value *like,
+                           enum nb_value_type type, uint64_t cols)
+{
+    out->type = type;
+    out->rank = 2;
+    out->dim[0] = like->dim[0];
+    out->dim[1] = nb_dim_const(cols);
+}
+
+/* Items of `cols` elements in a chunk; depends on sizes alone. */
+static inline size_t op_grain(uint64_t cols)
+{
+    return cols >= OP_CHUNK_ELEMENTS ? 1 : (size_t)(OP_CHUNK_ELEMENTS / (cols ? cols : 1));
+}
+
+static inline float *op_row(const struct nb_slot *s, size_t row)
+{
+    return (float *)s->data + row * s->cols;
+}
+
+static inline void *op_scratch(const struct nb_op_call *c, unsigned worker)
+{
+    return c->scratch + (size_t)worker * c->scratch_stride;
+}
+
+/* Adds n items of size bytes to *total, rounded up to whole cache lines. */
+NB_CHECKED static inline bool op_add_bytes(size_t *total, uint64_t n, size_t size)
+{
+    uint64_t bytes;
+    if (!nb_mul_u64(&bytes, n, size) || !nb_add_u64(&bytes, bytes, NB_ALIGN - 1))
+        return false;
+    bytes = bytes / NB_ALIGN * NB_ALIGN;
+    return bytes <= SIZE_MAX && nb_add_size(total, *total, (size_t)bytes);
+}
+
+/* Takes what op_add_bytes counted. */
+static inline void *op_take(uint8_t **at, size_t n, size_t size)
+{
+    void *p = *at;
+    *at += (n * size + NB_ALIGN - 1) / NB_ALIGN * NB_ALIGN;
+    return p;
+}
+
+#endif

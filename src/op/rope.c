@@ -1,0 +1,58 @@
+/* op/rope.c: rotates pairs of each head by the position's angles (Su et al. 2021).
+ *
+ * x (T, heads * head_dim), table (T, rope_dim) -> the same shape as x. The pairs are (2i, 2i + 1), or
+ * (i, i + rope_dim / 2) when `halves`; the output has them at (2i, 2i + 1) either way, so that
+ * attention sees the same bits from both pairings. Columns beyond rope_dim are copied.
+ */
+#include "op/op_internal.h"
+
+enum { HEADS, HALVES };
+
+static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
+{
+    const struct nb_value *x = op_value(g, n->in[0]), *table = op_value(g, n->in[1]);
+    const uint64_t heads = (uint64_t)n->attr[HEADS].i;
+    if (!op_is_f32_matrix(x) || !op_is_f32_matrix(table) || !nb_dim_eq(x->dim[0], table->dim[0]))
+        return nb_graph_refuse(g, n, "inputs must be float matrices of equal rows");
+    if (n->attr[HEADS].i < 1 || x->dim[1].n % heads != 0)
+        return nb_graph_refuse(g, n, "columns are no multiple of %lld heads",
+                               (long long)n->attr[HEADS].i);
+    if (table->dim[1].n % 2 != 0 || table->dim[1].n > x->dim[1].n / heads)
+        return nb_graph_refuse(g, n, "%llu rotated dimensions do not fit into a head",
+                               (unsigned long long)table->dim[1].n);
+    op_like(out, x, NB_VALUE_F32, x->dim[1].n);
+    return true;
+}
+
+static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_call *c = ctx;
+    const size_t heads = (size_t)c->node->attr[HEADS].i, head_dim = c->in[0]->cols / heads;
+    const size_t rope_dim = c->in[1]->cols;
+    (void)worker;
+    for (size_t t = begin; t < end; t++) {
+        const float *cosine = op_row(c->in[1], t), *sine = cosine + rope_dim / 2;
+        for (size_t h = 0; h < heads; h++) {
+            const float *x = op_row(c->in[0], t) + h * head_dim;
+            float *y = op_row(c->out[0], t) + h * head_dim;
+            c->kernels->rope_f32(y, x, cosine, sine, rope_dim / 2, c->node->attr[HALVES].i != 0);
+            memcpy(y + rope_dim, x + rope_dim, (head_dim - rope_dim) * sizeof *y);
+        }
+    }
+}
+
+static void run(const struct nb_op_call *c)
+{
+    struct nb_op_call call = *c;
+    nb_pool_for(c->pool, c->in[0]->rows, op_grain(c->in[0]->cols), rows, &call);
+}
+
+const struct nb_op nb_op_rope = {
+    .name = "rope",
+    .n_in_min = 2,
+    .n_in = 2,
+    .attrs = {[HEADS] = "heads", [HALVES] = "halves"},
+    .quantizable = -1,
+    .shape = shape,
+    .run = run,
+};
