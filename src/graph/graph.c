@@ -180,8 +180,8 @@ static bool make_output(struct nb_graph *g, struct nb_node *n, const char *name)
         return false;
     g->values[id] = out;
     n->out[0] = id;
-    const char *label =
-        name ? nb_arena_strndup(&g->arena, name, strlen(name)) : nb_arena_printf(&g->arena, "v%u", id);
+    const char *label = name ? nb_arena_strndup(&g->arena, name, strlen(name))
+                             : nb_arena_printf(&g->arena, "v%u", id);
     if (!label)
         (void)fail(g, NB_ERR_NOMEM);
     g->values[id].name = label;
@@ -265,7 +265,8 @@ bool nb_value_bytes(const struct nb_value *v, const uint64_t sym[NB_N_SYMS], uin
     switch (v->type) {
     case NB_VALUE_Q8:
         return cols % NB_Q8_BLOCK == 0 &&
-               nb_mul_u64(bytes, n / NB_Q8_BLOCK, NB_Q8_BLOCK + sizeof(float) + 2 * sizeof(int16_t));
+               nb_mul_u64(bytes, n / NB_Q8_BLOCK,
+                          NB_Q8_BLOCK + sizeof(float) + 2 * sizeof(int16_t));
     case NB_VALUE_F64:
         return nb_mul_u64(bytes, n, sizeof(double));
     case NB_VALUE_F32:

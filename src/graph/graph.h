@@ -12,11 +12,11 @@
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
-#define NB_VALUE_DIMS 4
-#define NB_NODE_INPUTS 4
+#define NB_VALUE_DIMS   4
+#define NB_NODE_INPUTS  4
 #define NB_NODE_OUTPUTS 2
-#define NB_NODE_ATTRS 6
-#define NB_NO_BLOCK (-1) /* outside the decoder blocks */
+#define NB_NODE_ATTRS   6
+#define NB_NO_BLOCK     (-1) /* outside the decoder blocks */
 
 /* What a dimension may depend on. */
 enum nb_sym {
@@ -67,13 +67,19 @@ struct nb_attr {
     int64_t i;
     double f;
 };
-#define NB_ATTR_INT(name, value) {(name), (int64_t)(value), 0.0}
-#define NB_ATTR_REAL(name, value) {(name), 0, (double)(value)}
+#define NB_ATTR_INT(name, value)                                                                   \
+    {                                                                                              \
+        (name), (int64_t)(value), 0.0                                                              \
+    }
+#define NB_ATTR_REAL(name, value)                                                                  \
+    {                                                                                              \
+        (name), 0, (double)(value)                                                                 \
+    }
 
 struct nb_node {
     const struct nb_op *op;
-    uint32_t in[NB_NODE_INPUTS];   /* values; 0: an optional input that is absent */
-    uint32_t out[NB_NODE_OUTPUTS]; /* values; 0: none                             */
+    uint32_t in[NB_NODE_INPUTS];        /* values; 0: an optional input that is absent */
+    uint32_t out[NB_NODE_OUTPUTS];      /* values; 0: none                             */
     struct nb_attr attr[NB_NODE_ATTRS]; /* in the order of op->attrs              */
     int32_t block;
 };
@@ -130,10 +136,11 @@ uint32_t nb_graph_find(const struct nb_graph *g, const char *name); /* 0: none *
 struct nb_dim nb_dim_const(uint64_t n);
 bool nb_dim_eq(struct nb_dim a, struct nb_dim b);
 /* Rows (all dimensions but the last) and columns of a value for given symbols; false on overflow. */
-NB_CHECKED bool nb_value_extent(const struct nb_value *v, const uint64_t sym[NB_N_SYMS], uint64_t *rows,
-                                uint64_t *cols);
+NB_CHECKED bool nb_value_extent(const struct nb_value *v, const uint64_t sym[NB_N_SYMS],
+                                uint64_t *rows, uint64_t *cols);
 /* Bytes of an input, activation or output (not of NB_VALUE_STORED); false on overflow. */
-NB_CHECKED bool nb_value_bytes(const struct nb_value *v, const uint64_t sym[NB_N_SYMS], uint64_t *bytes);
+NB_CHECKED bool nb_value_bytes(const struct nb_value *v, const uint64_t sym[NB_N_SYMS],
+                               uint64_t *bytes);
 /* Fills g->order: every node after those whose values it reads, otherwise as added. NB_ERR_FORMAT for a
  * cycle. */
 NB_CHECKED enum nb_status nb_graph_sort(struct nb_graph *g, struct nb_error *err);
@@ -164,7 +171,7 @@ struct nb_op_call {
     const struct nb_slot *out[NB_NODE_OUTPUTS];
     const struct nb_kernels *kernels;
     struct nb_pool *pool;
-    uint8_t *scratch;      /* (workers, scratch_stride), each aligned to NB_ALIGN */
+    uint8_t *scratch; /* (workers, scratch_stride), each aligned to NB_ALIGN */
     size_t scratch_stride;
     uint64_t sym[NB_N_SYMS];
     uint64_t position; /* in the cache, of the first token of this call */

@@ -5,6 +5,7 @@
 #include "model/model.h"
 
 /* One decoder step over a symbolic number of tokens (nb_arch.build). */
-enum nb_status nb_llama_build(const struct nb_hparams *hp, struct nb_graph *g, struct nb_error *err);
+enum nb_status nb_llama_build(const struct nb_hparams *hp, struct nb_graph *g,
+                              struct nb_error *err);
 
 #endif

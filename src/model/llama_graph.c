@@ -42,8 +42,8 @@ static uint32_t add_node(const struct builder *b, const struct nb_op *op, uint32
 {
     char name[NB_NAME_BYTES];
     full_name(b, name, what);
-    return nb_graph_add(b->g, &(struct nb_node_args){
-                                  .op = op, .in = {x, y}, .block = b->block, .name = name});
+    return nb_graph_add(
+        b->g, &(struct nb_node_args){.op = op, .in = {x, y}, .block = b->block, .name = name});
 }
 
 static uint32_t norm(const struct builder *b, uint32_t x, const char *what)
@@ -51,13 +51,13 @@ static uint32_t norm(const struct builder *b, uint32_t x, const char *what)
     char name[NB_NAME_BYTES];
     const struct nb_attr attrs[] = {NB_ATTR_REAL("eps", b->hp->norm_eps)};
     full_name(b, name, what);
-    return nb_graph_add(b->g, &(struct nb_node_args){
-                                  .op = &nb_op_rms_norm,
-                                  .in = {x, weight(b, what, "weight", 0, b->hp->n_embd)},
-                                  .attrs = attrs,
-                                  .n_attrs = 1,
-                                  .block = b->block,
-                                  .name = name});
+    return nb_graph_add(
+        b->g, &(struct nb_node_args){.op = &nb_op_rms_norm,
+                                     .in = {x, weight(b, what, "weight", 0, b->hp->n_embd)},
+                                     .attrs = attrs,
+                                     .n_attrs = 1,
+                                     .block = b->block,
+                                     .name = name});
 }
 
 static uint32_t linear(const struct builder *b, uint32_t x, const char *what, uint64_t rows,
@@ -67,10 +67,9 @@ static uint32_t linear(const struct builder *b, uint32_t x, const char *what, ui
     full_name(b, name, what);
     const uint32_t w = weight(b, what, "weight", rows, cols);
     const uint32_t add = bias ? weight(b, what, "bias", 0, rows) : 0;
-    return nb_graph_add(b->g, &(struct nb_node_args){.op = &nb_op_linear,
-                                                     .in = {x, w, add},
-                                                     .block = b->block,
-                                                     .name = name});
+    return nb_graph_add(
+        b->g, &(struct nb_node_args){
+                  .op = &nb_op_linear, .in = {x, w, add}, .block = b->block, .name = name});
 }
 
 /* "halves" is set when the weights are known: it is a matter of the file they came from. */
@@ -91,15 +90,14 @@ static uint32_t cache(const struct builder *b, const char *what)
 {
     char name[NB_NAME_BYTES];
     full_name(b, name, what);
-    return nb_graph_value(
-        b->g, &(struct nb_value){.name = name,
-                                 .kind = NB_VALUE_STATE,
-                                 .type = NB_VALUE_STORED,
-                                 .rank = 3,
-                                 .dim = {nb_dim_const(b->hp->n_kv_heads),
-                                         {.n = 1, .sym = NB_SYM_CACHE},
-                                         nb_dim_const(b->hp->head_dim)},
-                                 .block = b->block});
+    return nb_graph_value(b->g, &(struct nb_value){.name = name,
+                                                   .kind = NB_VALUE_STATE,
+                                                   .type = NB_VALUE_STORED,
+                                                   .rank = 3,
+                                                   .dim = {nb_dim_const(b->hp->n_kv_heads),
+                                                           {.n = 1, .sym = NB_SYM_CACHE},
+                                                           nb_dim_const(b->hp->head_dim)},
+                                                   .block = b->block});
 }
 
 static uint32_t attention(const struct builder *b, uint32_t n)
@@ -168,12 +166,13 @@ enum nb_status nb_llama_build(const struct nb_hparams *hp, struct nb_graph *g, s
                                                     .rank = 1,
                                                     .dim = {{.n = 1, .sym = NB_SYM_TOKENS}},
                                                     .block = NB_NO_BLOCK});
-    const uint32_t freqs = nb_graph_value(g, &(struct nb_value){.name = "rope.freqs",
-                                                                .kind = NB_VALUE_INPUT,
-                                                                .type = NB_VALUE_F64,
-                                                                .rank = 1,
-                                                                .dim = {nb_dim_const(hp->rope_dim / 2)},
-                                                                .block = NB_NO_BLOCK});
+    const uint32_t freqs =
+        nb_graph_value(g, &(struct nb_value){.name = "rope.freqs",
+                                             .kind = NB_VALUE_INPUT,
+                                             .type = NB_VALUE_F64,
+                                             .rank = 1,
+                                             .dim = {nb_dim_const(hp->rope_dim / 2)},
+                                             .block = NB_NO_BLOCK});
     const uint32_t embd = weight(&b, "token_embd", "weight", hp->n_vocab, hp->n_embd);
     b.table = add_node(&b, &nb_op_rope_table, b.tokens, freqs, "rope_table");
     uint32_t h = add_node(&b, &nb_op_embed, b.tokens, embd, "embd");
@@ -184,8 +183,8 @@ enum nb_status nb_llama_build(const struct nb_hparams *hp, struct nb_graph *g, s
     }
     b.block = NB_NO_BLOCK;
     h = norm(&b, add_node(&b, &nb_op_tail, h, 0, "wanted"), "output_norm");
-    const uint32_t logits = linear(&b, h, hp->tied ? "token_embd" : "output", hp->n_vocab, hp->n_embd,
-                                   false);
+    const uint32_t logits =
+        linear(&b, h, hp->tied ? "token_embd" : "output", hp->n_vocab, hp->n_embd, false);
     nb_graph_output(g, logits, "logits");
     return nb_graph_check(g, err);
 }

@@ -14,8 +14,8 @@
 enum { HEADS, SCALE };
 enum { IN_Q, IN_K, IN_V };
 
-#define TASK_ROWS 32U   /* query rows of a task, unless a group of heads is larger */
-#define POSITIONS 64U   /* keys or values decoded at once                          */
+#define TASK_ROWS   32U /* query rows of a task, unless a group of heads is larger */
+#define POSITIONS   64U /* keys or values decoded at once                          */
 #define SCORE_ALIGN 16U /* floats */
 
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
@@ -61,7 +61,8 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     const uint64_t rows = d.tokens * d.group;
     uint64_t scores;
     *bytes = 0;
-    return nb_mul_u64(&scores, rows, d.score_stride) && op_add_bytes(bytes, scores, sizeof(float)) &&
+    return nb_mul_u64(&scores, rows, d.score_stride) &&
+           op_add_bytes(bytes, scores, sizeof(float)) &&
            op_add_bytes(bytes, rows * d.head_dim, sizeof(float)) &&
            op_add_bytes(bytes, POSITIONS * d.head_dim, sizeof(float));
 }

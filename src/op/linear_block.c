@@ -7,18 +7,18 @@
 #include "op/linear.h"
 
 /* From so many tokens on, expanding a tile costs less than decoding its blocks again for each token. */
-#define MANY_TOKENS 8U
+#define MANY_TOKENS   8U
 #define CHUNK_WEIGHTS 65536U
-#define TILE_BYTES 131072U   /* expanded weights that stay in the second cache ... */
-#define COLUMN_BYTES 131072U /* ... together with these activations                */
-#define PAD_TOKENS 64U       /* tokens at once where a tile is not full            */
+#define TILE_BYTES    131072U /* expanded weights that stay in the second cache ... */
+#define COLUMN_BYTES  131072U /* ... together with these activations                */
+#define PAD_TOKENS    64U     /* tokens at once where a tile is not full            */
 
 struct expanded {
-    int8_t *codes;      /* (tiles, k/4, 8, 4)                          */
-    float *scale, *min; /* (tiles, k/sub, 8)                           */
-    int8_t *row_codes;  /* (k): one row, before it is interleaved      */
+    int8_t *codes;              /* (tiles, k/4, 8, 4)                          */
+    float *scale, *min;         /* (tiles, k/sub, 8)                           */
+    int8_t *row_codes;          /* (k): one row, before it is interleaved      */
     float *row_scale, *row_min; /* (k/sub)                             */
-    float *pad;         /* (PAD_TOKENS, 8): results of a tile not full */
+    float *pad;                 /* (PAD_TOKENS, 8): results of a tile not full */
 };
 
 static size_t tiles_per_chunk(size_t k)
@@ -99,9 +99,8 @@ static struct nb_tile tile_view(const struct nb_op_call *c, const struct expande
 /* Tokens from t on. */
 static struct nb_q8 tokens_from(const struct nb_q8 *x, size_t t, size_t k)
 {
-    return (struct nb_q8){.q = x->q + t * k,
-                          .d = x->d + t * (k / NB_Q8_BLOCK),
-                          .sum16 = x->sum16 + t * (k / 16)};
+    return (struct nb_q8){
+        .q = x->q + t * k, .d = x->d + t * (k / NB_Q8_BLOCK), .sum16 = x->sum16 + t * (k / 16)};
 }
 
 /* A tile of n < 8 rows: through scratch. */

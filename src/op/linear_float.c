@@ -6,9 +6,9 @@
 #include "op/linear.h"
 
 /* Up to so many tokens the stored rows are read once per token: they stay in the first cache. */
-#define FEW_TOKENS 3U
-#define ROWS 16U                /* decoded at once */
-#define COLUMN_BYTES 131072U    /* of activations that meet these rows before the next rows come */
+#define FEW_TOKENS    3U
+#define ROWS          16U     /* decoded at once */
+#define COLUMN_BYTES  131072U /* of activations that meet these rows before the next rows come */
 #define CHUNK_WEIGHTS 65536U
 
 static size_t decoded_rows(const struct nb_op_call *c)
