@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define QUOTE_BYTES 96
+#define MAX_ALIGN   65536 /* a page of any machine; the header is padded in memory */
 
 static void put_u32(struct nb_str *s, uint32_t v)
 {
@@ -106,6 +107,9 @@ enum nb_status nb_gguf_layout(struct nb_writer *w, const struct nb_meta *meta,
     const size_t n_kv = meta == NULL ? 0 : meta->n;
     uint64_t end = 0;
     NB_TRY(nb_gguf_align(meta, &w->align, err));
+    if (w->align > MAX_ALIGN)
+        NB_FAIL(err, NB_ERR_LIMIT, "key '%s': %llu, at most %d when writing", NB_GGUF_ALIGN_KEY,
+                (unsigned long long)w->align, MAX_ALIGN);
     nb_str_append(header, NB_GGUF_MAGIC, 4);
     put_u32(header, NB_GGUF_VERSION);
     put_u64(header, w->n_tensors);

@@ -57,7 +57,7 @@ static enum nb_status read_dtype(const nb_json *entry, struct nb_tensor *t, stru
     if (dtype == NULL)
         NB_FAIL(err, NB_ERR_FORMAT, "no 'dtype' string");
     nb_printable(quote, sizeof quote, dtype, n);
-    if (nb_safetensors_dtype_rank(dtype) < 0)
+    if (memchr(dtype, 0, n) != NULL || nb_safetensors_dtype_rank(dtype) < 0)
         NB_FAIL(err, NB_ERR_FORMAT, "unknown dtype '%s'", quote);
     t->type = nb_numfmt_by_st(dtype);
     if (t->type == NULL)

@@ -16,7 +16,7 @@ static bool is_utf8(const char *s, size_t n)
     while (n > 0) {
         uint32_t cp;
         const size_t step = nb_utf8_next(s, n, &cp);
-        if (step == 0 || cp == 0)
+        if (step == 0)
             return false;
         s += step;
         n -= step;
@@ -47,7 +47,7 @@ static enum nb_status put_metadata(struct nb_str *s, const struct nb_meta *meta,
         if (kv->type != NB_META_STRING)
             NB_FAIL(err, NB_ERR_ARG, "key '%s': safetensors metadata holds text only", quote);
         if (!is_utf8(kv->key, key_len) || !is_utf8(kv->v.text.s, kv->v.text.n))
-            NB_FAIL(err, NB_ERR_ARG, "key '%s': not UTF-8, or holds a zero byte", quote);
+            NB_FAIL(err, NB_ERR_ARG, "key '%s': not UTF-8", quote);
         if (i > 0 || !has_format)
             nb_str_puts(s, ",");
         nb_str_json(s, kv->key, key_len);
