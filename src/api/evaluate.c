@@ -53,6 +53,7 @@ static void fill_result(struct nb_eval_result *r, const struct nb_score *s, uint
         return;
     r->ppl_ref = nb_exp(s->ref_nll);
     r->ppl_ref_error = r->ppl_ref * s->ref_nll_error;
+    r->ln_ratio_error = s->ratio_error;
     r->kld_mean = s->kld_mean;
     r->kld_error = s->kld_error;
     r->kld_min = s->kld_min;

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "base/sys.h"
 
+#include "base/str.h"
+
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,4 +96,21 @@ uint64_t nb_ram_available_bytes(void)
     const uint64_t cache = figure("/sys/fs/cgroup/memory.stat", "inactive_file");
     used -= NB_MIN(cache, used);
     return NB_MIN(available, bound - NB_MIN(used, bound));
+}
+
+/* x86 calls it "model name"; arm64 kernels give no name, but sometimes the board's. */
+void nb_cpu_name(char *out, size_t cap)
+{
+    char line[256];
+    const char *name = NULL;
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    while (f != NULL && name == NULL && fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "model name", 10) == 0 || strncmp(line, "Model", 5) == 0)
+            name = strchr(line, ':');
+    if (f != NULL)
+        fclose(f);
+    if (name != NULL)
+        name += 1 + strspn(name + 1, " \t");
+    nb_printable(out, cap, name != NULL ? name : "unknown",
+                 name != NULL ? strcspn(name, "\n") : strlen("unknown"));
 }

@@ -33,6 +33,7 @@ struct nb_score {
     uint32_t chunks;
     double nll, nll_error; /* mean negative log likelihood, nats; standard error       */
     double bits_per_byte;
+    double ratio_error; /* standard error of nll - ref_nll, positions paired; 0 without ref */
     double ref_nll, ref_nll_error; /* 0 without ref                                            */
     double kld_mean, kld_error, kld_min, kld_p50, kld_p90, kld_p99, kld_max;
     double top1, top1_error; /* share of positions with the same arg max                 */

@@ -16,7 +16,7 @@
 #define LANES 16
 
 struct row_stat {
-    double nll, ref_nll, kld;
+    double nll, ref_nll, ratio, kld; /* ratio: nll - ref_nll */
     bool same_top, finite;
 };
 
@@ -85,6 +85,7 @@ static void score_rows(void *ctx, size_t begin, size_t end, unsigned worker)
         const struct row_summary sr = summarize(r, n);
         const double lse_r = sr.max + nb_log(sr.sum);
         st->ref_nll = lse_r - (double)r[b->next[i]];
+        st->ratio = st->nll - st->ref_nll;
         st->kld = divergence(z, lse, r, lse_r, n);
         st->same_top = sz.top == sr.top;
         st->finite = st->finite && sr.finite;
@@ -151,6 +152,8 @@ static enum nb_status finish(struct nb_score *out, const struct nb_score_job *jo
     if (job->ref == NULL)
         return NB_OK;
     mean_error(st, n, offsetof(struct row_stat, ref_nll), &out->ref_nll, &out->ref_nll_error);
+    double mean_ratio;
+    mean_error(st, n, offsetof(struct row_stat, ratio), &mean_ratio, &out->ratio_error);
     mean_error(st, n, offsetof(struct row_stat, kld), &out->kld_mean, &out->kld_error);
     double *kld = nb_alloc(job->a, n, sizeof *kld);
     if (kld == NULL)

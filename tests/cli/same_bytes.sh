@@ -1,0 +1,40 @@
+#!/bin/sh
+# The same bytes everywhere: the quantized file and the logits have one hash for 1, 2 and 7 threads,
+# every ISA this CPU has, every compiler and machine: tests/golden/same_bytes.csv holds it.
+# NB_UPDATE=1 rewrites the file; the diff is the review.
+set -eu
+golden=$NB_TESTS/golden/same_bytes.csv
+model=$NB_MODELS/tiny-7m
+text=$NB_DATA/evaluation.txt
+: > got.csv
+
+file_hash() { sha256sum "$1" | cut -c1-64; }
+logits_hash() { # options after the model
+    "$NIBBLE" eval "$@" --text "$text" --ctx 64 --chunks 2 --json --no-progress |
+        sed -n 's/.*"logits_hash": *"\([0-9a-f]*\)".*/\1/p'
+}
+
+for type in q8_0 q6_k q4_k_m q4_0 bf16; do
+    "$NIBBLE" quantize "$model" -o ref.gguf --type $type --threads 2 --quiet -f
+    want_file=$(file_hash ref.gguf)
+    want_logits=$(logits_hash ref.gguf --threads 2)
+    [ -n "$want_logits" ] || { echo "$type: eval printed no logits_hash"; exit 1; }
+    echo "$type,$want_file,$want_logits" >> got.csv
+    for threads in 1 7; do
+        "$NIBBLE" quantize "$model" -o x.gguf --type $type --threads $threads --quiet -f
+        [ "$(file_hash x.gguf)" = "$want_file" ] || { echo "$type: $threads threads: other file"; exit 1; }
+        [ "$(logits_hash ref.gguf --threads $threads)" = "$want_logits" ] ||
+            { echo "$type: $threads threads: other logits"; exit 1; }
+    done
+    for isa in ref avx2 avx512vnni neon dotprod; do # a level that the CPU lacks runs as the best below it
+        NIBBLE_ISA=$isa "$NIBBLE" quantize "$model" -o x.gguf --type $type --quiet -f
+        [ "$(file_hash x.gguf)" = "$want_file" ] || { echo "$type: $isa: other file"; exit 1; }
+        [ "$(NIBBLE_ISA=$isa logits_hash ref.gguf)" = "$want_logits" ] ||
+            { echo "$type: $isa: other logits"; exit 1; }
+    done
+done
+
+if [ "${NB_UPDATE:-0}" = 1 ]; then
+    { echo "type,sha256 of the file,XXH3-128 of the logits of 2 windows of 64"; cat got.csv; } > "$golden"
+fi
+tail -n +2 "$golden" | diff - got.csv
