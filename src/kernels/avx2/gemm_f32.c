@@ -1,0 +1,77 @@
+/* kernels/avx2/gemm_f32.c: float matrix product; every output keeps its sixteen lanes in two registers.
+ *
+ * 2 rows x 3 columns of outputs take 12 registers, and 12 fma per 10 loads. Edges use dot.
+ */
+#include "kernels/avx2/v16.h"
+#include "kernels/kernels.h"
+
+#define ROWS 2
+#define COLS 3
+
+/* acc[r][c] += w[r] x[c] over n columns, n a multiple of 16. */
+static inline void block(struct v16 acc[ROWS][COLS], const float *w, size_t w_stride, const float *x,
+                         size_t x_stride, size_t n)
+{
+    struct v16 a0 = acc[0][0], a1 = acc[0][1], a2 = acc[0][2];
+    struct v16 b0 = acc[1][0], b1 = acc[1][1], b2 = acc[1][2];
+    const float *v = w + w_stride, *x1 = x + x_stride, *x2 = x + 2 * x_stride;
+    for (size_t i = 0; i < n; i += 16) {
+        __m256 p = _mm256_loadu_ps(w + i), q = _mm256_loadu_ps(v + i), t = _mm256_loadu_ps(x + i);
+        a0.a = _mm256_fmadd_ps(p, t, a0.a);
+        b0.a = _mm256_fmadd_ps(q, t, b0.a);
+        t = _mm256_loadu_ps(x1 + i);
+        a1.a = _mm256_fmadd_ps(p, t, a1.a);
+        b1.a = _mm256_fmadd_ps(q, t, b1.a);
+        t = _mm256_loadu_ps(x2 + i);
+        a2.a = _mm256_fmadd_ps(p, t, a2.a);
+        b2.a = _mm256_fmadd_ps(q, t, b2.a);
+        p = _mm256_loadu_ps(w + i + 8);
+        q = _mm256_loadu_ps(v + i + 8);
+        t = _mm256_loadu_ps(x + i + 8);
+        a0.b = _mm256_fmadd_ps(p, t, a0.b);
+        b0.b = _mm256_fmadd_ps(q, t, b0.b);
+        t = _mm256_loadu_ps(x1 + i + 8);
+        a1.b = _mm256_fmadd_ps(p, t, a1.b);
+        b1.b = _mm256_fmadd_ps(q, t, b1.b);
+        t = _mm256_loadu_ps(x2 + i + 8);
+        a2.b = _mm256_fmadd_ps(p, t, a2.b);
+        b2.b = _mm256_fmadd_ps(q, t, b2.b);
+    }
+    acc[0][0] = a0;
+    acc[0][1] = a1;
+    acc[0][2] = a2;
+    acc[1][0] = b0;
+    acc[1][1] = b1;
+    acc[1][2] = b2;
+}
+
+static void corner(float *y, size_t y_stride, const float *w, const float *x, size_t x_stride,
+                   size_t k)
+{
+    struct v16 acc[ROWS][COLS];
+    const size_t whole = k & ~(size_t)15, rest = k & 15;
+    for (size_t i = 0; i < ROWS * COLS; i++)
+        acc[i / COLS][i % COLS] = v16_set1(0.0F);
+    block(acc, w, k, x, x_stride, whole);
+    for (size_t i = 0; i < ROWS * COLS; i++) {
+        const size_t r = i / COLS, c = i % COLS;
+        if (rest) {
+            const struct v16 a = v16_load_n(w + r * k + whole, rest);
+            const struct v16 b = v16_load_n(x + c * x_stride + whole, rest);
+            acc[r][c] = v16_keep_n(v16_fma(a, b, acc[r][c]), acc[r][c], rest);
+        }
+        y[c * y_stride + r] = v16_sum(acc[r][c]);
+    }
+}
+
+void nb_gemm_f32_f32_f32_avx2(float *y, size_t y_stride, const float *w, size_t n_rows,
+                              const float *x, size_t x_stride, size_t n_cols, size_t k)
+{
+    const size_t rows = n_rows - n_rows % ROWS, cols = n_cols - n_cols % COLS;
+    for (size_t c = 0; c < cols; c += COLS) /* three columns stay in the cache */
+        for (size_t r = 0; r < rows; r += ROWS)
+            corner(y + c * y_stride + r, y_stride, w + r * k, x + c * x_stride, x_stride, k);
+    for (size_t c = 0; c < n_cols; c++)
+        for (size_t r = c < cols ? rows : 0; r < n_rows; r++)
+            y[c * y_stride + r] = nb_dot_f32_f32_avx2(w + r * k, x + c * x_stride, k);
+}

@@ -1,0 +1,32 @@
+/* kernels/tile_cols.h: how the codes of a packed tile let a kernel add them up. */
+#ifndef NB_KERNELS_TILE_COLS_H
+#define NB_KERNELS_TILE_COLS_H
+
+#include "kernels/kernels.h"
+
+enum tile_range {
+    TILE_U4,  /* 0..15 as they are: 32 products sum in 16 bits          */
+    TILE_S4,  /* -8..7, bias 8 makes them so                             */
+    TILE_S6,  /* -32..31, bias 32: 4 products sum in 16 bits             */
+    TILE_S8,  /* -128..127                                               */
+};
+
+static inline enum tile_range tile_range_of(const struct nb_tile *w)
+{
+    if (w->code_min >= 0 && w->code_max <= 15 && w->code_max > 0)
+        return TILE_U4;
+    if (w->code_min >= -8 && w->code_max <= 7 && w->code_min < w->code_max)
+        return TILE_S4;
+    if (w->code_min >= -32 && w->code_max <= 31 && w->code_min < w->code_max)
+        return TILE_S6;
+    return TILE_S8;
+}
+
+/* Sum of the activations of sub-block s of column c. */
+static inline int32_t tile_xsum(const struct nb_q8 *x, size_t k, size_t c, size_t s, uint32_t sub)
+{
+    const int16_t *p = x->sum16 + c * (k / 16) + s * (sub / 16);
+    return sub == 32 ? p[0] + p[1] : p[0];
+}
+
+#endif

@@ -1,0 +1,63 @@
+/* What checkkern runs: for each op the sizes and patterns to try, how to make its inputs, how to call. */
+#ifndef NB_TESTS_KERNEL_CASES_H
+#define NB_TESTS_KERNEL_CASES_H
+
+#include "kernels/kernels.h"
+
+/* What inputs look like. */
+enum pattern {
+    PAT_PLAIN,   /* of the size activations and weights have              */
+    PAT_SPIKES,  /* most small, a few 1e4 times as large                  */
+    PAT_EXTREME, /* largest codes of either sign; infinities, NaN, denormals, halves of every bit pattern */
+    PAT_ZERO,
+    PAT_COUNT
+};
+
+struct kase {
+    size_t n;       /* length, or k                        */
+    size_t rows, cols;
+    enum pattern pattern;
+    unsigned variant; /* the op's own switches              */
+    size_t shift;   /* elements kept free behind the end   */
+    uint64_t seed;
+};
+
+enum { SLOTS = 8, OUTS = 3 };
+
+/* Memory whose last byte lies before a page that may not be touched. */
+struct slot {
+    uint8_t *base;
+    size_t bytes;
+};
+
+struct out {
+    uint8_t *p;
+    size_t bytes;
+    bool is_f32; /* NaN compares equal to NaN */
+};
+
+struct work {
+    struct slot slot[SLOTS];
+    void *p[SLOTS]; /* inputs and outputs of the case at hand */
+    struct out out[OUTS];
+    size_t n_outs;
+    struct nb_q8 x;
+    struct nb_tile tile;
+    uint64_t rng;
+};
+
+struct op {
+    const char *name;
+    size_t (*count)(void);                          /* number of cases                       */
+    void (*kase)(struct kase *c, size_t i);         /* the i-th                              */
+    void (*setup)(struct work *w, const struct kase *c);
+    void (*call)(void (*fn)(void), struct work *w, const struct kase *c);
+    struct kase bench;                              /* a size from practice                  */
+    double (*work)(const struct kase *c, bool *ops); /* bytes read and written, or operations */
+};
+
+const struct op *ops_all(size_t *n);
+
+void work_init(struct work *w, size_t bytes);
+
+#endif
