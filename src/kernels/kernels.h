@@ -113,6 +113,12 @@ typedef uint64_t nb_xor_u64_fn(const void *data, size_t n); /* XOR of the n / 8 
 typedef double nb_peak_f32_fn(uint32_t steps, float *sink);
 typedef double nb_peak_s8_fn(uint32_t steps, float *sink);
 
+/* ---- encoding weights (stored ggml blocks) ---- */
+/* n values, a multiple of the format's block, finite; w: (n) weights of their squared errors, not all
+ * zero in a block, or NULL for the format's default. numfmt/ says what the search is. */
+typedef void nb_enc_fn(void *dst, const float *x, const float *w, size_t n);
+typedef nb_enc_fn nb_enc_q8_0_f32_fn, nb_enc_q4_0_f32_fn;
+
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
 #include "kernels/kernels.inc"
@@ -144,6 +150,8 @@ struct nb_kernels {
     nb_xor_u64_fn *xor_u64;
     nb_peak_f32_fn *peak_f32;
     nb_peak_s8_fn *peak_s8;
+    nb_enc_fn *enc_q8_0_f32;
+    nb_enc_fn *enc_q4_0_f32;
 };
 
 /* The table, filled once per process: reference first, then every line whose flags this CPU has and

@@ -1,6 +1,8 @@
 /* numfmt/numfmt.c: the registry of number formats, sizes with overflow checked, guarded encoding. */
 #include "numfmt/numfmt_internal.h"
 
+#include <math.h>
+
 static const struct nb_numfmt *const registry[] = {
 #define NB_NUMFMT(id) &nb_numfmt_##id,
 #include "numfmt/registry.inc"
@@ -125,6 +127,47 @@ enum nb_status nb_numfmt_encode(const struct nb_numfmt *f, void *dst, const floa
 void nb_numfmt_decode(const struct nb_numfmt *f, const void *src, float *dst, size_t n)
 {
     f->decode(src, dst, n);
+}
+
+void nb_numfmt_weights(float *w, const float *importance, uint32_t n)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < n; i++) {
+        const float v = importance[i];
+        w[i] = v > 0.0F && v < INFINITY ? v : 0.0F;
+        sum += (double)w[i];
+    }
+    const double mean = sum / n;
+    for (uint32_t i = 0; i < n; i++)
+        w[i] = sum > 0.0 ? (float)((double)w[i] / mean + 1e-3) : 1.0F;
+}
+
+void nb_numfmt_encode_by(const struct nb_numfmt *f, nb_enc_fn *kernel, void *dst, const float *src,
+                         const float *importance, size_t n)
+{
+    if (importance == NULL) {
+        kernel(dst, src, NULL, n);
+        return;
+    }
+    /* Several blocks at a time: the kernel has a lane for each. */
+    uint8_t *out = dst;
+    for (size_t at = 0; at < n; at += NB_NUMFMT_MAX_BLOCK) {
+        float w[NB_NUMFMT_MAX_BLOCK];
+        const size_t now = NB_MIN(n - at, NB_NUMFMT_MAX_BLOCK);
+        for (size_t i = 0; i < now; i += f->block)
+            nb_numfmt_weights(w + i, importance + at + i, f->block);
+        kernel(out, src + at, w, now);
+        out += now / f->block * f->block_bytes;
+    }
+}
+
+void nb_numfmt_fit_by(const struct nb_numfmt *f, nb_enc_fn *kernel, struct nb_grid *g,
+                      const float *x, const float *importance)
+{
+    uint8_t block[NB_NUMFMT_MAX_BLOCK];
+    int8_t codes[NB_NUMFMT_MAX_BLOCK];
+    nb_numfmt_encode_by(f, kernel, block, x, importance, f->block);
+    f->unpack(g, codes, block);
 }
 
 void nb_numfmt_encode_blocks(const struct nb_numfmt *f, void *dst, const float *src,

@@ -39,4 +39,17 @@ static inline float nb_via_f16(float x)
 void nb_numfmt_encode_blocks(const struct nb_numfmt *f, void *dst, const float *src,
                              const float *importance, size_t n);
 
+/* Encodes with the kernel, which gets the weights of squared errors that importance stands for. */
+void nb_numfmt_encode_by(const struct nb_numfmt *f, nb_enc_fn *kernel, void *dst, const float *src,
+                         const float *importance, size_t n);
+
+/* The grid that the kernel finds for one block. */
+void nb_numfmt_fit_by(const struct nb_numfmt *f, nb_enc_fn *kernel, struct nb_grid *g,
+                      const float *x, const float *importance);
+
+/* Weights of one block from importance, their mean about 1; all 1 if there is nothing to go by.
+ * Negative, NaN and infinite entries count as 0; a share of the mean is added, so that columns which
+ * calibration never saw are still kept. */
+void nb_numfmt_weights(float *w, const float *importance, uint32_t n);
+
 #endif

@@ -42,19 +42,7 @@ static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *v
 
 static void fit(struct nb_grid *g, const float *x, const float *importance)
 {
-    (void)importance;
-    float amax = 0.0F;
-    float peak = 0.0F;
-    for (uint32_t i = 0; i < BLOCK; i++) {
-        const float a = x[i] < 0.0F ? -x[i] : x[i];
-        if (a > amax) {
-            amax = a;
-            peak = x[i];
-        }
-    }
-    memset(g, 0, sizeof *g);
-    g->d = nb_via_f16(peak / -8.0F);
-    g->scale[0] = g->d;
+    nb_numfmt_fit_by(&nb_numfmt_q4_0, nb_kernels_get()->enc_q4_0_f32, g, x, importance);
 }
 
 static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
@@ -87,7 +75,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
 
 static void encode(void *dst, const float *src, const float *importance, size_t n)
 {
-    nb_numfmt_encode_blocks(&nb_numfmt_q4_0, dst, src, importance, n);
+    nb_numfmt_encode_by(&nb_numfmt_q4_0, nb_kernels_get()->enc_q4_0_f32, dst, src, importance, n);
 }
 
 static nb_gemv_q_fn *gemv(const struct nb_kernels *k)

@@ -1,0 +1,31 @@
+/* kernels/enc_search.h: the scale search of symmetric grids, one sub-block per lane. */
+#ifndef NB_KERNELS_ENC_SEARCH_H
+#define NB_KERNELS_ENC_SEARCH_H
+
+#include "kernels/enc_common.h"
+
+/* Best scale so far, and by how much it lowers the weighted sum of squares. */
+struct sym_fit {
+    vf scale, gain;
+};
+
+/* One trial step 1 / inv. w NULL: all ones. A trial with no codes but 0 changes nothing (0 / 0). */
+NB_LANES_INLINE void sym_try(struct sym_fit *best, const vf *x, const vf *w, int n, vf inv,
+                             struct code_range range)
+{
+    vf lx = vf_set(0.0F);
+    vf l2 = vf_set(0.0F);
+    for (int i = 0; i < n; i++) {
+        const vf l = vf_code(x[i] * inv, range.lo, range.hi);
+        const vf wl = w != NULL ? w[i] * l : l;
+        lx += wl * x[i];
+        l2 += wl * l;
+    }
+    const vf scale = lx / l2;
+    const vf gain = scale * lx;
+    const vu better = vf_lt(best->gain, gain);
+    best->scale = vf_select(better, scale, best->scale);
+    best->gain = vf_select(better, gain, best->gain);
+}
+
+#endif
