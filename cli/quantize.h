@@ -1,0 +1,50 @@
+/* cli/quantize.h: what quantize, plan and convert share. */
+#ifndef NB_CLI_QUANTIZE_H
+#define NB_CLI_QUANTIZE_H
+
+#include "cli.h"
+
+struct nb_quantize_args {
+    struct nb_cli_common common;
+    const char *output, *type;
+    struct nb_cli_list tensor_types;
+    const char *output_type, *embedding_type, *recipe, *dump_recipe;
+    int32_t pure, force, allow_requantize, dry_run, eval;
+    uint64_t max_ram, shard_bytes;
+    const char *eval_text;
+    uint32_t eval_chunks;
+    double max_kld;
+};
+
+/* The call to the library. Owns: rules, recipe, made_out. */
+struct nb_quantize_job {
+    const char *model, *out;
+    struct nb_quant_options options;
+    struct nb_type_rule *rules;
+    char **rule_texts;
+    char *recipe, *made_out;
+};
+
+extern const struct nb_cli_opt nb_quantize_options[];
+
+/* Exit code; 0: *job is ready. nb_quantize_job_fini in either case. */
+int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
+                        char **positional, struct nb_quantize_job *job);
+void nb_quantize_job_fini(struct nb_quantize_job *job);
+
+int nb_quantize_plan(struct nb_cli *cli, const struct nb_quantize_args *args,
+                     const struct nb_quantize_job *job);
+int nb_quantize_work(struct nb_cli *cli, const struct nb_quantize_args *args,
+                     const struct nb_quantize_job *job);
+
+/* ---- quantize_print.c ---- */
+void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
+                      const struct nb_quant_result *r);
+void nb_quantize_tensor_table(const struct nb_quant_result *r, bool plan);
+void nb_quantize_worst(const struct nb_quant_result *r);
+/* Writes the recipe to path ("-": stdout). Exit code. */
+int nb_quantize_dump_recipe(const char *path, const char *recipe, bool force);
+/* A path as a shell takes it: quoted only where it must be. */
+void nb_quantize_shell_word(FILE *f, const char *word);
+
+#endif

@@ -1,0 +1,93 @@
+/* cli/verb_list.c: what there is: types, formats, architectures, containers, kernels. */
+#include "cli.h"
+
+#include <string.h>
+
+static const struct nb_cli_opt options[] = {{0}};
+static const char *const kinds[] = {"types", "formats", "architectures", "containers", "kernels"};
+enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
+
+static void print_kind(const char *kind)
+{
+    struct nb_cli_table t;
+    struct nb_list_item item;
+
+    nb_cli_table_init(&t, "lrl");
+    for (size_t i = 0; nb_list(kind, i, &item) == NB_OK; i++) {
+        nb_cli_table_add(&t, "%s", item.name);
+        if (item.bits_per_weight > 0)
+            nb_cli_table_add(&t, "%.2f bpw", item.bits_per_weight);
+        else
+            nb_cli_table_add(&t, " ");
+        nb_cli_table_add(&t, "%s%s", item.summary != NULL ? item.summary : "",
+                         item.usable ? "" : " (not on this CPU)");
+    }
+    nb_cli_table_print(&t, stdout, "  ");
+    nb_cli_table_fini(&t);
+}
+
+static void json_kind(struct nb_jw *w, const char *kind)
+{
+    struct nb_list_item item;
+
+    nb_jw_array(w, kind);
+    for (size_t i = 0; nb_list(kind, i, &item) == NB_OK; i++) {
+        nb_jw_object(w, NULL);
+        nb_jw_string(w, "name", item.name);
+        nb_jw_string(w, "summary", item.summary);
+        if (item.bits_per_weight > 0)
+            nb_jw_real(w, "bits_per_weight", item.bits_per_weight);
+        if (item.block > 0)
+            nb_jw_u64(w, "block", item.block);
+        nb_jw_bool(w, "usable", item.usable);
+        nb_jw_end(w);
+    }
+    nb_jw_end(w);
+}
+
+static int run(struct nb_cli *cli, void *args, int n, char **positional)
+{
+    const char *only = n > 0 ? positional[0] : NULL;
+    bool found = only == NULL;
+    struct nb_jw w;
+
+    (void)args;
+    for (size_t i = 0; i < N_KINDS; i++)
+        found = found || strcmp(only, kinds[i]) == 0;
+    if (!found)
+        return nb_cli_usage(cli,
+                            "nothing to list by the name '%s'; there are types, formats, "
+                            "architectures, containers, kernels",
+                            only);
+    if (cli->common->json)
+        nb_jw_begin(&w, stdout);
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (only != NULL && strcmp(only, kinds[i]) != 0)
+            continue;
+        if (cli->common->json) {
+            json_kind(&w, kinds[i]);
+            continue;
+        }
+        if (only == NULL)
+            printf("%s%s\n", i > 0 ? "\n" : "", kinds[i]);
+        print_kind(kinds[i]);
+    }
+    if (cli->common->json)
+        nb_jw_finish(&w);
+    return NB_CLI_OK;
+}
+
+const struct nb_cli_verb nb_cli_verb_list = {
+    .name = "list",
+    .synopsis = "[KIND]",
+    .summary = "list types, formats, architectures, containers, kernels",
+    .description = "KIND is one of types (what --type takes), formats (what --tensor-type takes), "
+                   "architectures, containers, kernels; without it, all are listed.",
+    .examples = "nibble list types\n"
+                "nibble list formats --json",
+    .options = options,
+    .args_bytes = sizeof(struct nb_cli_common),
+    .min_positional = 0,
+    .max_positional = 1,
+    .run = run,
+};

@@ -1,0 +1,157 @@
+/* cli/verb_quantize.c: make a model small. */
+#include "quantize.h"
+
+#define AT(field) offsetof(struct nb_quantize_args, field)
+
+/* plan takes the same options. */
+const struct nb_cli_opt nb_quantize_options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .arg = "OUT",
+     .type = NB_CLI_STRING,
+     .offset = AT(output),
+     .fallback = "(<model>-<type>.gguf in this folder)",
+     .group = "Output",
+     .help = "file to write; a name ending in .gguf is a GGUF file, another a Hugging Face folder",
+     .brief = 1},
+    {.name = "force",
+     .letter = 'f',
+     .type = NB_CLI_FLAG,
+     .offset = AT(force),
+     .group = "Output",
+     .help = "overwrite OUT if it exists (the model that is read is never overwritten)",
+     .alias = "overwrite",
+     .brief = 1},
+    {.name = "dump-recipe",
+     .arg = "FILE",
+     .type = NB_CLI_STRING,
+     .offset = AT(dump_recipe),
+     .group = "Output",
+     .help = "write the recipe that was used, as JSON; '-' is standard output"},
+    {.name = "dry-run",
+     .letter = 'n',
+     .type = NB_CLI_FLAG,
+     .offset = AT(dry_run),
+     .group = "Output",
+     .help = "only say what would be done: same as 'nibble plan'"},
+    {.name = "type",
+     .arg = "TYPE",
+     .type = NB_CLI_STRING,
+     .offset = AT(type),
+     .fallback = "(q4_k_m)",
+     .group = "Types",
+     .help = "mix or number format of the weights; 'nibble list types' shows all",
+     .alias = "scheme",
+     .brief = 1},
+    {.name = "tensor-type",
+     .arg = "REGEX=TYPE",
+     .type = NB_CLI_LIST,
+     .offset = AT(tensor_types),
+     .group = "Types",
+     .help =
+         "number format of the tensors whose GGUF name matches; repeatable, the first match wins",
+     .brief = 1},
+    {.name = "output-tensor-type",
+     .arg = "TYPE",
+     .type = NB_CLI_STRING,
+     .offset = AT(output_type),
+     .fallback = "(the mix's)",
+     .group = "Types",
+     .help = "number format of output.weight"},
+    {.name = "token-embedding-type",
+     .arg = "TYPE",
+     .type = NB_CLI_STRING,
+     .offset = AT(embedding_type),
+     .fallback = "(the mix's)",
+     .group = "Types",
+     .help = "number format of token_embd.weight"},
+    {.name = "pure",
+     .type = NB_CLI_FLAG,
+     .offset = AT(pure),
+     .group = "Types",
+     .help = "one number format everywhere, no mix"},
+    {.name = "recipe",
+     .arg = "FILE",
+     .type = NB_CLI_STRING,
+     .offset = AT(recipe),
+     .group = "Types",
+     .help = "take all types from a recipe (JSON; '-' is standard input)"},
+    {.name = "allow-requantize",
+     .type = NB_CLI_FLAG,
+     .offset = AT(allow_requantize),
+     .group = "Types",
+     .help = "take a model that is quantized already; quality suffers twice"},
+    {.name = "eval",
+     .arg = "TEXT",
+     .type = NB_CLI_STRING,
+     .offset = AT(eval_text),
+     .group = "Quality",
+     .help = "afterwards measure the file against the model it came from, on this text",
+     .brief = 1},
+    {.name = "eval-chunks",
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(eval_chunks),
+     .fallback = "8",
+     .group = "Quality",
+     .help = "windows of text to measure on; 0: all"},
+    {.name = "max-kld",
+     .arg = "X",
+     .type = NB_CLI_REAL,
+     .offset = AT(max_kld),
+     .group = "Quality",
+     .help =
+         "exit with 4 if the mean KL divergence is larger; measured on --eval TEXT, else on the "
+         "bundled text; the file is kept",
+     .brief = 1},
+    {.name = "max-ram",
+     .arg = "SIZE",
+     .type = NB_CLI_SIZE,
+     .offset = AT(max_ram),
+     .fallback = "(no limit)",
+     .group = "Limits",
+     .help = "memory to stay within, like 3GiB or 500MB; checked before the work starts"},
+    {.name = "max-shard-size",
+     .arg = "SIZE",
+     .type = NB_CLI_SIZE,
+     .offset = AT(shard_bytes),
+     .fallback = "(5GB)",
+     .group = "Limits",
+     .help = "size of one file when a Hugging Face folder is written"},
+    {0},
+};
+
+static int run(struct nb_cli *cli, void *args, int n, char **positional)
+{
+    struct nb_quantize_args *a = args;
+    struct nb_quantize_job job;
+    int code = nb_quantize_prepare(cli, a, n, positional, &job);
+
+    if (code == NB_CLI_OK)
+        code = a->dry_run ? nb_quantize_plan(cli, a, &job) : nb_quantize_work(cli, a, &job);
+    nb_quantize_job_fini(&job);
+    return code;
+}
+
+const struct nb_cli_verb nb_cli_verb_quantize = {
+    .name = "quantize",
+    .synopsis = "MODEL [OUT] [TYPE]",
+    .summary = "make a model small",
+    .description =
+        "Reads MODEL (a Hugging Face folder, a .safetensors or a .gguf file), rounds its weights "
+        "to "
+        "TYPE and writes OUT. Tensors are read, rounded and written one by one: memory stays far "
+        "below the model's size. OUT appears under its name only when it is complete. The recipe "
+        "and hashes are kept in the file. The same command gives the same bytes on every machine.\n"
+        "\n"
+        "-v lists every tensor with its signal-to-noise ratio.",
+    .examples = "nibble quantize Qwen3-0.6B\n"
+                "nibble quantize model-f16.gguf small.gguf Q4_K_M\n"
+                "nibble quantize Qwen3-0.6B -o q.gguf --type q4_0 --tensor-type 'ffn_down=q6_k'\n"
+                "nibble quantize Qwen3-0.6B -o q.gguf --eval book.txt --max-kld 0.02",
+    .options = nb_quantize_options,
+    .args_bytes = sizeof(struct nb_quantize_args),
+    .min_positional = 1,
+    .max_positional = 3,
+    .run = run,
+};

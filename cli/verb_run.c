@@ -1,0 +1,313 @@
+/* cli/verb_run.c: continues a text, or chats on a terminal. */
+#include "generate.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct args {
+    struct nb_cli_common common;
+    const char *prompt, *file, *kv_type;
+    uint32_t tokens, ctx, top_k, repeat_last;
+    double temp, top_p, min_p, repeat_penalty;
+    uint64_t seed;
+    struct nb_cli_list stop;
+    int32_t echo, special;
+};
+#define AT(field) offsetof(struct args, field)
+
+static const struct nb_cli_opt options[] = {
+    {.name = "prompt",
+     .letter = 'p',
+     .arg = "TEXT",
+     .type = NB_CLI_STRING,
+     .offset = AT(prompt),
+     .group = "Text",
+     .help = "text to continue; without -p and -f: standard input, or a chat on a terminal",
+     .brief = 1},
+    {.name = "file",
+     .letter = 'f',
+     .arg = "FILE",
+     .type = NB_CLI_STRING,
+     .offset = AT(file),
+     .group = "Text",
+     .help = "take the text to continue from a file; '-' is standard input",
+     .brief = 1},
+    {.name = "tokens",
+     .letter = 'n',
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(tokens),
+     .fallback = "256",
+     .group = "Text",
+     .help = "tokens to generate at most; 0: until the text ends or the context is full",
+     .alias = "predict",
+     .brief = 1},
+    {.name = "stop",
+     .arg = "TEXT",
+     .type = NB_CLI_LIST,
+     .offset = AT(stop),
+     .group = "Text",
+     .help = "end before this text; repeatable",
+     .brief = 1},
+    {.name = "echo",
+     .type = NB_CLI_FLAG,
+     .offset = AT(echo),
+     .group = "Text",
+     .help = "print the prompt too"},
+    {.name = "special",
+     .type = NB_CLI_SWITCH,
+     .offset = AT(special),
+     .fallback = "on",
+     .group = "Text",
+     .help = "recognize tokens such as <|endoftext|> in the prompt"},
+    {.name = "ctx",
+     .letter = 'c',
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(ctx),
+     .fallback = "(the model's, at most 4096)",
+     .group = "Text",
+     .help = "tokens the model can look back on",
+     .brief = 1},
+    {.name = "kv-type",
+     .arg = "TYPE",
+     .type = NB_CLI_STRING,
+     .offset = AT(kv_type),
+     .fallback = "f16",
+     .group = "Text",
+     .help = "number format of the attention cache: f16 or f32"},
+    {.name = "temp",
+     .arg = "X",
+     .type = NB_CLI_REAL,
+     .offset = AT(temp),
+     .fallback = "0.8",
+     .group = "Sampling",
+     .help = "temperature; 0 always takes the most likely token",
+     .alias = "temperature",
+     .brief = 1},
+    {.name = "top-k",
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(top_k),
+     .fallback = "40",
+     .group = "Sampling",
+     .help = "choose among the N most likely tokens; 0: all",
+     .brief = 1},
+    {.name = "top-p",
+     .arg = "X",
+     .type = NB_CLI_REAL,
+     .offset = AT(top_p),
+     .fallback = "0.95",
+     .group = "Sampling",
+     .help = "choose among the most likely tokens that make up this probability; 1: all",
+     .brief = 1},
+    {.name = "min-p",
+     .arg = "X",
+     .type = NB_CLI_REAL,
+     .offset = AT(min_p),
+     .fallback = "0.05",
+     .group = "Sampling",
+     .help = "leave out tokens less likely than X times the most likely one",
+     .brief = 1},
+    {.name = "repeat-penalty",
+     .arg = "X",
+     .type = NB_CLI_REAL,
+     .offset = AT(repeat_penalty),
+     .fallback = "1",
+     .group = "Sampling",
+     .help = "make recent tokens less likely; 1: off"},
+    {.name = "repeat-last",
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(repeat_last),
+     .fallback = "64",
+     .group = "Sampling",
+     .help = "how many tokens are recent"},
+    {.name = "seed",
+     .letter = 's',
+     .arg = "N",
+     .type = NB_CLI_U64,
+     .offset = AT(seed),
+     .fallback = "42",
+     .group = "Sampling",
+     .help = "the same seed gives the same text",
+     .brief = 1},
+    {0},
+};
+
+/* The prompt: -p, -f, or standard input. NULL with code 0: chat. */
+static char *read_prompt(struct nb_cli *cli, const struct args *a, size_t *n, int *code)
+{
+    const char *path = a->file;
+    char *text;
+
+    *code = NB_CLI_OK;
+    if (a->prompt != NULL && a->file != NULL) {
+        *code = nb_cli_usage(cli, "-p and -f exclude each other");
+        return NULL;
+    }
+    if (a->prompt != NULL) {
+        *n = strlen(a->prompt);
+        text = strdup(a->prompt);
+        if (text == NULL)
+            *code = nb_cli_error(NB_CLI_FAILED, "out of memory");
+        return text;
+    }
+    if (path == NULL && isatty(0)) {
+        if (a->common.json)
+            *code = nb_cli_usage(cli, "--json needs a prompt: -p or -f");
+        return NULL;
+    }
+    text = nb_cli_read_file(cli, path != NULL ? path : "-", n);
+    if (text == NULL)
+        *code = nb_cli_fail(cli, cli->err.status);
+    return text;
+}
+
+static int make_generator(struct nb_cli *cli, const struct args *a, const char *model,
+                          nb_generator **generator)
+{
+    struct nb_generate_options o;
+    int code = NB_CLI_OK;
+    nb_context *ctx = nb_cli_context(cli, &code);
+
+    if (ctx == NULL)
+        return code;
+    nb_generate_options_init(&o);
+    o.ctx = a->ctx;
+    o.kv_type = a->kv_type;
+    o.temperature = (float)a->temp;
+    o.top_k = a->top_k;
+    o.top_p = (float)a->top_p;
+    o.min_p = (float)a->min_p;
+    o.repeat_penalty = (float)a->repeat_penalty;
+    o.repeat_last = a->repeat_last;
+    o.seed = a->seed;
+    enum nb_status status = nb_generator_create(generator, ctx, model, &o, &cli->err);
+    nb_cli_progress_clear(&cli->progress);
+    return status == NB_OK ? NB_CLI_OK : nb_cli_fail(cli, status);
+}
+
+/* What a run is reported with. */
+struct outcome {
+    const char *model;
+    uint32_t n_prompt;
+    double prompt_seconds;
+};
+
+static double rate(uint32_t n, double seconds)
+{
+    return seconds > 0 ? n / seconds : 0;
+}
+
+static void print_json(const struct args *a, const struct outcome *o, const struct nb_generation *g)
+{
+    struct nb_jw w;
+
+    nb_jw_begin(&w, stdout);
+    nb_jw_string(&w, "model", o->model);
+    nb_jw_text(&w, "text", g->sink.text != NULL ? g->sink.text : "", g->sink.len);
+    nb_jw_u64(&w, "prompt_tokens", o->n_prompt);
+    nb_jw_u64(&w, "tokens", g->n);
+    nb_jw_array(&w, "token_ids");
+    for (uint32_t i = 0; i < g->n && i < g->max_ids; i++)
+        nb_jw_u64(&w, NULL, g->ids[i]);
+    nb_jw_end(&w);
+    nb_jw_string(&w, "end", nb_end_name(g->end));
+    nb_jw_u64(&w, "seed", a->seed);
+    nb_jw_real(&w, "prefill_tok_s", rate(o->n_prompt, o->prompt_seconds));
+    nb_jw_real(&w, "decode_tok_s", rate(g->n, g->seconds));
+    nb_jw_finish(&w);
+}
+
+static int continue_text(struct nb_cli *cli, const struct args *a, nb_generator *generator,
+                         const char *prompt, size_t n, struct nb_generation *g, const char *model)
+{
+    struct outcome o = {.model = model};
+    double start = nb_cli_seconds();
+    enum nb_status status;
+
+    status = nb_generator_feed(generator, prompt, n, a->special, 1, &cli->err);
+    nb_cli_progress_clear(&cli->progress);
+    if (status != NB_OK)
+        return nb_cli_fail(cli, status);
+    o.prompt_seconds = nb_cli_seconds() - start;
+    o.n_prompt = nb_generator_position(generator);
+    if (a->echo && !nb_sink_put(&g->sink, prompt, n))
+        return nb_cli_error(NB_CLI_FAILED, "out of memory");
+    status = nb_generate_stream(generator, g, &cli->err);
+    if (!a->common.json)
+        fputc('\n', stdout);
+    fflush(stdout);
+    if (status != NB_OK)
+        return nb_cli_fail(cli, status);
+    if (a->common.json)
+        print_json(a, &o, g);
+    else
+        nb_cli_note(cli,
+                    "prompt %u tokens, %.0f tok/s; generated %u tokens, %.1f tok/s (ended: %s)",
+                    o.n_prompt, rate(o.n_prompt, o.prompt_seconds), g->n, rate(g->n, g->seconds),
+                    nb_end_name(g->end));
+    return g->end == NB_END_CANCELLED ? 128 + nb_cli_cancelled() : NB_CLI_OK;
+}
+
+static int run(struct nb_cli *cli, void *args, int n, char **positional)
+{
+    struct args *a = args;
+    struct nb_generation g = {.max_tokens = a->tokens};
+    nb_generator *generator = NULL;
+    size_t n_prompt = 0;
+    int code;
+
+    (void)n;
+    for (size_t i = 0; i < a->stop.n; i++)
+        if (a->stop.items[i][0] == '\0')
+            return nb_cli_usage(cli, "--stop needs some text");
+    char *prompt = read_prompt(cli, a, &n_prompt, &code);
+    if (code != NB_CLI_OK ||
+        (code = make_generator(cli, a, positional[0], &generator)) != NB_CLI_OK) {
+        free(prompt);
+        return code;
+    }
+    g.stop = (struct nb_stop){.strings = a->stop.items, .n = a->stop.n};
+    g.sink.stream = a->common.json ? NULL : stdout;
+    g.sink.terminal = isatty(1);
+    if (a->common.json) {
+        g.max_ids = nb_generator_context(generator);
+        g.ids = calloc(g.max_ids + 1, sizeof *g.ids);
+        if (g.ids == NULL)
+            g.max_ids = 0;
+    }
+    if (prompt != NULL)
+        code = continue_text(cli, a, generator, prompt, n_prompt, &g, positional[0]);
+    else
+        code = nb_chat(cli, generator, &g, a->special);
+    nb_generator_destroy(generator);
+    free(g.stop.held);
+    free(g.sink.text);
+    free(g.ids);
+    free(prompt);
+    return code;
+}
+
+const struct nb_cli_verb nb_cli_verb_run = {
+    .name = "run",
+    .synopsis = "MODEL",
+    .summary = "continue a text, or chat on a terminal",
+    .description =
+        "Continues a prompt and streams the text to standard output; the speed goes to standard "
+        "error. On a terminal without a prompt it takes turns: /reset forgets, /quit leaves, "
+        "Ctrl-C "
+        "stops an answer. Text is continued as it stands: a chat template in the model is not "
+        "applied "
+        "in this version.",
+    .examples = "nibble run q.gguf -p \"Once upon a time\" -n 100\n"
+                "nibble run q.gguf -f story.txt --temp 0 --stop \"THE END\"\n"
+                "nibble run q.gguf",
+    .options = options,
+    .args_bytes = sizeof(struct args),
+    .min_positional = 1,
+    .max_positional = 1,
+    .run = run,
+};
