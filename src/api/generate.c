@@ -60,7 +60,9 @@ static enum nb_status open_model(nb_generator *g, const char *path, struct nb_er
     NB_TRY(nb_model_open(&g->r.model, path, a, &g->ctx->log, err));
     const struct nb_hparams *hp = &g->r.model->w.hp;
     if (g->r.model->tokenizer == NULL)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s has no tokenizer: it cannot generate text", path);
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s: no usable tokenizer, so no text can be generated%s%s",
+                path, g->r.model->tokenizer_problem[0] != '\0' ? ": " : "",
+                g->r.model->tokenizer_problem);
     if (so.n_ctx == 0)
         so.n_ctx = NB_MIN(hp->n_ctx_train, CONTEXT_DEFAULT_MAX);
     if (so.n_ctx > hp->n_ctx_train)

@@ -189,7 +189,7 @@ static enum nb_status fill_info(struct info_owner *o, struct nb_model_info *info
 {
     const struct nb_hparams *hp = &m->w.hp;
     info->path = nb_arena_strndup(&o->arena, m->path, strlen(m->path));
-    info->dialect = nb_model_dialect_name(m);
+    info->dialect = m->dialect->name;
     info->architecture = hp->arch->name;
     info->name = copy_meta_text(o, &m->meta, "general.name");
     info->recipe = copy_meta_text(o, &m->meta, "nibble.recipe");
@@ -207,8 +207,10 @@ static enum nb_status fill_info(struct info_owner *o, struct nb_model_info *info
     NB_TRY(copy_tensors(o, info, &m->w, err));
     NB_TRY(copy_meta(o, info, &m->meta, err));
     if (flags & NB_INSPECT_HASH) {
+        struct nb_hash hash;
         char hex[NB_HASH_HEX_BYTES];
-        nb_hash_hex(nb_model_hash(m), hex);
+        NB_TRY(nb_model_hash(m, ctx->pool, &hash, err));
+        nb_hash_hex(hash, hex);
         info->hash = nb_arena_strndup(&o->arena, hex, NB_HASH_HEX_BYTES - 1);
     }
     if (info->path == NULL || ((flags & NB_INSPECT_HASH) != 0 && info->hash == NULL))
@@ -232,7 +234,7 @@ enum nb_status nb_inspect(nb_context *ctx, const char *path, unsigned flags,
     info->owner = o;
     enum nb_status st = nb_model_open(&m, path, &ctx->allocator, &ctx->log, err);
     if (st == NB_OK)
-        st = fill_info(o, info, m, flags, err);
+        st = fill_info(o, info, ctx, m, flags, err);
     nb_model_close(m);
     if (st != NB_OK)
         nb_model_info_free(info);

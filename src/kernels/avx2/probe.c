@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #define CHAINS 10
+#define S8_CHAINS 12
 
 uint64_t nb_xor_u64_avx2(const void *data, size_t n)
 {
@@ -37,19 +38,19 @@ double nb_peak_f32_avx2(uint32_t steps, float *sink)
 
 double nb_peak_s8_avx2(uint32_t steps, float *sink)
 {
-    __m256i acc[8], w = _mm256_set1_epi8(3);
+    __m256i acc[S8_CHAINS], w = _mm256_set1_epi8(3);
     const __m256i x = _mm256_set1_epi8(5), ones = _mm256_set1_epi16(1), one = _mm256_set1_epi8(1);
-    for (int c = 0; c < 8; c++)
+    for (int c = 0; c < S8_CHAINS; c++)
         acc[c] = _mm256_setzero_si256();
     for (uint32_t i = 0; i < steps; i++) {
         w = _mm256_add_epi8(w, one); /* keeps the products from being hoisted */
-        for (int c = 0; c < 8; c++) {
+        for (int c = 0; c < S8_CHAINS; c++) {
             /* the accumulator in the operand makes the eight products distinct */
             const __m256i p = _mm256_maddubs_epi16(_mm256_xor_si256(w, acc[c]), x);
             acc[c] = _mm256_add_epi32(acc[c], _mm256_madd_epi16(p, ones));
         }
     }
-    for (int c = 0; c < 8; c++)
+    for (int c = 0; c < S8_CHAINS; c++)
         *sink += (float)_mm256_extract_epi32(acc[c], 0);
-    return 2.0 * 32 * 8 * steps;
+    return 2.0 * 32 * S8_CHAINS * steps;
 }

@@ -1,0 +1,99 @@
+/* api/list.c: nb_list: the registries, for help texts and shells. */
+#include "api/api.h"
+
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "quant/quant.h"
+
+static struct nb_list_item format_item(const struct nb_numfmt *f)
+{
+    return (struct nb_list_item){.name = f->name,
+                                 .summary = f->summary,
+                                 .bits_per_weight = nb_numfmt_bpw(f),
+                                 .block = f->block,
+                                 .usable = 1};
+}
+
+static bool list_format(size_t i, struct nb_list_item *item)
+{
+    size_t n;
+    const struct nb_numfmt *const *all = nb_numfmt_all(&n);
+    if (i >= n)
+        return false;
+    *item = format_item(all[i]);
+    return true;
+}
+
+/* Mixes, then the formats that may be a target and that no mix is named after. */
+static bool list_type(size_t i, struct nb_list_item *item)
+{
+    size_t n;
+    const struct nb_mix *mixes = nb_mix_all(&n);
+    if (i < n) {
+        *item =
+            (struct nb_list_item){.name = mixes[i].name, .summary = mixes[i].summary, .usable = 1};
+        const struct nb_numfmt *base = nb_numfmt_find(mixes[i].base);
+        if (base != NULL)
+            item->bits_per_weight = nb_numfmt_bpw(base);
+        return true;
+    }
+    i -= n;
+    const struct nb_numfmt *const *all = nb_numfmt_all(&n);
+    for (size_t k = 0; k < n; k++)
+        if (all[k]->kind != NB_NUMFMT_STORAGE && nb_mix_find(all[k]->name) == NULL && i-- == 0) {
+            *item = format_item(all[k]);
+            return true;
+        }
+    return false;
+}
+
+static bool list_architecture(size_t i, struct nb_list_item *item)
+{
+    size_t n;
+    const struct nb_arch *const *all = nb_arch_all(&n);
+    if (i < n)
+        *item =
+            (struct nb_list_item){.name = all[i]->name, .summary = all[i]->summary, .usable = 1};
+    return i < n;
+}
+
+static bool list_container(size_t i, struct nb_list_item *item)
+{
+    size_t n;
+    const struct nb_container *const *all = nb_container_all(&n);
+    if (i < n)
+        *item = (struct nb_list_item){.name = all[i]->name, .summary = all[i]->suffix, .usable = 1};
+    return i < n;
+}
+
+static bool list_kernel(size_t i, struct nb_list_item *item)
+{
+    size_t n;
+    const struct nb_kernel_line *lines = nb_kernel_lines(&n);
+    if (i < n)
+        *item = (struct nb_list_item){.name = lines[i].op,
+                                      .summary = lines[i].isa,
+                                      .usable = (lines[i].need & nb_isa_used()) == lines[i].need};
+    return i < n;
+}
+
+enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item)
+{
+    static const struct {
+        const char *kind;
+        bool (*get)(size_t i, struct nb_list_item *item);
+    } lists[] = {
+        {"formats", list_format},
+        {"types", list_type},
+        {"architectures", list_architecture},
+        {"containers", list_container},
+        {"kernels", list_kernel},
+    };
+    if (kind == NULL || item == NULL)
+        return NB_ERR_ARG;
+    for (size_t k = 0; k < NB_COUNTOF(lists); k++)
+        if (strcmp(kind, lists[k].kind) == 0)
+            return lists[k].get(i, item) ? NB_OK : NB_ERR_NOT_FOUND;
+    return NB_ERR_ARG;
+}

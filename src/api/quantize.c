@@ -1,0 +1,189 @@
+/* api/quantize.c: nb_plan and nb_quantize: a recipe from options, the plan, the work, the result. */
+#include "api/api.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "quant/quant.h"
+
+#define SHARD_BYTES_DEFAULT UINT64_C(5000000000)
+#define METHOD              "rtn" /* round to nearest, each format with its own scale search */
+
+void nb_quant_options_init(struct nb_quant_options *o)
+{
+    *o = (struct nb_quant_options){.size = sizeof *o, .shard_bytes = SHARD_BYTES_DEFAULT};
+}
+
+/* Owns: everything behind one call; what the public struct points to after it. */
+struct quant_owner {
+    struct nb_allocator a;
+    struct nb_arena arena;
+    struct nb_recipe recipe;
+    struct nb_model *model;
+    struct nb_quant_plan *plan;
+};
+
+static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_options *o,
+                                  struct nb_error *err)
+{
+    if (o->recipe != NULL) {
+        if (o->type != NULL || o->n_rules > 0 || o->output_type != NULL ||
+            o->embedding_type != NULL || o->pure)
+            NB_FAIL(err, NB_ERR_ARG, "a recipe says all types itself: give it alone");
+        return nb_recipe_from_json(r, o->recipe, strlen(o->recipe), err);
+    }
+    if (o->type != NULL)
+        r->type = o->type;
+    r->output_type = o->output_type;
+    r->embedding_type = o->embedding_type;
+    r->pure = o->pure != 0;
+    for (size_t i = 0; i < o->n_rules; i++)
+        NB_TRY(nb_recipe_add_rule(r, o->rules[i].regex, o->rules[i].type, err));
+    return NB_OK;
+}
+
+static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const char *path,
+                                const char *out, const struct nb_quant_options *o,
+                                struct nb_error *err)
+{
+    NB_TRY(make_recipe(&q->recipe, o, err));
+    NB_TRY(nb_model_open(&q->model, path, &ctx->allocator, &ctx->log, err));
+    const struct nb_quant_settings settings = {
+        .out = out,
+        .recipe = &q->recipe,
+        .overwrite = o->overwrite != 0,
+        .allow_requantize = o->allow_requantize != 0,
+        .max_ram = o->max_ram,
+        .shard_bytes = o->shard_bytes,
+        .pool = ctx->pool,
+        .log = &ctx->log,
+        .progress = &ctx->progress,
+    };
+    return nb_quant_plan_create(&q->plan, q->model, &settings, &q->a, err);
+}
+
+/* Copies what the result shows out of the model and the plan, which are closed before the call ends. */
+static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result *r, const char *out,
+                                  struct nb_error *err)
+{
+    const struct nb_quant_plan *p = q->plan;
+    struct nb_quant_tensor *t = nb_arena_alloc(&q->arena, p->n, sizeof *t);
+    r->out = nb_arena_strndup(&q->arena, out, strlen(out));
+    r->type = nb_arena_strndup(&q->arena, q->recipe.type, strlen(q->recipe.type));
+    r->recipe = nb_arena_strndup(&q->arena, p->recipe, strlen(p->recipe));
+    r->method = METHOD;
+    r->bytes = p->file_bytes;
+    r->bpw = p->bpw;
+    r->bpw_layers = p->bpw_layers;
+    r->seconds = p->seconds;
+    r->peak_rss_bytes = p->peak_bytes;
+    r->snr_db = r->worst_snr_db = (double)NAN;
+    bool ok = t != NULL && r->out != NULL && r->type != NULL && r->recipe != NULL;
+    for (size_t i = 0; i < p->n && ok; i++) {
+        const struct nb_plan_tensor *from = &p->tensors[i];
+        if (!from->stored)
+            continue;
+        const struct nb_tensor *source = &from->weight->t;
+        t[r->n_tensors] = (struct nb_quant_tensor){
+            .name = nb_arena_strndup(&q->arena, source->name, strlen(source->name)),
+            .source_type = source->type->name,
+            .type = from->type->name,
+            .elements = from->elements,
+            .source_bytes = from->source_bytes,
+            .bytes = from->bytes,
+            .snr_db = (double)NAN,
+            .note = from->note != NULL ? nb_arena_strndup(&q->arena, from->note, strlen(from->note))
+                                       : NULL,
+        };
+        ok = t[r->n_tensors].name != NULL && (from->note == NULL || t[r->n_tensors].note != NULL);
+        r->n_tensors++;
+    }
+    r->tensors = t;
+    return ok ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "no memory for a result of %zu tensors", p->n);
+}
+
+static enum nb_status run_plan(struct quant_owner *q, struct nb_quant_result *r,
+                               struct nb_error *err)
+{
+    const struct nb_quant_plan *p = q->plan;
+    struct nb_quant_report report = {.snr_db = nb_arena_alloc(&q->arena, p->n, sizeof(double))};
+    char hex[NB_HASH_HEX_BYTES];
+    if (report.snr_db == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for the errors of %zu tensors", p->n);
+    NB_TRY(nb_quant_run(p, &report, err));
+    struct nb_quant_tensor *t =
+        (struct nb_quant_tensor *)(uintptr_t)r->tensors; /* ours: fill_result made it */
+    for (size_t i = 0, k = 0; i < p->n; i++) {
+        if (!p->tensors[i].stored)
+            continue;
+        t[k].snr_db = report.snr_db[i];
+        if (i == report.worst && isfinite(report.worst_snr_db))
+            r->worst_tensor = t[k].name;
+        k++;
+    }
+    r->worst_snr_db = report.worst_snr_db;
+    r->snr_db = report.total_snr_db;
+    r->bytes = report.bytes;
+    r->seconds = report.seconds;
+    r->peak_rss_bytes = nb_rss_peak_bytes();
+    nb_hash_hex(report.out_hash, hex);
+    r->hash = nb_arena_strndup(&q->arena, hex, NB_HASH_HEX_BYTES - 1);
+    return r->hash != NULL ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "no memory for a hash");
+}
+
+static enum nb_status plan_or_run(nb_context *ctx, const char *path, const char *out,
+                                  const struct nb_quant_options *options, bool run,
+                                  struct nb_quant_result *result, struct nb_error *err)
+{
+    struct nb_quant_options o;
+    nb_error_clear(err);
+    nb_quant_options_init(&o);
+    if (ctx == NULL || path == NULL || out == NULL || result == NULL)
+        NB_FAIL(err, NB_ERR_ARG, "quantizing needs a context, a model, a target and a result");
+    NB_TRY(nb_options_copy(&o, sizeof o, options, options != NULL ? options->size : 0,
+                           "quant options", err));
+    *result = (struct nb_quant_result){.out = NULL};
+    struct quant_owner *q = nb_alloc_zero(&ctx->allocator, 1, sizeof *q);
+    if (q == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for a plan");
+    q->a = ctx->allocator;
+    nb_arena_init(&q->arena, &q->a, 16384);
+    nb_recipe_init(&q->recipe, &q->a);
+    result->owner = q;
+    enum nb_status st = make_plan(q, ctx, path, out, &o, err);
+    if (st == NB_OK)
+        st = fill_result(q, result, out, err);
+    if (st == NB_OK && run)
+        st = run_plan(q, result, err);
+    nb_quant_plan_destroy(q->plan);
+    nb_model_close(q->model);
+    nb_recipe_fini(&q->recipe);
+    if (st != NB_OK)
+        nb_quant_result_free(result);
+    return st;
+}
+
+enum nb_status nb_plan(nb_context *ctx, const char *model, const char *out,
+                       const struct nb_quant_options *o, struct nb_quant_result *result,
+                       struct nb_error *err)
+{
+    return plan_or_run(ctx, model, out, o, false, result, err);
+}
+
+enum nb_status nb_quantize(nb_context *ctx, const char *model, const char *out,
+                           const struct nb_quant_options *o, struct nb_quant_result *result,
+                           struct nb_error *err)
+{
+    return plan_or_run(ctx, model, out, o, true, result, err);
+}
+
+void nb_quant_result_free(struct nb_quant_result *r)
+{
+    struct quant_owner *q = r->owner;
+    if (q != NULL) {
+        const struct nb_allocator a = q->a;
+        nb_arena_fini(&q->arena);
+        nb_free(&a, q);
+    }
+    *r = (struct nb_quant_result){.out = NULL};
+}
