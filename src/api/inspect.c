@@ -184,7 +184,7 @@ static const char *describe_tokenizer(struct info_owner *o, const struct nb_toke
                            v->pre != NULL ? v->pre : "own pattern", v->n);
 }
 
-static enum nb_status fill_info(struct info_owner *o, struct nb_model_info *info,
+static enum nb_status fill_info(struct info_owner *o, struct nb_model_info *info, nb_context *ctx,
                                 const struct nb_model *m, unsigned flags, struct nb_error *err)
 {
     const struct nb_hparams *hp = &m->w.hp;
