@@ -21,6 +21,7 @@ struct quant_owner {
     struct nb_recipe recipe;
     struct nb_model *model;
     struct nb_quant_plan *plan;
+    struct nb_quant_tensor *tensors; /* the result's, while it is filled */
 };
 
 static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_options *o,
@@ -98,7 +99,7 @@ static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result 
         ok = t[r->n_tensors].name != NULL && (from->note == NULL || t[r->n_tensors].note != NULL);
         r->n_tensors++;
     }
-    r->tensors = t;
+    r->tensors = q->tensors = t;
     return ok ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "no memory for a result of %zu tensors", p->n);
 }
 
@@ -111,8 +112,7 @@ static enum nb_status run_plan(struct quant_owner *q, struct nb_quant_result *r,
     if (report.snr_db == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for the errors of %zu tensors", p->n);
     NB_TRY(nb_quant_run(p, &report, err));
-    struct nb_quant_tensor *t =
-        (struct nb_quant_tensor *)(uintptr_t)r->tensors; /* ours: fill_result made it */
+    struct nb_quant_tensor *t = q->tensors;
     for (size_t i = 0, k = 0; i < p->n; i++) {
         if (!p->tensors[i].stored)
             continue;
