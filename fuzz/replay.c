@@ -49,7 +49,7 @@ int main(int argc, char **argv)
         if (dir == NULL)
             continue;
         for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-            char path[4096];
+            char path[2048];
             if (e->d_name[0] == '.')
                 continue;
             if (snprintf(path, sizeof path, "%s/%s", argv[i], e->d_name) < (int)sizeof path)
