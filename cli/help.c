@@ -9,25 +9,26 @@ static const char exit_line[] =
 /* Prints text wrapped at 79 columns; every line begins with `indent` spaces, the first at `column`. */
 static void wrap(FILE *f, const char *text, int indent, int column)
 {
+    bool begun = false;
+
     while (*text != '\0') {
         int word = (int)strcspn(text, " \n");
-        if (column > indent && column + word > 78) {
+        if (begun && column + 1 + word > 79) {
             fputc('\n', f);
             column = 0;
+            begun = false;
         }
-        if (column < indent) {
-            fprintf(f, "%*s", indent - column, "");
-            column = indent;
-        }
-        fprintf(f, "%.*s", word, text);
-        column += word;
+        if (begun && word > 0)
+            column += fprintf(f, " ");
+        else if (!begun && word > 0 && column < indent)
+            column += fprintf(f, "%*s", indent - column, "");
+        column += fprintf(f, "%.*s", word, text);
+        begun = begun || word > 0;
         text += word;
         if (*text == '\n') {
             fputc('\n', f);
             column = 0;
-        } else if (*text == ' ' && column < 78) {
-            fputc(' ', f);
-            column++;
+            begun = false;
         }
         text += *text != '\0';
     }

@@ -20,7 +20,7 @@ static const char *checked_type(struct nb_cli *cli, const char *option, const ch
     if (mix && strcasecmp(type, "keep") == 0)
         return "keep";
     const char *kind = mix ? "types" : "formats", *nearest = nb_cli_nearest(kind, type);
-    nb_cli_usage(cli, "%s: there is no type '%s'%s%s%s; 'nibble list %s' shows all", option, type,
+    nb_cli_usage(cli, "%sthere is no type '%s'%s%s%s; 'nibble list %s' shows all", option, type,
                  nearest != NULL ? "; the nearest is '" : "", nearest != NULL ? nearest : "",
                  nearest != NULL ? "'" : "", kind);
     return NULL;
@@ -89,7 +89,7 @@ static int make_rules(struct nb_cli *cli, const struct nb_quantize_args *args,
             return nb_cli_usage(cli, "--tensor-type '%s' is not REGEX=TYPE", text);
         *equals = '\0';
         job->rules[i].regex = text;
-        job->rules[i].type = checked_type(cli, "--tensor-type", equals + 1, false);
+        job->rules[i].type = checked_type(cli, "--tensor-type: ", equals + 1, false);
         if (job->rules[i].type == NULL)
             return NB_CLI_USAGE;
     }
@@ -124,15 +124,15 @@ static int set_types(struct nb_cli *cli, const struct nb_quantize_args *args, co
 {
     struct nb_quant_options *o = &job->options;
 
-    if (type != NULL && (o->type = checked_type(cli, "type", type, true)) == NULL)
+    if (type != NULL && (o->type = checked_type(cli, "", type, true)) == NULL)
         return NB_CLI_USAGE;
     if (args->output_type != NULL &&
-        (o->output_type = checked_type(cli, "--output-tensor-type", args->output_type, false)) ==
+        (o->output_type = checked_type(cli, "--output-tensor-type: ", args->output_type, false)) ==
             NULL)
         return NB_CLI_USAGE;
     if (args->embedding_type != NULL &&
         (o->embedding_type =
-             checked_type(cli, "--token-embedding-type", args->embedding_type, false)) == NULL)
+             checked_type(cli, "--token-embedding-type: ", args->embedding_type, false)) == NULL)
         return NB_CLI_USAGE;
     return make_rules(cli, args, job);
 }

@@ -88,7 +88,7 @@ const struct nb_cli_verb nb_cli_verb_doctor = {
     .description =
         "Shows the instruction sets, and measures how fast memory is read and how many float "
         "and integer operations are done per second, all threads together. bench compares "
-        "models with these figures. -v lists the kernels.",
+        "models with these figures. With -v the kernels are listed.",
     .examples = "nibble doctor\n"
                 "NIBBLE_ISA=avx2 nibble doctor --json",
     .options = options,

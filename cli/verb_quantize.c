@@ -144,7 +144,7 @@ const struct nb_cli_verb nb_cli_verb_quantize = {
         "below the model's size. OUT appears under its name only when it is complete. The recipe "
         "and hashes are kept in the file. The same command gives the same bytes on every machine.\n"
         "\n"
-        "-v lists every tensor with its signal-to-noise ratio.",
+        "With -v every tensor is listed with its signal-to-noise ratio.",
     .examples = "nibble quantize Qwen3-0.6B\n"
                 "nibble quantize model-f16.gguf small.gguf Q4_K_M\n"
                 "nibble quantize Qwen3-0.6B -o q.gguf --type q4_0 --tensor-type 'ffn_down=q6_k'\n"
