@@ -124,6 +124,8 @@ static int set_types(struct nb_cli *cli, const struct nb_quantize_args *args, co
 {
     struct nb_quant_options *o = &job->options;
 
+    if (type == NULL && args->recipe == NULL)
+        type = "q4_k_m";
     if (type != NULL && (o->type = checked_type(cli, "", type, true)) == NULL)
         return NB_CLI_USAGE;
     if (args->output_type != NULL &&

@@ -1,6 +1,8 @@
 /* cli/verb_doctor.c: what this machine has and can. */
 #include "cli.h"
 
+#include <string.h>
+
 static const struct nb_cli_opt options[] = {{0}};
 
 static void json_kernels(struct nb_jw *w)
@@ -11,6 +13,7 @@ static void json_kernels(struct nb_jw *w)
     for (size_t i = 0; nb_list("kernels", i, &item) == NB_OK; i++) {
         nb_jw_object(w, NULL);
         nb_jw_string(w, "name", item.name);
+        nb_jw_string(w, "isa", item.summary);
         nb_jw_bool(w, "usable", item.usable);
         nb_jw_end(w);
     }
@@ -43,7 +46,7 @@ static void print_text(const struct nb_doctor_result *r, bool kernels)
 
     printf("nibble    %s\n", nb_version());
     printf("cpu       ");
-    nb_cli_puts_safe(stdout, r->cpu, sizeof r->cpu - 1 < 64 ? sizeof r->cpu - 1 : 0);
+    nb_cli_puts_safe(stdout, r->cpu, strlen(r->cpu));
     printf("\ncores     %u, of which %u threads are used\n", r->cores, r->threads);
     printf("isa       %s is used; the CPU offers %s\n", r->isa, r->isa_available);
     printf("memory    %s, %s available\n", nb_cli_bytes(r->ram_bytes).s,
@@ -56,7 +59,7 @@ static void print_text(const struct nb_doctor_result *r, bool kernels)
         return;
     printf("kernels\n");
     for (size_t i = 0; nb_list("kernels", i, &item) == NB_OK; i++)
-        printf("  %-40s %s\n", item.name, item.usable ? "usable" : "not on this CPU");
+        printf("  %-28s %-12s %s\n", item.name, item.summary, item.usable ? "" : "not on this CPU");
 }
 
 static int run(struct nb_cli *cli, void *args, int n, char **positional)

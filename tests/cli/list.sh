@@ -1,0 +1,12 @@
+# list: names for people, and as JSON.
+. "$NB_TESTS/support/cli-lib.bash"
+expect 0 list
+says out types formats architectures containers kernels q4_k_m q8_0 llama gguf safetensors
+for kind in types formats architectures containers kernels; do
+    expect 0 list $kind
+    [ -s out ] || fail "list $kind is empty"
+    expect 0 list $kind --json
+    json "len(d['$kind']) > 0" "all(x['name'] for x in d['$kind'])"
+done
+expect 0 list formats --json
+json "{x['name']: x['bits_per_weight'] for x in d['formats']}['q4_k'] == 4.5"
