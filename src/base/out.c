@@ -74,21 +74,28 @@ static bool is_ours(int fd, const char *name)
            x.st_ino == y.st_ino;
 }
 
-static enum nb_status sync_parent(const char *path, const struct nb_allocator *a,
+/* The folder that holds path, opened before anything is published: a failure for want of memory must
+ * come while the target can still stay untouched. -1: it may be written but not read. */
+static enum nb_status open_parent(int *fd, const char *path, const struct nb_allocator *a,
                                   struct nb_error *err)
 {
     char *parent = nb_path_parent(a, path);
+    *fd = -1;
     if (parent == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    *fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    nb_free(a, parent);
+    return NB_OK;
+}
+
+/* Closes the folder. EINVAL: a file system that keeps its folders in order by itself. */
+static enum nb_status sync_parent(int fd, const char *path, struct nb_error *err)
+{
     enum nb_status st = NB_OK;
-    const int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* EINVAL: a file system that keeps its folders in order by itself. A folder that may be written
-     * but not read cannot be opened: the rename stands all the same. */
     if (fd >= 0 && fsync(fd) != 0 && errno != EINVAL)
-        st = nb_os_error(err, errno, "bring to disk the folder", parent);
+        st = nb_os_error(err, errno, "bring to disk the folder of", path);
     if (fd >= 0)
         close(fd);
-    nb_free(a, parent);
     return st;
 }
 
@@ -239,7 +246,12 @@ enum nb_status nb_out_patch(struct nb_out *o, uint64_t offset, const void *data,
 
 enum nb_status nb_out_commit(struct nb_out *o, struct nb_error *err)
 {
-    enum nb_status st = NB_OK;
+    int parent;
+    enum nb_status st = open_parent(&parent, o->path, o->a, err);
+    if (st != NB_OK) {
+        nb_out_abort(o);
+        return st;
+    }
     if (fsync(o->fd) != 0) {
         st = nb_os_error(err, errno, "bring to disk", o->partial);
     } else if (!is_ours(o->fd, o->partial)) {
@@ -252,10 +264,12 @@ enum nb_status nb_out_commit(struct nb_out *o, struct nb_error *err)
             st = nb_os_error(err, errnum, "give its name to", o->path);
     }
     if (st != NB_OK) {
+        if (parent >= 0)
+            close(parent);
         nb_out_abort(o);
         return st;
     }
-    st = sync_parent(o->path, o->a, err);
+    st = sync_parent(parent, o->path, err);
     close_out(o);
     return st;
 }
@@ -407,8 +421,12 @@ static int replace_folder(const char *partial, const char *path)
 
 enum nb_status nb_outdir_commit(struct nb_outdir *d, struct nb_error *err)
 {
-    enum nb_status st = NB_OK;
-    int errnum = 0;
+    int errnum = 0, parent;
+    enum nb_status st = open_parent(&parent, d->path, d->a, err);
+    if (st != NB_OK) {
+        nb_outdir_abort(d);
+        return st;
+    }
     if (fsync(d->fd) != 0 && errno != EINVAL) {
         st = nb_os_error(err, errno, "bring to disk", d->partial);
     } else if (!is_ours(d->fd, d->partial)) {
@@ -423,10 +441,12 @@ enum nb_status nb_outdir_commit(struct nb_outdir *d, struct nb_error *err)
     if (errnum != 0)
         st = nb_os_error(err, errnum, "give its name to", d->path);
     if (st != NB_OK) {
+        if (parent >= 0)
+            close(parent);
         nb_outdir_abort(d);
         return st;
     }
-    st = sync_parent(d->path, d->a, err);
+    st = sync_parent(parent, d->path, err);
     close_outdir(d);
     return st;
 }
