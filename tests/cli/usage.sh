@@ -29,7 +29,7 @@ wrong "not a size like 3GiB" quantize m --max-ram 99999999999999999999999
 wrong "not a number that is not negative" eval m --max-kld=-1
 wrong "not a number that is not negative" eval m --max-kld nan
 wrong "the nearest is 'q4_k_m'" quantize m --type q4_k_n
-wrong "the nearest is 'q4_k'" quantize m --tensor-type 'attn=q4_j'
+wrong "the nearest is 'q6_k'" quantize m --tensor-type 'attn=q6_j'
 wrong "is not REGEX=TYPE" quantize m --tensor-type q4_k
 wrong "two outputs" quantize m a.gguf -o b.gguf
 wrong "two types" quantize m a.gguf q4_0 --type q8_0
