@@ -16,8 +16,10 @@ struct nb_arena {
 
 void nb_arena_init(struct nb_arena *arena, const struct nb_allocator *a, size_t chunk_bytes);
 void nb_arena_fini(struct nb_arena *arena);
-void nb_arena_reset(struct nb_arena *arena); /* keeps one chunk */
-void *nb_arena_alloc(struct nb_arena *arena, size_t n, size_t size); /* zeroed; NULL on failure */
+/* Frees all but one chunk, which is used again. */
+void nb_arena_reset(struct nb_arena *arena);
+/* Zeroed; NULL on failure. */
+void *nb_arena_alloc(struct nb_arena *arena, size_t n, size_t size);
 char *nb_arena_strndup(struct nb_arena *arena, const char *s, size_t n);
 char *nb_arena_printf(struct nb_arena *arena, const char *fmt, ...) NB_PRINTF(2, 3);
 

@@ -48,9 +48,10 @@ NB_CHECKED enum nb_status nb_out_create(struct nb_out *o, const char *path, unsi
 NB_CHECKED enum nb_status nb_out_write(struct nb_out *o, const void *data, size_t n,
                                        struct nb_error *err);
 /* Writes inside what has been written (a header patched at the end). */
-NB_CHECKED enum nb_status nb_out_patch(struct nb_out *o, uint64_t offset, const void *data, size_t n,
-                                       struct nb_error *err);
-NB_CHECKED enum nb_status nb_out_commit(struct nb_out *o, struct nb_error *err); /* closes, also on failure */
+NB_CHECKED enum nb_status nb_out_patch(struct nb_out *o, uint64_t offset, const void *data,
+                                       size_t n, struct nb_error *err);
+/* Closes, also on failure. */
+NB_CHECKED enum nb_status nb_out_commit(struct nb_out *o, struct nb_error *err);
 void nb_out_abort(struct nb_out *o); /* removes the partial file; does nothing after commit */
 
 /* An output directory under way: "<path>.partial/", renamed as a whole. overwrite replaces a folder
@@ -64,16 +65,20 @@ struct nb_outdir {
 NB_CHECKED enum nb_status nb_outdir_create(struct nb_outdir *d, const char *path, unsigned flags,
                                            uint64_t expected_bytes, const struct nb_allocator *a,
                                            struct nb_error *err);
-NB_CHECKED enum nb_status nb_outdir_commit(struct nb_outdir *d, struct nb_error *err); /* closes, also on failure */
+/* Closes, also on failure. */
+NB_CHECKED enum nb_status nb_outdir_commit(struct nb_outdir *d, struct nb_error *err);
 void nb_outdir_abort(struct nb_outdir *d);
 
 bool nb_path_exists(const char *path);
 bool nb_path_is_dir(const char *path);
 bool nb_path_same(const char *a, const char *b); /* device and inode; false if either is missing */
 NB_CHECKED enum nb_status nb_path_size(const char *path, uint64_t *bytes, struct nb_error *err);
+/* Of the parent's file system. */
 NB_CHECKED enum nb_status nb_path_free_bytes(const char *path, uint64_t *bytes,
-                                             struct nb_error *err); /* of the parent's file system */
-char *nb_path_join(const struct nb_allocator *a, const char *dir, const char *name); /* NULL: no memory */
-bool nb_path_is_plain_name(const char *name); /* no slash, backslash, "..", not empty, no control bytes */
+                                             struct nb_error *err);
+/* NULL: no memory. */
+char *nb_path_join(const struct nb_allocator *a, const char *dir, const char *name);
+/* No slash, backslash, "..", control bytes; not empty. */
+bool nb_path_is_plain_name(const char *name);
 
 #endif

@@ -58,7 +58,8 @@ static inline uint16_t nb_f32_to_f16(float f)
         return (uint16_t)(sign | 0x7e00U | ((mag >> 13) & 0x3ffU));
     if (mag >= 0x477ff000U) /* rounds to 65536 or more */
         return (uint16_t)(sign | 0x7c00U);
-    if (mag < 0x38800000U) { /* below 2^-14: adding 0.5 rounds to a multiple of 2^-24, nearest even */
+    /* Below 2^-14: adding 0.5 rounds to a multiple of 2^-24, nearest even. */
+    if (mag < 0x38800000U) {
         const float r = nb_f32_from_bits(mag) + 0.5f;
         return (uint16_t)(sign | (nb_f32_bits(r) - 0x3f000000U));
     }

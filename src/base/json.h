@@ -21,13 +21,15 @@ enum nb_json_type {
     NB_JSON_MISSING /* of a NULL pointer */
 };
 
-NB_CHECKED enum nb_status nb_json_parse(nb_json **root, const char *text, size_t n, const char *what,
+NB_CHECKED enum nb_status nb_json_parse(nb_json **root, const char *text, size_t n,
+                                        const char *what,
                                         struct nb_error *err); /* message: "<what>: line L: ..." */
 void nb_json_free(nb_json *root);
 
 enum nb_json_type nb_json_type(const nb_json *v);
-const nb_json *nb_json_get(const nb_json *object, const char *key); /* NULL if absent or no object */
-size_t nb_json_size(const nb_json *v);                               /* of array or object; else 0 */
+/* NULL if absent or no object. */
+const nb_json *nb_json_get(const nb_json *object, const char *key);
+size_t nb_json_size(const nb_json *v); /* of array or object; else 0 */
 const nb_json *nb_json_at(const nb_json *array, size_t i);
 const char *nb_json_string(const nb_json *v, size_t *len); /* NULL if no string; len may be NULL */
 bool nb_json_int(const nb_json *v, int64_t *out);

@@ -11,6 +11,6 @@ struct nb_rng {
 
 uint64_t nb_rng_u64(struct nb_rng *rng);
 double nb_rng_unit(struct nb_rng *rng);   /* [0, 1), 53 bits                                */
-double nb_rng_normal(struct nb_rng *rng); /* mean 0, variance 1 (Box-Muller is libm; rng.c says how) */
+double nb_rng_normal(struct nb_rng *rng); /* mean 0, variance 1; rng.c says how         */
 
 #endif

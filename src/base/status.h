@@ -26,7 +26,8 @@
     } while (0)
 
 /* An expression: fills err (may be NULL) and has the value `status`. */
-#define NB_ERROR(err, status, ...) nb_error_set((err), (status), __FILE__, NB_OFFSET_NONE, __VA_ARGS__)
+#define NB_ERROR(err, status, ...)                                                                 \
+    nb_error_set((err), (status), __FILE__, NB_OFFSET_NONE, __VA_ARGS__)
 #define NB_ERROR_AT(err, status, offset, ...)                                                      \
     nb_error_set((err), (status), __FILE__, (offset), __VA_ARGS__)
 
@@ -56,7 +57,7 @@ void nb_assert_failed(const char *file, int line, const char *text);
 #endif
 
 #define NB_COUNTOF(array) (sizeof(array) / sizeof((array)[0]))
-#define NB_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define NB_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define NB_MIN(a, b)      ((a) < (b) ? (a) : (b))
+#define NB_MAX(a, b)      ((a) > (b) ? (a) : (b))
 
 #endif

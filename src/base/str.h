@@ -26,7 +26,8 @@ void nb_str_puts(struct nb_str *s, const char *text);
 void nb_str_printf(struct nb_str *s, const char *fmt, ...) NB_PRINTF(2, 3);
 /* A JSON string literal with its quotes; invalid UTF-8 becomes U+FFFD. */
 void nb_str_json(struct nb_str *s, const char *text, size_t n);
-NB_CHECKED enum nb_status nb_str_check(const struct nb_str *s, struct nb_error *err); /* failed -> NOMEM */
+/* NB_ERR_NOMEM when `failed` is set. */
+NB_CHECKED enum nb_status nb_str_check(const struct nb_str *s, struct nb_error *err);
 
 /* The whole text must be a number; false otherwise. Locale-free. */
 NB_CHECKED bool nb_parse_u64(const char *text, uint64_t *out);

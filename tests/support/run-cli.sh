@@ -9,6 +9,11 @@ export NIBBLE
 base=${script%.sh}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+if [ -n "${NB_EXE_WRAPPER:-}" ]; then # a command of another architecture
+    printf '#!/bin/sh\nexec %s "%s" "$@"\n' "$NB_EXE_WRAPPER" "$NIBBLE" >"$work/nibble"
+    chmod +x "$work/nibble"
+    NIBBLE=$work/nibble
+fi
 mkdir "$work/in" && cd "$work/in" || exit 1
 bash -eu "$script" >"$work/stdout" 2>"$work/stderr" </dev/null
 rc=$?
