@@ -101,10 +101,10 @@ static enum nb_status no_memory(struct nb_error *err)
 static enum nb_status step(nb_generator *generator, struct nb_generation *g, bool *over,
                            struct nb_error *err)
 {
-    const char *text;
+    const char *text = "";
     uint32_t token;
     int32_t end = 0;
-    size_t n;
+    size_t n = 0;
     enum nb_status status = nb_generator_next(generator, &token, &text, &n, &end, err);
 
     if (status == NB_ERR_CANCELLED || (status == NB_ERR_LIMIT && g->n > 0)) {
@@ -117,12 +117,12 @@ static enum nb_status step(nb_generator *generator, struct nb_generation *g, boo
     if (end) {
         g->end = NB_END_TEXT;
         *over = true;
-        return NB_OK;
+    } else {
+        if (g->ids != NULL && g->n < g->max_ids)
+            g->ids[g->n] = token;
+        g->n++;
     }
-    if (g->ids != NULL && g->n < g->max_ids)
-        g->ids[g->n] = token;
-    g->n++;
-    int stopped = nb_stop_feed(&g->stop, &g->sink, text, n);
+    int stopped = nb_stop_feed(&g->stop, &g->sink, text, n); /* at the end: what was incomplete */
     if (stopped < 0)
         return no_memory(err);
     if (stopped > 0) {
