@@ -1,24 +1,27 @@
 /* kernels/avx2/gemm_tile.c: 8 interleaved rows of integer weights times many quantized columns.
  *
  * Lanes are rows. Four activations of a column are broadcast against four codes of each row; four
- * columns share a load of the codes. Small codes (tile_cols.h) sum in 16 bits over the sub-block.
+ * columns share a load of the codes. Small codes (tile_range.h) sum in 16 bits over the sub-block.
  */
-#include "kernels/tile_cols.h"
+#include "kernels/tile_range.h"
 
 #include <immintrin.h>
-#include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 #define COLS 4
 
+/* Four activations in every lane. One instruction; spelled with 32-bit integers, gcc gathers the loads
+ * of many steps into vectors first. */
 INLINE __m256i four(const int8_t *q)
 {
-    int32_t v;
-    memcpy(&v, q, sizeof v);
-    return _mm256_set1_epi32(v);
+    return _mm256_castps_si256(_mm256_broadcast_ss((const void *)q));
 }
 
-/* One step: four columns of codes of 8 rows, s in 16 bits (U4, S4) or 32 bits. */
+/* Keeps the steps in the order written: unrolled, gcc would otherwise go column by column and spill
+ * every broadcast. */
+#define IN_ORDER(v) __asm__ volatile("" : "+x"(v))
+
+/* One step: four columns of codes of 8 rows, s in 32 bits (S8) or 16. */
 INLINE __m256i one_group(__m256i s, __m256i w, __m256i x, enum tile_range range)
 {
     if (range == TILE_S8) {
@@ -28,55 +31,62 @@ INLINE __m256i one_group(__m256i s, __m256i w, __m256i x, enum tile_range range)
     return _mm256_add_epi16(s, _mm256_maddubs_epi16(w, x));
 }
 
-/* isum of one sub-block for n columns starting at q, k apart. */
-INLINE void sub_sums(__m256i isum[COLS], const int8_t *codes, uint32_t sub, const int8_t *q,
-                     size_t k, size_t n, enum tile_range range)
+/* Sums of biased code * xq of one sub-block for n columns starting at q, k apart. */
+INLINE void sub_sums(__m256i sum[COLS], const int8_t *codes, uint32_t sub, const int8_t *q, size_t k,
+                     size_t n, enum tile_range range)
 {
-    const __m256i one = _mm256_set1_epi16(1);
-    const __m256i bias = _mm256_set1_epi8(range == TILE_S4 ? 8 : range == TILE_S6 ? 32 : 0);
-    /* groups that may be added up before going to 32 bits: 2 * 2 * 63 * 127 < 2^15 */
+    const __m256i one = _mm256_set1_epi16(1), bias = _mm256_set1_epi8((char)tile_bias(range));
+    /* columns that may be added up before going to 32 bits: 2 * 2 * 63 * 127 < 2^15 */
     const uint32_t run = range == TILE_S6 ? 8 : sub;
     __m256i s[COLS];
     for (size_t c = 0; c < n; c++)
-        isum[c] = _mm256_setzero_si256();
+        sum[c] = _mm256_setzero_si256();
     for (uint32_t i = 0; i < sub; i += run) {
         for (size_t c = 0; c < n; c++)
-            s[c] = range == TILE_S8 ? isum[c] : _mm256_setzero_si256();
+            s[c] = range == TILE_S8 ? sum[c] : _mm256_setzero_si256();
         for (uint32_t j = i; j < i + run; j += 4) {
             __m256i w = _mm256_loadu_si256((const void *)(codes + (size_t)j * NB_TILE_ROWS));
-            if (range == TILE_S4 || range == TILE_S6)
-                w = _mm256_add_epi8(w, bias);
-            for (size_t c = 0; c < n; c++)
+            w = _mm256_add_epi8(w, bias);
+            for (size_t c = 0; c < n; c++) {
                 s[c] = one_group(s[c], w, four(q + c * k + j), range);
+                IN_ORDER(s[c]);
+            }
         }
         for (size_t c = 0; c < n; c++)
-            isum[c] = range == TILE_S8 ? s[c]
-                                       : _mm256_add_epi32(isum[c], _mm256_madd_epi16(s[c], one));
+            sum[c] = range == TILE_S8 ? s[c] : _mm256_add_epi32(sum[c], _mm256_madd_epi16(s[c], one));
     }
+}
+
+/* factor * xsum of sub-block s of column c in every lane. */
+INLINE __m256i xsum_of(const struct nb_q8 *x, size_t k, size_t c, size_t s, uint32_t sub, int factor)
+{
+    const int16_t *p = x->sum16 + c * (k / 16) + s * (sub / 16);
+    if (sub == 16) /* the sum in the lower half of each lane meets the factor, the upper 0 */
+        return _mm256_madd_epi16(_mm256_set1_epi16(*p), _mm256_set1_epi32(factor));
+    return _mm256_madd_epi16(_mm256_castps_si256(_mm256_broadcast_ss((const void *)p)),
+                             _mm256_set1_epi16((short)factor));
 }
 
 /* Columns c0 .. c0 + n - 1, n a constant of at most COLS. */
 INLINE void cols(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
                  const struct nb_q8 *x, size_t c0, size_t n, enum tile_range range, uint32_t sub)
 {
-    const int bias = range == TILE_S4 ? 8 : range == TILE_S6 ? 32 : 0;
+    const int bias = tile_bias(range);
     __m256 acc[COLS];
     for (size_t c = 0; c < n; c++)
         acc[c] = _mm256_setzero_ps();
     for (size_t s = 0; s < k / sub; s++) {
-        __m256i isum[COLS];
-        sub_sums(isum, w->codes + s * sub * NB_TILE_ROWS, sub, x->q + c0 * k + s * sub, k, n, range);
+        __m256i sum[COLS];
+        sub_sums(sum, w->codes + s * sub * NB_TILE_ROWS, sub, x->q + c0 * k + s * sub, k, n, range);
         const __m256 scale = _mm256_loadu_ps(w->scale + s * NB_TILE_ROWS);
         for (size_t c = 0; c < n; c++) {
-            const __m256 xd = _mm256_set1_ps(x->d[(c0 + c) * (k / 32) + s * sub / 32]);
-            if (bias) {
-                const int xsum = tile_xsum(x, k, c0 + c, s, sub);
-                isum[c] = _mm256_sub_epi32(isum[c], _mm256_set1_epi32(bias * xsum));
-            }
-            const __m256 f = _mm256_cvtepi32_ps(isum[c]);
+            const __m256 xd = _mm256_broadcast_ss(x->d + (c0 + c) * (k / 32) + s * sub / 32);
+            if (bias)
+                sum[c] = _mm256_sub_epi32(sum[c], xsum_of(x, k, c0 + c, s, sub, bias));
+            const __m256 f = _mm256_cvtepi32_ps(sum[c]);
             acc[c] = _mm256_fmadd_ps(f, _mm256_mul_ps(scale, xd), acc[c]);
             if (w->min) {
-                const __m256 xsum = _mm256_set1_ps((float)tile_xsum(x, k, c0 + c, s, sub));
+                const __m256 xsum = _mm256_cvtepi32_ps(xsum_of(x, k, c0 + c, s, sub, 1));
                 const __m256 min = _mm256_loadu_ps(w->min + s * NB_TILE_ROWS);
                 acc[c] = _mm256_fmadd_ps(xsum, _mm256_mul_ps(min, xd), acc[c]);
             }

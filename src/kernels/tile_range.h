@@ -1,6 +1,6 @@
-/* kernels/tile_cols.h: how the codes of a packed tile let a kernel add them up. */
-#ifndef NB_KERNELS_TILE_COLS_H
-#define NB_KERNELS_TILE_COLS_H
+/* kernels/tile_range.h: how the codes of a packed tile let a kernel add them up. */
+#ifndef NB_KERNELS_TILE_RANGE_H
+#define NB_KERNELS_TILE_RANGE_H
 
 #include "kernels/kernels.h"
 
@@ -22,11 +22,10 @@ static inline enum tile_range tile_range_of(const struct nb_tile *w)
     return TILE_S8;
 }
 
-/* Sum of the activations of sub-block s of column c. */
-static inline int32_t tile_xsum(const struct nb_q8 *x, size_t k, size_t c, size_t s, uint32_t sub)
+/* Added to the codes to make them unsigned; the sum is corrected by bias * xsum. */
+static inline int tile_bias(enum tile_range range)
 {
-    const int16_t *p = x->sum16 + c * (k / 16) + s * (sub / 16);
-    return sub == 32 ? p[0] + p[1] : p[0];
+    return range == TILE_S4 ? 8 : range == TILE_S6 ? 32 : 0;
 }
 
 #endif
