@@ -527,6 +527,57 @@ static void call_tile(void (*fn)(void), struct work *w, const struct kase *c)
     ((nb_gemm_f32_tile_q8_fn *)fn)(w->p[6], NB_TILE_ROWS + 3, &w->tile, c->n, &w->x, c->cols);
 }
 
+/* ---- encoders: finite values, weights or none ---- */
+
+static size_t enc_count(void)
+{
+    return 10 * PAT_COUNT * 6;
+}
+
+static void enc_case(struct kase *c, size_t i)
+{
+    c->n = i % 10 * 256;
+    c->pattern = (enum pattern)(i / 10 % PAT_COUNT);
+    c->variant = (unsigned)(i / 10 / PAT_COUNT); /* odd: with weights */
+}
+
+static void setup_enc(struct work *w, const struct kase *c)
+{
+    float *x = floats(w, 0, c->n, c), *weight = floats(w, 1, c->n, c);
+    for (size_t i = 0; i < c->n; i++) {
+        if (!(x[i] - x[i] == 0.0F))
+            x[i] = unit(w);
+        weight[i] = unit(w) * unit(w);
+        weight[i] *= weight[i];
+    }
+    if (c->n > 0 && c->pattern == PAT_PLAIN) /* ties, and a block of one value */
+        for (size_t i = 0; i < c->n; i++)
+            x[i] = c->n % 512 ? x[i] : i < 32 ? 0.75F : (float)(int)x[i];
+}
+
+static void setup_enc_bytes(struct work *w, const struct kase *c, const struct blocks *b)
+{
+    setup_enc(w, c);
+    uint8_t *y = place(w, 2, c->n / b->elems * b->bytes, 0);
+    memset(y, 0xee, c->n / b->elems * b->bytes);
+    add_out(w, y, c->n / b->elems * b->bytes, false);
+}
+
+static void setup_enc_q8_0(struct work *w, const struct kase *c)
+{
+    setup_enc_bytes(w, c, &q8_0);
+}
+
+static void setup_enc_q4_0(struct work *w, const struct kase *c)
+{
+    setup_enc_bytes(w, c, &q4_0);
+}
+
+static void call_enc(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_enc_fn *)fn)(w->p[2], w->p[0], c->variant & 1 ? w->p[1] : NULL, c->n);
+}
+
 /* ---- probes ---- */
 
 static void setup_xor(struct work *w, const struct kase *c)
@@ -617,6 +668,8 @@ static const struct op ops[] = {
     {"gemv_f32_q6_k_q8", gemv_count, gemv256_case, setup_q6_k, call_q6_k, {MAT}, bytes_q6_k},
     {"gemm_f32_tile_q8", tile_count, tile_case, setup_tile, call_tile,
      {.rows = 8, .cols = 64, .n = 4096, .variant = 1 + 4 * 2}, ops_gemm},
+    {"enc_q8_0_f32", enc_count, enc_case, setup_enc_q8_0, call_enc, {VEC}, bytes4},
+    {"enc_q4_0_f32", enc_count, enc_case, setup_enc_q4_0, call_enc, {VEC}, bytes4},
     {"xor_u64", length_count, length_case, setup_xor, call_xor, {.n = 32768}, bytes1},
     {"peak_f32", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},
     {"peak_s8", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},
