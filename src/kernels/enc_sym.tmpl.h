@@ -2,7 +2,7 @@
  *
  * A lane holds a block. The scale is searched among steps around the plain absmax fit by the closed
  * form of weighted least squares: codes q of a trial step give d = S(w x q) / S(w q q) and lower the
- * squared error by d S(w x q) (handbook/algorithms.md A.10). The winner is refined by rounding again
+ * squared error by d S(w x q) (docs/numfmt.md). The winner is refined by rounding again
  * with its own d, then d goes through f16 and the final codes are rounded with what f16 gives back.
  * Unweighted when w is NULL: squares of weights as weights, as some encoders use, measure worse.
  * Sums run over the elements of a block in index order.

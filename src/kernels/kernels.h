@@ -6,7 +6,7 @@
  * of a computed NaN are free, except in the conversions. Kernels know no tensor, allocate nothing, use
  * no threads. docs/kernels.md draws the layouts.
  *
- * Canonical orders (design.md 5, style.md):
+ * Canonical orders (docs/kernels.md):
  *  - dot of floats: 16 partial sums, element i goes to lane i mod 16 with fmaf, then the tree
  *    8-4-2-1 (lane l += lane l + 8, then + 4, + 2, + 1). Sums of one array likewise (add, no fma).
  *  - integer block product: acc = 0; for each sub-block of columns in order:

@@ -1,6 +1,6 @@
 /* model/hparams.c: reading numbers from config.json and from GGUF metadata, checked.
  *
- * Keys and defaults: handbook/formats.md 1.6 and 4.1. What a number means is the architecture's affair.
+ * Keys and defaults: docs/formats/gguf.md and 4.1. What a number means is the architecture's affair.
  */
 #include "model/model_internal.h"
 

@@ -1,6 +1,6 @@
 /* model/llama.c: Llama and what shares its shape (Llama 1-3, Mistral without a window).
  *
- * hparams in and out of config.json and GGUF metadata (handbook/formats.md 1.6, 4.1), the table of
+ * hparams in and out of config.json and GGUF metadata (docs/formats/gguf.md, 4.1), the table of
  * tensors (1.8). Rows of Q and K are interleaved pairs in GGUF files of this architecture (1.9).
  * Left out: mixtures of experts, sliding windows, partial rotation.
  */

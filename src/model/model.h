@@ -59,7 +59,7 @@ struct nb_tensor_spec {
     bool required;
     bool quantizable;    /* a matrix of a linear layer, an embedding or a head                 */
     uint32_t perm_heads; /* > 0: rows of each of so many heads are interleaved pairs in GGUF,
-                                 halves in Hugging Face (formats.md 1.9)                            */
+                                 halves in Hugging Face (docs/formats/gguf.md)                            */
 };
 
 typedef enum nb_status nb_spec_fn(void *ctx, const struct nb_tensor_spec *spec);
@@ -97,7 +97,7 @@ const struct nb_arch *nb_arch_by_name(const char *gguf_name); /* NULL: none */
 const struct nb_arch *nb_arch_by_hf(const char *class_name);  /* NULL: none */
 
 /* Divisors of the rotary base frequencies, (rope_dim / 2): all 1 without scaling, all the factor with
- * linear scaling, those of formats.md 1.7 with llama3's. */
+ * linear scaling, those of docs/formats/gguf.md with llama3's. */
 void nb_rope_divisors(const struct nb_hparams *hp, float *out);
 /* The llama3 parameters that give these divisors (rope_dim / 2); false: there are none. */
 bool nb_rope_from_divisors(struct nb_hparams *hp, const float *divisors);

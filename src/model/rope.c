@@ -1,6 +1,6 @@
 /* model/rope.c: rotary embeddings: scaling rules in and out of files, and the divisors they mean.
  *
- * Rules: handbook/formats.md 4.2 (config.json) and 1.6, 1.7 (GGUF, where llama3's scaling is no key but
+ * Rules: docs/architectures.md (config.json) and 1.6, 1.7 (GGUF, where llama3's scaling is no key but
  * a tensor of divisors). Linear and llama3 scaling; dynamic, yarn and longrope are refused by name.
  */
 #include "model/model_internal.h"

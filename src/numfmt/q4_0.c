@@ -1,4 +1,4 @@
-/* numfmt/q4_0.c: 32 nibbles and an f16 scale (handbook/formats.md 2.1, 2.2). 4.5 bits a weight.
+/* numfmt/q4_0.c: 32 nibbles and an f16 scale (docs/formats/ggml-blocks.md). 4.5 bits a weight.
  *
  * Layout of a block: 0 d f16; 2 qs[16], element i in the low (i < 16) or high nibble of qs[i % 16],
  * stored as code + 8. value = d * code, code -8..7; d may be negative, so that the largest weight

@@ -1,5 +1,5 @@
 /* numfmt/q4_k.c: 256 nibbles in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum
- * (handbook/formats.md 2.1, 2.2). 4.5 bits a weight.
+ * (docs/formats/ggml-blocks.md). 4.5 bits a weight.
  *
  * Layout of a block: 0 d f16; 2 dmin f16; 4 scales[12]; 16 qs[128].
  *   scales: j < 4: sc = s[j] & 63, m = s[j + 4] & 63;

@@ -1,5 +1,5 @@
 /* numfmt/q6_k.c: 256 codes of 6 bits in 16 sub-blocks, each with an 8-bit scale
- * (handbook/formats.md 2.1, 2.2). 6.5625 bits a weight.
+ * (docs/formats/ggml-blocks.md). 6.5625 bits a weight.
  *
  * Layout of a block: 0 ql[128]; 128 qh[64]; 192 scales s8[16]; 208 d f16.
  *   Element i: n = i / 128, g = (i % 128) / 32, l = i % 32;

@@ -1,4 +1,4 @@
-/* numfmt/q8_0.c: 32 signed bytes and an f16 scale (handbook/formats.md 2.1, 2.2). 8.5 bits a weight.
+/* numfmt/q8_0.c: 32 signed bytes and an f16 scale (docs/formats/ggml-blocks.md). 8.5 bits a weight.
  *
  * Layout of a block: 0 d f16; 2 q s8[32]. value = d * q. Encoding keeps to -127..127, as every
  * other writer does: some engines negate codes in 8 bits.

@@ -11,7 +11,7 @@
 #include "dialect/dialect.h"
 #include "numfmt/numfmt.h"
 
-/* ---- mixes: which tensor gets which format, as llama-quantize does it (formats.md 2.5) ---- */
+/* ---- mixes: which tensor gets which format, as llama-quantize does it (docs/formats/ggml-blocks.md) ---- */
 enum nb_mix_when {
     NB_MIX_NEVER = 0, /* ends the rules */
     NB_MIX_FIRST_4,   /* i < 4                                              */
