@@ -28,7 +28,11 @@ static float *logits_of(const struct tiny *t, const struct nb_session_options *o
     struct nb_session *s = open_session(t, o);
     make_tokens(tokens, N, t->w.hp.n_vocab);
     for (size_t at = 0; at < N;) {
-        const size_t n = calls && *calls ? NB_MIN(*calls++, N - at) : N - at;
+        size_t n = N - at;
+        if (calls && *calls) { /* apart: NB_MIN evaluates its arguments twice */
+            n = NB_MIN(*calls, n);
+            calls++;
+        }
         assert_ok(nb_session_eval(s, tokens + at, n, out + at * v, 0, &err), &err);
         at += n;
         assert_int_equal(nb_session_position(s), at);
