@@ -45,6 +45,10 @@ void nb_model_read_rows(const struct nb_model *m, size_t i, uint64_t row, uint64
                         float *dst);
 /* The stored bytes of one canonical row (any pairing resolved). */
 const uint8_t *nb_model_row(const struct nb_model *m, size_t i, uint64_t row);
+/* The stored bytes of rows [row, row + n_rows) in canonical order, back to back: where they lie, or
+ * gathered in scratch, which has room for them. */
+const uint8_t *nb_model_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows,
+                             uint8_t *scratch);
 /* The pages of these rows are not needed any more (they may be again: then they are read again). */
 void nb_model_drop_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows);
 
@@ -84,6 +88,8 @@ NB_CHECKED enum nb_status nb_export_bytes(const char *path, const struct nb_expo
  * vectors in f32. NULL: it does not store this weight at all. */
 const struct nb_numfmt *nb_export_type(const char *path, const struct nb_model *m, size_t i,
                                        const struct nb_numfmt *wanted);
+/* The convention that a path to be written asks for. */
+const struct nb_dialect *nb_export_dialect(const char *path);
 /* The order in which nb_export_append wants the weights: order[k] = index into model->w.items, k < *n. */
 const size_t *nb_export_order(const struct nb_export *e, size_t *n);
 /* Encoded bytes of weight order[k], canonical row order, whole rows, in sequence; the exporter

@@ -1,0 +1,240 @@
+/* dialect/assemble.c: from the tensors in files to the weights of an architecture.
+ *
+ * Every tensor that the architecture names must be there with its shape and a usable type; every tensor
+ * that is there must be named, or be known as harmless. Nothing is guessed.
+ */
+#include "dialect/dialect_internal.h"
+
+#include <string.h>
+
+#define QUOTE_BYTES 96
+
+/* ---- the index ---- */
+
+enum nb_status nb_tensor_index_init(struct nb_tensor_index *x, const struct nb_model *m,
+                                    struct nb_error *err)
+{
+    char quote[QUOTE_BYTES];
+    nb_map_init(&x->names, m->a);
+    for (size_t f = 0; f < m->n_files; f++) {
+        for (size_t i = 0; i < m->files[f]->n_tensors; i++) {
+            const char *name = m->files[f]->tensors[i].name;
+            const size_t n = strlen(name);
+            const enum nb_status st =
+                nb_map_put(&x->names, name, n, (uint64_t)f << 32 | (uint64_t)i);
+            if (st == NB_OK)
+                continue;
+            if (st != NB_ERR_EXISTS)
+                NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+            uint64_t first = 0;
+            (void)nb_map_get(&x->names, name, n, &first);
+            NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s' is in two files: %s and %s",
+                    nb_printable(quote, sizeof quote, name, n), m->files[first >> 32]->path,
+                    m->files[f]->path);
+        }
+    }
+    return NB_OK;
+}
+
+void nb_tensor_index_fini(struct nb_tensor_index *x)
+{
+    nb_map_fini(&x->names);
+}
+
+bool nb_tensor_index_has(void *index, const char *name)
+{
+    const struct nb_tensor_index *x = index;
+    uint64_t at;
+    return nb_map_get(&x->names, name, strlen(name), &at);
+}
+
+/* ---- one weight ---- */
+
+struct assembler {
+    struct nb_model *m;
+    const struct nb_tensor_index *x;
+    const struct nb_assembly *how;
+    bool **used; /* (n_files, n_tensors) */
+    size_t n;    /* weights so far */
+    struct nb_error *err;
+};
+
+static enum nb_status count_spec(void *ctx, const struct nb_tensor_spec *spec)
+{
+    (void)spec;
+    ++*(size_t *)ctx;
+    return NB_OK;
+}
+
+static enum nb_status check_tensor(const struct nb_tensor_spec *spec, const struct nb_tensor *t,
+                                   struct nb_error *err)
+{
+    char have[NB_SHAPE_TEXT_BYTES], want[NB_SHAPE_TEXT_BYTES];
+    if (!nb_shape_eq(&t->shape, &spec->shape))
+        NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s' has shape %s, expected %s", t->name,
+                nb_shape_text(&t->shape, have), nb_shape_text(&spec->shape, want));
+    if (t->type->kind == NB_NUMFMT_STORAGE)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "tensor '%s' is of type %s, expected a float type%s",
+                t->name, t->type->name, spec->quantizable ? " or blocks" : "");
+    if (t->type->kind != NB_NUMFMT_FLOAT && !spec->quantizable)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "tensor '%s' is of type %s, expected f32, f16 or bf16",
+                t->name, t->type->name);
+    if (spec->role == NB_ROLE_ROPE && t->type != &nb_numfmt_f32)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "tensor '%s' is of type %s, expected f32", t->name,
+                t->type->name);
+    return NB_OK;
+}
+
+static enum nb_status missing(const struct nb_tensor_spec *spec, struct nb_error *err)
+{
+    if (spec->hf[0] == '\0')
+        NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s' is missing", spec->name);
+    NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s' ('%s') is missing", spec->name, spec->hf);
+}
+
+/* Divisors that a Hugging Face file implies and a GGUF file stores. */
+static enum nb_status synthesize(struct nb_model *m, struct nb_weight *w, struct nb_error *err)
+{
+    const uint32_t n = m->w.hp.rope_dim / 2;
+    float *values = nb_arena_alloc(&m->arena, n, sizeof *values);
+    if (values == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    nb_rope_divisors(&m->w.hp, values);
+    w->t = (struct nb_tensor){.name = w->spec.name,
+                              .type = &nb_numfmt_f32,
+                              .shape = w->spec.shape,
+                              .data = (const uint8_t *)values,
+                              .bytes = sizeof *values * (uint64_t)n};
+    return NB_OK;
+}
+
+/* The elements of a Q or K bias are rows of its matrix: a copy in canonical order. */
+static enum nb_status permute_vector(struct nb_model *m, size_t i, struct nb_error *err)
+{
+    const struct nb_weight *w = &m->items[i];
+    const uint64_t n = w->t.shape.dim[0], hd = n / w->spec.perm_heads;
+    const size_t size = w->t.type->block_bytes; /* a float type: blocks of one */
+    uint8_t *copy = nb_arena_alloc(&m->arena, (size_t)n, size);
+    if (copy == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    for (uint64_t k = 0; k < n; k++) {
+        const uint64_t r = k % hd;
+        memcpy(copy + k * size, w->t.data + (k - r + r % 2 * (hd / 2) + r / 2) * size, size);
+    }
+    m->canonical[i] = copy;
+    return NB_OK;
+}
+
+static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
+{
+    struct assembler *s = ctx;
+    struct nb_model *m = s->m;
+    const size_t i = s->n++;
+    struct nb_weight *w = &m->items[i];
+    const char *name = s->how->hf_names ? spec->hf : spec->name;
+    uint64_t at;
+    w->spec = *spec;
+    if (nb_map_put(&m->names, w->spec.name, strlen(w->spec.name), i) != NB_OK)
+        NB_FAIL(s->err, NB_ERR_NOMEM, "out of memory");
+    if (name[0] == '\0')
+        return synthesize(m, w, s->err);
+    if (!nb_map_get(&s->x->names, name, strlen(name), &at))
+        return missing(spec, s->err);
+    m->file_of[i] = m->files[at >> 32];
+    w->t = m->file_of[i]->tensors[at & UINT32_MAX];
+    s->used[at >> 32][at & UINT32_MAX] = true;
+    NB_TRY(check_tensor(spec, &w->t, s->err));
+    if (spec->perm_heads > 0 && spec->shape.n == 1 && m->w.rope_halves &&
+        !m->w.hp.arch->rope_halves_gguf)
+        return permute_vector(m, i, s->err);
+    return NB_OK;
+}
+
+/* ---- the rest ---- */
+
+static bool harmless(const struct assembler *s, const char *name)
+{
+    if (s->how->extra_name != NULL && strcmp(name, s->how->extra_name) == 0)
+        return true;
+    for (const char *const *end = s->m->w.hp.arch->ignored; *end != NULL; end++)
+        if (nb_str_ends(name, *end))
+            return true;
+    return false;
+}
+
+static enum nb_status check_rest(const struct assembler *s)
+{
+    const struct nb_model *m = s->m;
+    char quote[QUOTE_BYTES];
+    for (size_t f = 0; f < m->n_files; f++) {
+        for (size_t i = 0; i < m->files[f]->n_tensors; i++) {
+            const char *name = m->files[f]->tensors[i].name;
+            if (s->used[f][i])
+                continue;
+            nb_printable(quote, sizeof quote, name, strlen(name));
+            if (!harmless(s, name))
+                NB_FAIL(s->err, NB_ERR_UNSUPPORTED, "tensor '%s' is not known to architecture %s",
+                        quote, m->w.hp.arch->name);
+            nb_log_msg(m->log, NB_LOG_INFO, "tensor '%s' is not needed: left out", quote);
+        }
+    }
+    return NB_OK;
+}
+
+/* The divisors for the runtime; those of a file are turned back into their parameters. */
+static enum nb_status set_divisors(struct nb_model *m, struct nb_error *err)
+{
+    struct nb_hparams *hp = &m->w.hp;
+    const uint32_t n = hp->rope_dim / 2;
+    float *values = nb_arena_alloc(&m->arena, n, sizeof *values);
+    if (values == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    m->w.rope_divisors = values;
+    const struct nb_weight *w = nb_weights_find(&m->w, NB_ROPE_DIVISORS_NAME);
+    if (w == NULL) {
+        nb_rope_divisors(hp, values);
+        return NB_OK;
+    }
+    nb_numfmt_decode(w->t.type, w->t.data, values, n);
+    for (uint32_t i = 0; i < n; i++)
+        if (!(values[i] > 0.0F && values[i] <= 1e9F))
+            NB_FAIL(err, NB_ERR_NUMERIC, "tensor '%s': element %u is %g, expected 0..1e9",
+                    w->t.name, i, (double)values[i]);
+    if (hp->rope_ctx_orig == 0 && !nb_rope_from_divisors(hp, values))
+        nb_log_msg(m->log, NB_LOG_INFO,
+                   "tensor '%s': not the divisors of llama3 scaling; used as they are",
+                   NB_ROPE_DIVISORS_NAME);
+    return NB_OK;
+}
+
+static enum nb_status alloc_tables(struct assembler *s)
+{
+    struct nb_model *m = s->m;
+    size_t n = 0;
+    NB_TRY(m->w.hp.arch->tensors(&m->w.hp, count_spec, &n));
+    m->items = nb_arena_alloc(&m->arena, n, sizeof *m->items);
+    m->file_of = nb_arena_alloc(&m->arena, n, sizeof *m->file_of);
+    m->canonical = nb_arena_alloc(&m->arena, n, sizeof *m->canonical);
+    s->used = nb_arena_alloc(&m->arena, m->n_files, sizeof *s->used);
+    if (m->items == NULL || m->file_of == NULL || m->canonical == NULL || s->used == NULL)
+        NB_FAIL(s->err, NB_ERR_NOMEM, "out of memory for %zu tensors", n);
+    for (size_t f = 0; f < m->n_files; f++) {
+        s->used[f] = nb_arena_alloc(&m->arena, m->files[f]->n_tensors + 1, sizeof **s->used);
+        if (s->used[f] == NULL)
+            NB_FAIL(s->err, NB_ERR_NOMEM, "out of memory");
+    }
+    m->w.items = m->items;
+    m->w.n = n;
+    return NB_OK;
+}
+
+enum nb_status nb_model_assemble(struct nb_model *m, const struct nb_tensor_index *x,
+                                 const struct nb_assembly *how, struct nb_error *err)
+{
+    struct assembler s = {.m = m, .x = x, .how = how, .err = err};
+    m->w.rope_halves = how->hf_names || m->w.hp.arch->rope_halves_gguf;
+    NB_TRY(alloc_tables(&s));
+    NB_TRY(m->w.hp.arch->tensors(&m->w.hp, take_spec, &s));
+    NB_TRY(check_rest(&s));
+    return set_divisors(m, err);
+}

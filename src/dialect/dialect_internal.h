@@ -1,0 +1,110 @@
+/* dialect/dialect_internal.h: what the files of this room share. */
+#ifndef NB_DIALECT_DIALECT_INTERNAL_H
+#define NB_DIALECT_DIALECT_INTERNAL_H
+
+#include "dialect/dialect.h"
+
+/* ---- import ---- */
+
+/* Opens one more weight file of the model. */
+NB_CHECKED enum nb_status nb_model_add_file(struct nb_model *m, const char *path,
+                                            struct nb_error *err);
+
+/* Which file and which tensor of it a name means. Owns: the map. */
+struct nb_tensor_index {
+    struct nb_map names; /* -> file << 32 | tensor */
+};
+/* All tensors of all files of the model; a name in two files is an error. */
+NB_CHECKED enum nb_status nb_tensor_index_init(struct nb_tensor_index *x, const struct nb_model *m,
+                                               struct nb_error *err);
+void nb_tensor_index_fini(struct nb_tensor_index *x);
+bool nb_tensor_index_has(void *index, const char *name); /* nb_has_fn */
+
+/* Fills m->w from m->w.hp: every tensor of the architecture is found, checked and used once; what is
+ * left over must be harmless. */
+struct nb_assembly {
+    bool hf_names;          /* look for spec.hf, rows paired as halves        */
+    const char *extra_name; /* one more harmless tensor; NULL: none           */
+};
+NB_CHECKED enum nb_status nb_model_assemble(struct nb_model *m, const struct nb_tensor_index *x,
+                                            const struct nb_assembly *how, struct nb_error *err);
+
+/* The list of supported architectures for messages: "llama, ...". Returns dst. */
+const char *nb_arch_list(char *dst, size_t cap);
+
+/* Appends an entry without copying what it points to. */
+NB_CHECKED enum nb_status nb_meta_borrow(struct nb_meta *m, const struct nb_meta_kv *kv);
+
+/* ---- tokenizers in GGUF metadata (formats.md 1.11) ---- */
+/* From m->tokenizer_meta. A kind that nibble cannot use leaves m->tokenizer NULL and the reason in
+ * m->tokenizer_problem; one that is malformed is an error. */
+NB_CHECKED enum nb_status nb_tokenizer_from_meta(struct nb_model *m, struct nb_error *err);
+/* Notes and logs why there is no tokenizer, which is not an error. Returns NB_OK. */
+enum nb_status nb_model_without_tokenizer(struct nb_model *m, const char *why);
+/* Adds the model's tokenizer keys, padded to n_vocab tokens. */
+NB_CHECKED enum nb_status nb_tokenizer_to_meta(const struct nb_model *m, struct nb_meta *meta,
+                                               struct nb_error *err);
+/* More tokens than embedding rows is an error. */
+NB_CHECKED enum nb_status nb_tokenizer_fits(const struct nb_model *m, struct nb_error *err);
+
+/* ---- export ---- */
+struct nb_shard {
+    const char *name;    /* of the file */
+    size_t first, count; /* in order[] */
+};
+
+/* Owns: arena, order, writer, folder, buffers. Borrows: spec and all behind it. */
+struct nb_export {
+    const struct nb_allocator *a;
+    const struct nb_dialect *dialect;
+    struct nb_export_spec spec;
+    struct nb_arena arena;
+    struct nb_meta extra; /* a copy of spec.extra, for patching */
+    size_t *order;        /* (n_order) */
+    size_t n_order;
+    struct nb_writer *writer;
+    /* Hugging Face folders */
+    struct nb_outdir dir;
+    bool dir_open;
+    struct nb_shard *shards;
+    size_t n_shards, shard; /* being written */
+    size_t k;               /* weight being written: order[k] */
+    uint64_t k_bytes;       /* of it, so far */
+    uint8_t *head;          /* (rows of a head, row bytes), being filled */
+    size_t head_bytes, head_at;
+};
+
+/* A writer for the weights order[first .. first + count) under their canonical or their HF names. */
+NB_CHECKED enum nb_status nb_export_declare(struct nb_export *e, const struct nb_container *c,
+                                            size_t first, size_t count, bool hf_names,
+                                            struct nb_error *err);
+uint64_t nb_export_weight_bytes(const struct nb_export *e, size_t i); /* of w.items[i], as stored */
+
+/* ---- Hugging Face ---- */
+#define NB_HF_CONFIG           "config.json"
+#define NB_HF_GENERATION       "generation_config.json"
+#define NB_HF_TOKENIZER        "tokenizer.json"
+#define NB_HF_TOKENIZER_CONFIG "tokenizer_config.json"
+#define NB_HF_WEIGHTS          "model.safetensors"
+#define NB_HF_INDEX            "model.safetensors.index.json"
+#define NB_HF_MAX_JSON         (UINT64_C(256) << 20)
+
+/* hf_export.c */
+bool nb_hf_writes(const char *path);
+const struct nb_numfmt *nb_hf_stored_type(const struct nb_model *m, size_t i,
+                                          const struct nb_numfmt *wanted);
+NB_CHECKED enum nb_status nb_hf_bytes(struct nb_export *e, uint64_t *bytes, struct nb_error *err);
+NB_CHECKED enum nb_status nb_hf_begin(struct nb_export *e, const char *path, unsigned out_flags,
+                                      struct nb_error *err);
+NB_CHECKED enum nb_status nb_hf_append(struct nb_export *e, const uint8_t *data, size_t n,
+                                       struct nb_error *err);
+NB_CHECKED enum nb_status nb_hf_patch(struct nb_export *e, const char *key, const char *text,
+                                      size_t n, struct nb_error *err);
+NB_CHECKED enum nb_status nb_hf_commit(struct nb_export *e, struct nb_error *err);
+void nb_hf_abort(struct nb_export *e);
+/* hf_files.c: the texts of a folder. */
+NB_CHECKED enum nb_status nb_hf_write_texts(struct nb_export *e, struct nb_error *err);
+NB_CHECKED enum nb_status nb_hf_text_bytes(struct nb_export *e, uint64_t *bytes,
+                                           struct nb_error *err);
+
+#endif

@@ -1,0 +1,262 @@
+/* dialect/hf_export.c: weights into a Hugging Face folder: one safetensors file, or shards and an index.
+ *
+ * Shards are filled in canonical order up to shard_bytes; inside a file tensors lie as the reference
+ * writer sorts them. Rows of Q and K are gathered head by head and go out as halves (formats.md 1.9).
+ */
+#include "dialect/dialect_internal.h"
+
+#include <string.h>
+
+#define SHARD_NAME "model-%05zu-of-%05zu.safetensors"
+
+bool nb_hf_writes(const char *path)
+{
+    (void)path;
+    return true;
+}
+
+const struct nb_numfmt *nb_hf_stored_type(const struct nb_model *m, size_t i,
+                                          const struct nb_numfmt *wanted)
+{
+    return m->items[i].spec.hf[0] == '\0' ? NULL : wanted;
+}
+
+/* ---- shards ---- */
+
+static struct nb_tensor described(const struct nb_export *e, size_t k)
+{
+    const size_t i = e->order[k];
+    return (struct nb_tensor){.name = e->spec.model->items[i].spec.hf, .type = e->spec.types[i]};
+}
+
+/* Insertion sort: a shard has a few hundred tensors, and names within a block come nearly sorted. */
+static void sort_shard(struct nb_export *e, const struct nb_shard *s)
+{
+    for (size_t k = s->first + 1; k < s->first + s->count; k++) {
+        const size_t moved = e->order[k];
+        const struct nb_tensor t = described(e, k);
+        size_t at = k;
+        for (; at > s->first; at--) {
+            const struct nb_tensor before = described(e, at - 1);
+            if (!nb_container_safetensors.before(&t, &before))
+                break;
+            e->order[at] = e->order[at - 1];
+        }
+        e->order[at] = moved;
+    }
+}
+
+static enum nb_status name_shards(struct nb_export *e, struct nb_error *err)
+{
+    for (size_t s = 0; s < e->n_shards; s++) {
+        e->shards[s].name = e->n_shards == 1
+                                ? NB_HF_WEIGHTS
+                                : nb_arena_printf(&e->arena, SHARD_NAME, s + 1, e->n_shards);
+        if (e->shards[s].name == NULL)
+            NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+        sort_shard(e, &e->shards[s]);
+    }
+    return NB_OK;
+}
+
+static enum nb_status cut_shards(struct nb_export *e, struct nb_error *err)
+{
+    uint64_t filled = 0;
+    e->shards = nb_arena_alloc(&e->arena, NB_MAX(e->n_order, 1), sizeof *e->shards);
+    if (e->shards == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    e->n_shards = 1;
+    for (size_t k = 0; k < e->n_order; k++) {
+        const uint64_t bytes = nb_export_weight_bytes(e, e->order[k]);
+        struct nb_shard *s = &e->shards[e->n_shards - 1];
+        if (s->count > 0 && e->spec.shard_bytes > 0 &&
+            (bytes > e->spec.shard_bytes || filled > e->spec.shard_bytes - bytes)) {
+            s = &e->shards[e->n_shards++];
+            s->first = k;
+            filled = 0;
+        }
+        s->count++;
+        filled += bytes;
+    }
+    return name_shards(e, err);
+}
+
+static enum nb_status refuse_blocks(const struct nb_export *e, struct nb_error *err)
+{
+    for (size_t k = 0; k < e->n_order; k++) {
+        const struct nb_numfmt *type = e->spec.types[e->order[k]];
+        if (type->kind != NB_NUMFMT_FLOAT)
+            NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                    "tensor '%s' as %s: a Hugging Face folder holds f32, f16 or bf16; give such a "
+                    "type, or an output that ends in .gguf",
+                    e->spec.model->items[e->order[k]].spec.name, type->name);
+    }
+    return NB_OK;
+}
+
+static enum nb_status prepare(struct nb_export *e, struct nb_error *err)
+{
+    NB_TRY(refuse_blocks(e, err));
+    return cut_shards(e, err);
+}
+
+static enum nb_status declare_shard(struct nb_export *e, size_t s, struct nb_error *err)
+{
+    return nb_export_declare(e, &nb_container_safetensors, e->shards[s].first, e->shards[s].count,
+                             true, err);
+}
+
+static enum nb_status sum_bytes(struct nb_export *e, uint64_t *bytes, struct nb_error *err)
+{
+    uint64_t one;
+    NB_TRY(nb_hf_text_bytes(e, bytes, err));
+    for (size_t s = 0; s < e->n_shards; s++) {
+        NB_TRY(declare_shard(e, s, err));
+        NB_TRY(nb_writer_bytes(e->writer, NULL, &one, err));
+        if (!nb_add_u64(bytes, *bytes, one))
+            NB_FAIL(err, NB_ERR_LIMIT, "the output would pass 2^64 bytes");
+    }
+    return NB_OK;
+}
+
+enum nb_status nb_hf_bytes(struct nb_export *e, uint64_t *bytes, struct nb_error *err)
+{
+    NB_TRY(prepare(e, err));
+    return sum_bytes(e, bytes, err);
+}
+
+/* ---- writing ---- */
+
+static enum nb_status begin_shard(struct nb_export *e, struct nb_error *err)
+{
+    char *path = nb_path_join(e->a, e->dir.partial, e->shards[e->shard].name);
+    if (path == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    enum nb_status st = declare_shard(e, e->shard, err);
+    if (st == NB_OK)
+        st = nb_writer_begin(e->writer, path, 0, NULL, err);
+    nb_free(e->a, path);
+    return st;
+}
+
+enum nb_status nb_hf_begin(struct nb_export *e, const char *path, unsigned out_flags,
+                           struct nb_error *err)
+{
+    uint64_t bytes;
+    NB_TRY(prepare(e, err));
+    NB_TRY(sum_bytes(e, &bytes, err));
+    NB_TRY(nb_outdir_create(&e->dir, path, out_flags, bytes, e->a, err));
+    e->dir_open = true;
+    return begin_shard(e, err);
+}
+
+/* Rows that belong to one head; 0: this weight goes out as it comes. */
+static uint64_t head_rows(const struct nb_export *e, const struct nb_weight *w)
+{
+    if (w->spec.perm_heads == 0 || e->spec.model->w.hp.arch->rope_halves_gguf)
+        return 0;
+    return w->t.shape.dim[0] / w->spec.perm_heads;
+}
+
+/* hf_row[j hd/2 + i] = gguf_row[2i + j] */
+static enum nb_status put_head(struct nb_export *e, uint64_t hd, struct nb_error *err)
+{
+    const size_t row = e->head_bytes / (size_t)hd;
+    for (size_t j = 0; j < 2; j++)
+        for (size_t i = 0; i < hd / 2; i++)
+            NB_TRY(nb_writer_append(e->writer, e->head + (2 * i + j) * row, row, err));
+    return NB_OK;
+}
+
+static enum nb_status append_heads(struct nb_export *e, const uint8_t *data, size_t n, uint64_t hd,
+                                   struct nb_error *err)
+{
+    while (n > 0) {
+        const size_t take = NB_MIN(n, e->head_bytes - e->head_at);
+        memcpy(e->head + e->head_at, data, take);
+        e->head_at += take;
+        data += take;
+        n -= take;
+        if (e->head_at < e->head_bytes)
+            break;
+        e->head_at = 0;
+        NB_TRY(put_head(e, hd, err));
+    }
+    return NB_OK;
+}
+
+static enum nb_status size_head(struct nb_export *e, uint64_t bytes, uint32_t heads,
+                                struct nb_error *err)
+{
+    nb_free(e->a, e->head);
+    e->head_at = 0;
+    e->head_bytes = (size_t)(bytes / heads);
+    e->head = nb_alloc(e->a, e->head_bytes, 1);
+    if (e->head == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the rows of a head");
+    return NB_OK;
+}
+
+/* The weight at hand is complete: on to the next, which may open the next shard. */
+static enum nb_status finish_weight(struct nb_export *e, struct nb_error *err)
+{
+    const struct nb_shard *s = &e->shards[e->shard];
+    e->k++;
+    e->k_bytes = 0;
+    if (e->k < s->first + s->count)
+        return NB_OK;
+    NB_TRY(nb_writer_commit(e->writer, err));
+    if (++e->shard < e->n_shards)
+        return begin_shard(e, err);
+    return NB_OK;
+}
+
+enum nb_status nb_hf_append(struct nb_export *e, const uint8_t *data, size_t n,
+                            struct nb_error *err)
+{
+    while (n > 0) {
+        if (e->k == e->n_order)
+            NB_FAIL(err, NB_ERR_INTERNAL, "%zu bytes more than the weights have", n);
+        const size_t i = e->order[e->k];
+        const struct nb_weight *w = &e->spec.model->items[i];
+        const uint64_t bytes = nb_export_weight_bytes(e, i), hd = head_rows(e, w);
+        const size_t take = (size_t)NB_MIN((uint64_t)n, bytes - e->k_bytes);
+        if (hd > 0 && e->k_bytes == 0)
+            NB_TRY(size_head(e, bytes, w->spec.perm_heads, err));
+        if (hd > 0)
+            NB_TRY(append_heads(e, data, take, hd, err));
+        else
+            NB_TRY(nb_writer_append(e->writer, data, take, err));
+        data += take;
+        n -= take;
+        e->k_bytes += take;
+        if (e->k_bytes == bytes)
+            NB_TRY(finish_weight(e, err));
+    }
+    return NB_OK;
+}
+
+enum nb_status nb_hf_patch(struct nb_export *e, const char *key, const char *text, size_t n,
+                           struct nb_error *err)
+{
+    if (nb_meta_set_text(&e->extra, key, text, n) != NB_OK)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    return NB_OK;
+}
+
+enum nb_status nb_hf_commit(struct nb_export *e, struct nb_error *err)
+{
+    if (e->k < e->n_order)
+        NB_FAIL(err, NB_ERR_INTERNAL, "tensor '%s' was not written",
+                e->spec.model->items[e->order[e->k]].spec.name);
+    NB_TRY(nb_hf_write_texts(e, err));
+    e->dir_open = false; /* commit closes it, also when it fails */
+    return nb_outdir_commit(&e->dir, err);
+}
+
+void nb_hf_abort(struct nb_export *e)
+{
+    if (e->dir_open)
+        nb_outdir_abort(&e->dir);
+    e->dir_open = false;
+}
