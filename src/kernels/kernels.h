@@ -115,9 +115,19 @@ typedef double nb_peak_s8_fn(uint32_t steps, float *sink);
 
 /* ---- encoding weights (stored ggml blocks) ---- */
 /* n values, a multiple of the format's block, finite; w: (n) weights of their squared errors, not all
- * zero in a block, or NULL for the format's default. numfmt/ says what the search is. */
+ * zero in a block, or NULL: all ones. */
 typedef void nb_enc_fn(void *dst, const float *x, const float *w, size_t n);
 typedef nb_enc_fn nb_enc_q8_0_f32_fn, nb_enc_q4_0_f32_fn;
+
+/* One block of 256 in a two-level format: the integers to be stored; d and dmin as f16 gives them
+ * back. min_code and dmin are 0 in formats without minima. */
+struct nb_fit_k {
+    int8_t codes[256];
+    int16_t scale_code[16], min_code[16];
+    float d, dmin;
+};
+typedef void nb_fit_k_fn(struct nb_fit_k *out, const float *x, const float *w);
+typedef nb_fit_k_fn nb_fit_q4_k_f32_fn, nb_fit_q6_k_f32_fn;
 
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
@@ -152,6 +162,8 @@ struct nb_kernels {
     nb_peak_s8_fn *peak_s8;
     nb_enc_fn *enc_q8_0_f32;
     nb_enc_fn *enc_q4_0_f32;
+    nb_fit_k_fn *fit_q6_k_f32;
+    nb_fit_k_fn *fit_q4_k_f32;
 };
 
 /* The table, filled once per process: reference first, then every line whose flags this CPU has and

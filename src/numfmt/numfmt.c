@@ -133,7 +133,7 @@ void nb_numfmt_weights(float *w, const float *importance, uint32_t n)
 {
     double sum = 0.0;
     for (uint32_t i = 0; i < n; i++) {
-        const float v = importance[i];
+        const float v = importance != NULL ? importance[i] : 0.0F;
         w[i] = v > 0.0F && v < INFINITY ? v : 0.0F;
         sum += (double)w[i];
     }
@@ -168,6 +168,38 @@ void nb_numfmt_fit_by(const struct nb_numfmt *f, nb_enc_fn *kernel, struct nb_gr
     int8_t codes[NB_NUMFMT_MAX_BLOCK];
     nb_numfmt_encode_by(f, kernel, block, x, importance, f->block);
     f->unpack(g, codes, block);
+}
+
+void nb_numfmt_fit_k(nb_fit_k_fn *kernel, struct nb_grid *g, int8_t *codes, const float *x,
+                     const float *importance)
+{
+    struct nb_fit_k found = {.d = 0.0F};
+    float w[NB_NUMFMT_MAX_BLOCK];
+    if (importance != NULL)
+        nb_numfmt_weights(w, importance, NB_NUMFMT_MAX_BLOCK);
+    kernel(&found, x, importance != NULL ? w : NULL);
+    memset(g, 0, sizeof *g);
+    g->d = found.d;
+    g->dmin = found.dmin;
+    memcpy(g->scale_code, found.scale_code, sizeof found.scale_code);
+    memcpy(g->min_code, found.min_code, sizeof found.min_code);
+    for (size_t s = 0; s < NB_NUMFMT_MAX_SUBS; s++) {
+        g->scale[s] = g->d * (float)g->scale_code[s];
+        g->offset[s] = -(g->dmin * (float)g->min_code[s]);
+    }
+    memcpy(codes, found.codes, sizeof found.codes);
+}
+
+void nb_numfmt_encode_k(const struct nb_numfmt *f, nb_fit_k_fn *kernel, void *dst, const float *src,
+                        const float *importance, size_t n)
+{
+    uint8_t *out = dst;
+    for (size_t at = 0; at < n; at += f->block, out += f->block_bytes) {
+        struct nb_grid g;
+        int8_t codes[NB_NUMFMT_MAX_BLOCK];
+        nb_numfmt_fit_k(kernel, &g, codes, src + at, importance == NULL ? NULL : importance + at);
+        f->pack(out, &g, codes);
+    }
 }
 
 void nb_numfmt_encode_blocks(const struct nb_numfmt *f, void *dst, const float *src,

@@ -47,7 +47,14 @@ void nb_numfmt_encode_by(const struct nb_numfmt *f, nb_enc_fn *kernel, void *dst
 void nb_numfmt_fit_by(const struct nb_numfmt *f, nb_enc_fn *kernel, struct nb_grid *g,
                       const float *x, const float *importance);
 
-/* Weights of one block from importance, their mean about 1; all 1 if there is nothing to go by.
+/* The same for the formats with blocks of 256, whose kernels find the integers and leave the packing. */
+void nb_numfmt_encode_k(const struct nb_numfmt *f, nb_fit_k_fn *kernel, void *dst, const float *src,
+                        const float *importance, size_t n);
+void nb_numfmt_fit_k(nb_fit_k_fn *kernel, struct nb_grid *g, int8_t *codes, const float *x,
+                     const float *importance);
+
+/* Weights of one block from importance, their mean about 1; all 1 if there is nothing to go by
+ * (importance may be NULL).
  * Negative, NaN and infinite entries count as 0; a share of the mean is added, so that columns which
  * calibration never saw are still kept. */
 void nb_numfmt_weights(float *w, const float *importance, uint32_t n);

@@ -9,6 +9,8 @@
  */
 #include "numfmt/numfmt_internal.h"
 
+#include <math.h>
+
 enum { BLOCK = 256, SUB = 32, SUBS = 8, BYTES = 144 };
 
 static void scales_of(uint8_t *sc, uint8_t *m, const uint8_t *s)
@@ -83,44 +85,73 @@ static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *v
 
 static void fit(struct nb_grid *g, const float *x, const float *importance)
 {
-    (void)importance;
-    float step[SUBS];
-    float low[SUBS];
-    float max_step = 0.0F;
-    float max_low = 0.0F;
-    for (uint32_t s = 0; s < SUBS; s++) {
-        float lo = 0.0F;
-        float hi = 0.0F;
-        for (uint32_t i = 0; i < SUB; i++) {
-            lo = x[s * SUB + i] < lo ? x[s * SUB + i] : lo;
-            hi = x[s * SUB + i] > hi ? x[s * SUB + i] : hi;
-        }
-        step[s] = (hi - lo) / 15.0F;
-        low[s] = -lo;
-        max_step = step[s] > max_step ? step[s] : max_step;
-        max_low = low[s] > max_low ? low[s] : max_low;
-    }
-    memset(g, 0, sizeof *g);
-    g->d = nb_via_f16(max_step / 63.0F);
-    g->dmin = nb_via_f16(max_low / 63.0F);
-    for (uint32_t s = 0; s < SUBS; s++) {
-        g->scale_code[s] = (int16_t)nb_code(step[s], nb_inverse(g->d), 0.0F, 63.0F);
-        g->min_code[s] = (int16_t)nb_code(low[s], nb_inverse(g->dmin), 0.0F, 63.0F);
-        grid_derive(g, s);
-    }
+    int8_t codes[BLOCK];
+    nb_numfmt_fit_k(nb_kernels_get()->fit_q4_k_f32, g, codes, x, importance);
 }
 
+/* The weighted squared error of one sub-block's codes on a trial grid. */
+static float trial_error(const float *x, const float *w, float scale, float offset)
+{
+    const float inv = nb_inverse(scale);
+    float sum = 0.0F;
+    for (uint32_t i = 0; i < SUB; i++) {
+        const float value = scale * (float)nb_code(x[i] - offset, inv, 0.0F, 15.0F) + offset;
+        sum += w[i] * (x[i] - value) * (x[i] - value);
+    }
+    return sum;
+}
+
+/* The best minimum for a scale: rounding and the weighted mean take turns until nothing moves. */
+static int32_t settle_min(const struct nb_grid *g, const float *x, const float *w, float scale,
+                          int32_t m)
+{
+    const float inv = nb_inverse(scale);
+    const float inv_dmin = nb_inverse(g->dmin);
+    for (int turn = 0; turn < 4; turn++) {
+        const float offset = -(g->dmin * (float)m);
+        float sum = 0.0F;
+        float sum_w = 0.0F;
+        for (uint32_t i = 0; i < SUB; i++) {
+            sum += w[i] * (scale * (float)nb_code(x[i] - offset, inv, 0.0F, 15.0F) - x[i]);
+            sum_w += w[i];
+        }
+        const int32_t next = nb_code(sum / sum_w, inv_dmin, 0.0F, 63.0F);
+        if (next == m)
+            break;
+        m = next;
+    }
+    return m;
+}
+
+/* d and dmin are frozen: integer scales around the one that spans the values, from a fifth smaller to
+ * a fifth larger, each with the minima around its best. */
 static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
 {
-    (void)importance;
+    float w[SUB];
     float lo = 0.0F;
-    float hi = 0.0F;
+    float hi = x[0];
+    float best = INFINITY;
+    nb_numfmt_weights(w, importance, SUB);
     for (uint32_t i = 0; i < SUB; i++) {
         lo = x[i] < lo ? x[i] : lo;
         hi = x[i] > hi ? x[i] : hi;
     }
-    g->scale_code[s] = (int16_t)nb_code((hi - lo) / 15.0F, nb_inverse(g->d), 0.0F, 63.0F);
-    g->min_code[s] = (int16_t)nb_code(-lo, nb_inverse(g->dmin), 0.0F, 63.0F);
+    const int32_t first = nb_code(-lo, nb_inverse(g->dmin), 0.0F, 63.0F);
+    const int32_t middle = nb_code((hi - lo) * (1.0F / 15.0F), nb_inverse(g->d), 0.0F, 63.0F);
+    const int32_t step = 1 + middle / 30;
+    for (int32_t c = middle - 5 * step; c <= middle + 5 * step; c += step) {
+        const int32_t sc = NB_MIN(NB_MAX(c, 0), 63);
+        const float scale = g->d * (float)sc;
+        const int32_t low = settle_min(g, x, w, scale, first);
+        for (int32_t m = NB_MAX(low - 1, 0); m <= NB_MIN(low + 1, 63); m++) {
+            const float e = trial_error(x, w, scale, -(g->dmin * (float)m));
+            if (e < best) {
+                best = e;
+                g->scale_code[s] = (int16_t)sc;
+                g->min_code[s] = (int16_t)m;
+            }
+        }
+    }
     grid_derive(g, s);
 }
 
@@ -150,7 +181,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
 
 static void encode(void *dst, const float *src, const float *importance, size_t n)
 {
-    nb_numfmt_encode_blocks(&nb_numfmt_q4_k, dst, src, importance, n);
+    nb_numfmt_encode_k(&nb_numfmt_q4_k, nb_kernels_get()->fit_q4_k_f32, dst, src, importance, n);
 }
 
 static nb_gemv_q_fn *gemv(const struct nb_kernels *k)

@@ -8,6 +8,8 @@
  */
 #include "numfmt/numfmt_internal.h"
 
+#include <math.h>
+
 enum { BLOCK = 256, SUB = 16, SUBS = 16, BYTES = 210, QH = 128, SCALES = 192, D = 208 };
 
 static void codes_of(int8_t *codes, const uint8_t *p)
@@ -65,46 +67,49 @@ static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *v
     return code;
 }
 
-static float peak_of(const float *x)
-{
-    float amax = 0.0F;
-    float peak = 0.0F;
-    for (uint32_t i = 0; i < SUB; i++) {
-        const float a = x[i] < 0.0F ? -x[i] : x[i];
-        if (a > amax) {
-            amax = a;
-            peak = x[i];
-        }
-    }
-    return peak;
-}
-
 static void fit(struct nb_grid *g, const float *x, const float *importance)
 {
-    (void)importance;
-    float step[SUBS];
-    float amax = 0.0F;
-    float peak = 0.0F;
-    for (uint32_t s = 0; s < SUBS; s++) {
-        step[s] = peak_of(x + s * SUB) / -32.0F;
-        const float a = step[s] < 0.0F ? -step[s] : step[s];
-        if (a > amax) {
-            amax = a;
-            peak = step[s];
-        }
-    }
-    memset(g, 0, sizeof *g);
-    g->d = nb_via_f16(peak / -128.0F);
-    for (uint32_t s = 0; s < SUBS; s++) {
-        g->scale_code[s] = (int16_t)nb_code(step[s], nb_inverse(g->d), -128.0F, 127.0F);
-        g->scale[s] = g->d * (float)g->scale_code[s];
-    }
+    int8_t codes[BLOCK];
+    nb_numfmt_fit_k(nb_kernels_get()->fit_q6_k_f32, g, codes, x, importance);
 }
 
+/* The codes of one sub-block on a trial scale; returns their weighted squared error. */
+static float trial_error(const float *x, const float *w, float scale)
+{
+    const float inv = nb_inverse(scale);
+    float sum = 0.0F;
+    for (uint32_t i = 0; i < SUB; i++) {
+        const float diff = x[i] - scale * (float)nb_code(x[i], inv, -32.0F, 31.0F);
+        sum += w[i] * diff * diff;
+    }
+    return sum;
+}
+
+/* d is frozen: integer scales around those that put the largest weight on the last code of either
+ * side, up to a fifth smaller or larger. */
 static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
 {
-    (void)importance;
-    g->scale_code[s] = (int16_t)nb_code(peak_of(x) / -32.0F, nb_inverse(g->d), -128.0F, 127.0F);
+    float w[SUB];
+    float amax = 0.0F;
+    nb_numfmt_weights(w, importance, SUB);
+    for (uint32_t i = 0; i < SUB; i++) {
+        const float a = x[i] < 0.0F ? -x[i] : x[i];
+        amax = a > amax ? a : amax;
+    }
+    const int32_t middle = nb_code(amax * (1.0F / 31.5F), nb_inverse(g->d), -127.0F, 127.0F);
+    const int32_t size = middle < 0 ? -middle : middle;
+    const int32_t step = 1 + size / 50;
+    float best = INFINITY;
+    for (int32_t c = size - 10 * step; c <= size + 10 * step; c += step) {
+        for (int32_t sign = -1; sign <= 1; sign += 2) {
+            const int32_t code = sign * NB_MIN(NB_MAX(c, 0), 127);
+            const float e = trial_error(x, w, g->d * (float)code);
+            if (e < best) {
+                best = e;
+                g->scale_code[s] = (int16_t)code;
+            }
+        }
+    }
     g->scale[s] = g->d * (float)g->scale_code[s];
 }
 
@@ -134,7 +139,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
 
 static void encode(void *dst, const float *src, const float *importance, size_t n)
 {
-    nb_numfmt_encode_blocks(&nb_numfmt_q6_k, dst, src, importance, n);
+    nb_numfmt_encode_k(&nb_numfmt_q6_k, nb_kernels_get()->fit_q6_k_f32, dst, src, importance, n);
 }
 
 static nb_gemv_q_fn *gemv(const struct nb_kernels *k)

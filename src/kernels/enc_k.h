@@ -1,0 +1,66 @@
+/* kernels/enc_k.h: what the searches of the 256-element formats share: lanes back to plain arrays. */
+#ifndef NB_KERNELS_ENC_K_H
+#define NB_KERNELS_ENC_K_H
+
+#include "kernels/enc_search.h"
+
+enum { K_BLOCK = 256 };
+
+/* Weighted squared error of sub-blocks stored with this scale and offset. w NULL: all ones. */
+NB_LANES_INLINE vf grid_error(const vf *x, const vf *w, int n, vf scale, vf offset,
+                              struct code_range range)
+{
+    const vf inv = vf_inverse(scale);
+    vf sum = vf_set(0.0F);
+    for (int i = 0; i < n; i++) {
+        const vf code = vf_code((x[i] - offset) * inv, range.lo, range.hi);
+        const vf diff = x[i] - (scale * code + offset);
+        sum += (w != NULL ? w[i] * diff : diff) * diff;
+    }
+    return sum;
+}
+
+/* Of the largest magnitude in the whole block, for every lane. */
+NB_LANES_INLINE struct unit k_unit(const float *x)
+{
+    vf amax = vf_set(0.0F);
+    for (int i = 0; i < K_BLOCK; i += LANES)
+        amax = vf_max(vf_abs(vf_load(x + i)), amax);
+    float lane[LANES];
+    float all = 0.0F;
+    vf_store(lane, amax);
+    for (int l = 0; l < LANES; l++)
+        all = lane[l] > all ? lane[l] : all;
+    return unit_of(vf_set(all));
+}
+
+/* Element i of LANES consecutive sub-blocks of n: codes as stored. */
+NB_LANES_INLINE void k_store_codes(int8_t *dst, const vf *x, int n, vf scale, vf offset,
+                                   struct code_range range)
+{
+    const vf inv = vf_inverse(scale);
+    for (int i = 0; i < n; i++) {
+        uint32_t lane[LANES];
+        vu_store(lane, vf_int_bits(vf_code((x[i] - offset) * inv, range.lo, range.hi)));
+        for (int l = 0; l < LANES; l++)
+            dst[l * n + i] = (int8_t)(uint8_t)lane[l];
+    }
+}
+
+NB_LANES_INLINE float sum_of(const float *x, int n)
+{
+    float sum = 0.0F;
+    for (int i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
+/* What an f16 field gives back. */
+NB_LANES_INLINE float via_f16(float x)
+{
+    x = x > 65504.0F ? 65504.0F : x;
+    x = x < -65504.0F ? -65504.0F : x;
+    return nb_f16_to_f32(nb_f32_to_f16(x));
+}
+
+#endif
