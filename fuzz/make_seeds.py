@@ -3,7 +3,8 @@
 
 A good file of each kind of content, and one file per class of advisory against GGUF and safetensors
 readers: counts and lengths that overflow, tensors larger than the file, overlaps, duplicates.
-Seeds named crash-* were found by the fuzzers and are not made here.
+Not made here: crash-*, found by the fuzzers, and peer-all, written by the packages `gguf` and
+`safetensors` with a tensor of each type and metadata of each kind.
 """
 import json
 import os

@@ -142,6 +142,30 @@ static void test_write_read_write_identity(void **state)
     }
 }
 
+/* Files written by the packages that own the formats: read, and written again to the byte. */
+static void test_files_of_others(void **state)
+{
+    (void)state;
+    size_t n;
+    const struct nb_container *const *all = nb_container_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        struct nb_file *f;
+        struct nb_error err;
+        char name[64];
+        size_t n_theirs, n_ours;
+        snprintf(name, sizeof name, "fuzz/corpus/%s/peer-all", all[i]->name);
+        const char *theirs = nbtest_root(name), *ours = path_of(all[i], "ours");
+        assert_ok(nb_file_open(&f, theirs, NULL, &err), &err);
+        write_again(f, ours);
+        nb_file_close(f);
+        uint8_t *a = nbtest_read(theirs, &n_theirs), *b = nbtest_read(ours, &n_ours);
+        assert_int_equal(n_ours, n_theirs);
+        assert_memory_equal(b, a, n_ours);
+        free(a);
+        free(b);
+    }
+}
+
 static void test_every_prefix_is_refused(void **state)
 {
     (void)state;
@@ -257,7 +281,7 @@ static void test_memory_may_fail_at_any_call(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_write_read_write_identity),
-             cmocka_unit_test(test_every_prefix_is_refused),
+             cmocka_unit_test(test_files_of_others), cmocka_unit_test(test_every_prefix_is_refused),
              cmocka_unit_test(test_only_one_container_claims_a_file),
              cmocka_unit_test(test_bytes_foretells_the_size),
              cmocka_unit_test(test_memory_may_fail_at_any_call))
