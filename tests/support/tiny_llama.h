@@ -9,7 +9,7 @@
 #include "nbtest.h"
 #include "run/run.h"
 
-#define TINY_ITEMS 64
+#define TINY_ITEMS 128
 
 /* Owns: everything. */
 struct tiny {
