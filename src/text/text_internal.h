@@ -1,0 +1,289 @@
+/* text/text_internal.h: the parts of a tokenizer, for this room alone.
+ *
+ * A tokenizer is a vocabulary (tokens, pair table) and a pipeline: normalizer steps, pre-tokenizer
+ * steps, BPE, ids around the text, decoder. Both sources (tokenizer.json, nb_vocab) fill in the same
+ * two things; what runs does not know where they came from.
+ */
+#ifndef NB_TEXT_INTERNAL_H
+#define NB_TEXT_INTERNAL_H
+
+#include "text/text.h"
+
+#define NB_TEXT_MAX_STEPS 8             /* of a normalizer or pre-tokenizer sequence */
+#define NB_TEXT_MAX_AFFIX 8             /* ids that a template puts before or behind a text */
+#define NB_TEXT_MAX_IDS (1u << 24)      /* tokens of a vocabulary */
+#define NB_TEXT_MAX_ADDED_BYTES 1024u   /* of one added token: bounds the matcher's work per byte */
+#define NB_TEXT_MAX_BYTES (1u << 30)    /* of a text in one call: positions are 32 bits wide */
+#define NB_TEXT_NONE UINT32_MAX
+
+#define NB_TEXT_LIT(s) ((struct nb_text){(s), sizeof(s) - 1})
+#define NB_TEXT_SPACE_MARK "\xe2\x96\x81" /* U+2581, SentencePiece's visible space */
+
+/* ---- utf8.c ---- */
+enum nb_utf8_kind {
+    NB_UTF8_OK,
+    NB_UTF8_BAD, /* the length is that of the maximal subpart (Unicode 15, 3.9, table 3-8) */
+    NB_UTF8_CUT  /* right so far, but the text ends */
+};
+size_t nb_utf8_step(const char *s, size_t n, enum nb_utf8_kind *kind); /* n > 0; returns 1..4 */
+/* Appends s to out, broken parts as U+FFFD; an unfinished character at the end waits in held. */
+void nb_utf8_feed(struct nb_str *out, char *held, uint8_t *n_held, const char *s, size_t n);
+size_t nb_utf8_valid_prefix(const char *s, size_t n); /* bytes before the first broken one */
+/* Cuts one character off valid UTF-8. */
+uint32_t nb_utf8_take(const char *s, size_t n, size_t *len);
+extern const struct nb_text nb_utf8_replacement;
+
+/* ---- byte_level.c: the 256 characters of GPT-2's byte alphabet ---- */
+uint32_t nb_byte_to_char(uint8_t b);
+int nb_char_to_byte(uint32_t cp); /* -1: not in the alphabet */
+/* The bytes that a token text stands for; dst has room for n. false: some character is foreign. */
+bool nb_byte_level_decode(char *dst, size_t *n_dst, const char *s, size_t n);
+
+/* ---- unicode.c: utf8proc ---- */
+bool nb_uc_in_gap(uint32_t cp); /* a code point whose class differs between PCRE2 and Hugging Face */
+bool nb_uc_is_space(uint32_t cp); /* White_Space */
+bool nb_uc_is_word(uint32_t cp);  /* \w of a Unicode regex */
+/* NFC of valid UTF-8. *out borrows s (when nothing changes) or the arena. */
+NB_CHECKED enum nb_status nb_uc_nfc(struct nb_text *out, struct nb_text s, struct nb_arena *arena,
+                                    struct nb_error *err);
+struct nb_uc_gap {
+    uint32_t first, last;
+    char category[3];
+};
+extern const struct nb_uc_gap nb_uc_gaps[]; /* ends with first == 0 */
+
+/* ---- regex.c: PCRE2 ---- */
+struct nb_regex;
+NB_CHECKED enum nb_status nb_regex_create(struct nb_regex **out, struct nb_text pattern, bool literal,
+                                          const struct nb_allocator *a, struct nb_error *err);
+void nb_regex_destroy(struct nb_regex *re);
+struct nb_regex_run; /* what one thread needs to match */
+struct nb_regex_run *nb_regex_run_create(const struct nb_allocator *a); /* NULL: no memory */
+void nb_regex_run_destroy(struct nb_regex_run *run);
+/* The first match at or behind `at` in valid UTF-8. *found = false: none. gap: the text holds code
+ * points of nb_uc_gaps. */
+struct nb_regex_match {
+    size_t start, end;
+    bool found;
+};
+NB_CHECKED enum nb_status nb_regex_find(const struct nb_regex *re, struct nb_regex_run *run,
+                                        struct nb_text s, size_t at, bool gap,
+                                        struct nb_regex_match *m, struct nb_error *err);
+
+/* ---- pipeline ---- */
+enum nb_norm_kind { NB_NORM_NFC, NB_NORM_PREPEND, NB_NORM_REPLACE };
+/* Borrows: texts, from the tokenizer's arena or literals. */
+struct nb_norm_step {
+    enum nb_norm_kind kind;
+    struct nb_text pattern, content;
+};
+
+enum nb_pre_kind { NB_PRE_SPLIT, NB_PRE_DIGITS, NB_PRE_BYTE_LEVEL, NB_PRE_METASPACE };
+enum nb_split_behavior {
+    NB_SPLIT_ISOLATED,
+    NB_SPLIT_REMOVED,
+    NB_SPLIT_MERGED_PREVIOUS,
+    NB_SPLIT_MERGED_NEXT,
+    NB_SPLIT_CONTIGUOUS
+};
+enum nb_prepend { NB_PREPEND_NEVER, NB_PREPEND_FIRST, NB_PREPEND_ALWAYS };
+
+/* Owns: re. A step changes the text (prefix, visible spaces), then cuts it. */
+struct nb_pre_step {
+    enum nb_pre_kind kind;
+    struct nb_text pattern; /* split: regular expression or literal */
+    bool literal, invert;
+    enum nb_split_behavior behavior;
+    bool use_regex;             /* byte level: cut by GPT-2's pattern; metaspace: cut before marks */
+    enum nb_prepend prepend;    /* byte level: a space; metaspace: the mark */
+    struct nb_text replacement; /* metaspace */
+    struct nb_regex *re;        /* NULL: no cutting */
+};
+
+enum nb_decoder_kind {
+    NB_DECODER_NONE,       /* tokens with spaces between them */
+    NB_DECODER_BYTE_LEVEL, /* bytes of all tokens, then UTF-8 */
+    NB_DECODER_SPM,        /* Replace, ByteFallback, Fuse, Strip */
+    NB_DECODER_METASPACE
+};
+struct nb_decoder {
+    enum nb_decoder_kind kind;
+    struct nb_text pattern, content; /* SPM: Replace; metaspace: the mark and a space */
+    bool byte_fallback;
+    struct nb_text strip;   /* SPM: one character, taken off the start up to strip_start times */
+    uint32_t strip_start;
+    enum nb_prepend prepend; /* metaspace */
+};
+
+struct nb_pipeline {
+    struct nb_norm_step norm[NB_TEXT_MAX_STEPS];
+    struct nb_pre_step pre[NB_TEXT_MAX_STEPS];
+    size_t n_norm, n_pre;
+    struct nb_decoder decoder;
+    int32_t prefix[NB_TEXT_MAX_AFFIX], suffix[NB_TEXT_MAX_AFFIX];
+    size_t n_prefix, n_suffix;
+};
+
+/* ---- families.c: pre-tokenizers that have a name in GGUF ---- */
+struct nb_family {
+    const char *name;
+    const char *splits[4]; /* isolated, one after the other; then the byte level */
+    bool byte_level_regex; /* the byte level cuts by GPT-2's pattern */
+    bool nfc, ignore_merges, add_bos;
+};
+extern const char nb_gpt2_pattern[];
+const struct nb_family *nb_family_find(const char *name); /* also by alias; NULL: unknown */
+void nb_family_pipeline(const struct nb_family *f, struct nb_pipeline *p); /* no regex compiled yet */
+/* The name under which GGUF knows these steps; NULL: none. */
+const char *nb_family_name(const struct nb_pipeline *p, bool ignore_merges);
+
+/* ---- heap.c: a min-heap of 64-bit keys ---- */
+struct nb_heap {
+    const struct nb_allocator *a;
+    uint64_t *keys;
+    size_t n, cap;
+};
+NB_CHECKED bool nb_heap_push(struct nb_heap *h, uint64_t key);
+uint64_t nb_heap_pop(struct nb_heap *h); /* n > 0 */
+
+/* ---- bpe.c ---- */
+struct nb_pair {
+    uint64_t key; /* left id << 32 | right id; NB_PAIR_EMPTY: free */
+    uint32_t rank, id;
+};
+#define NB_PAIR_EMPTY UINT64_MAX
+
+/* Owns: pairs, words. The rest is borrowed from the tokenizer. */
+struct nb_bpe {
+    const struct nb_allocator *a;
+    struct nb_pair *pairs; /* (mask + 1), open addressing */
+    size_t mask, n_pairs;
+    struct nb_map words;     /* ignore_merges: bytes of a word -> id */
+    int32_t byte_id[256];    /* byte level: token of a byte; else of an ASCII character; -1 */
+    int32_t fallback_id[256]; /* "<0xHH>" or -1 */
+    uint64_t *seams;         /* bit set of pairs of characters inside merged tokens; NULL: do not cut */
+    bool byte_level, byte_fallback, fuse_unk, ignore_merges;
+    int32_t unk;
+};
+struct nb_tokenizer;
+struct nb_encoder;
+NB_CHECKED enum nb_status nb_bpe_reserve(struct nb_bpe *b, size_t n_pairs);
+NB_CHECKED enum nb_status nb_bpe_put(struct nb_bpe *b, uint32_t left, uint32_t right, uint32_t rank,
+                                     uint32_t id); /* a later one replaces an earlier one */
+NB_CHECKED enum nb_status nb_bpe_note_seams(struct nb_bpe *b, struct nb_text token);
+void nb_bpe_fini(struct nb_bpe *b);
+NB_CHECKED enum nb_status nb_bpe_text(struct nb_encoder *e, struct nb_text word); /* appends ids */
+
+/* ---- added.c: tokens looked for in text before anything else ---- */
+struct nb_added {
+    struct nb_text text;
+    int32_t id;
+};
+/* Owns: items, sorted by bytes. */
+struct nb_added_set {
+    const struct nb_allocator *a;
+    struct nb_added *items;
+    size_t n, cap;
+    uint32_t first[257]; /* items[first[c] .. first[c + 1]) begin with byte c */
+};
+void nb_added_init(struct nb_added_set *s, const struct nb_allocator *a);
+void nb_added_fini(struct nb_added_set *s);
+NB_CHECKED enum nb_status nb_added_put(struct nb_added_set *s, struct nb_text text, int32_t id,
+                                       struct nb_error *err);
+NB_CHECKED enum nb_status nb_added_seal(struct nb_added_set *s, struct nb_error *err);
+typedef enum nb_status (*nb_span_fn)(struct nb_encoder *e, struct nb_text span, bool at_start);
+/* Cuts text at its added tokens: pushes their ids, hands what lies between to fn. */
+NB_CHECKED enum nb_status nb_added_split(const struct nb_added_set *s, struct nb_encoder *e,
+                                         struct nb_text text, bool at_start, nb_span_fn fn);
+
+/* ---- the tokenizer ---- */
+struct nb_merge {
+    uint32_t left, right, id, rank; /* ids; equal ranks: the leftmost pair of a word first */
+};
+
+/* Owns: everything. */
+struct nb_tokenizer {
+    const struct nb_allocator *a;
+    struct nb_arena arena; /* texts, arrays of the vocabulary */
+    struct nb_vocab vocab;
+    struct nb_text *tokens; /* (vocab.n), what vocab.tokens points to */
+    int32_t *types;         /* (vocab.n) */
+    uint8_t *flags;         /* (vocab.n) */
+    float *scores;          /* (vocab.n) or NULL */
+    struct nb_text *pieces; /* (vocab.n) decoded bytes */
+    uint8_t *is_byte;       /* (vocab.n) SPM: decodes to a raw byte */
+    uint8_t *in_model;      /* (vocab.n) BPE may produce it */
+    struct nb_merge *merges; /* (n_merges) in order of rank; on the heap */
+    size_t n_merges, cap_merges;
+    bool from_scores; /* merges were made from scores */
+    struct nb_map ids;      /* token text -> id */
+    struct nb_pipeline pipe;
+    struct nb_bpe bpe;
+    struct nb_added_set raw, normalized;
+    int32_t eog[16];
+    size_t n_eog;
+};
+
+/* ---- build.c: from filled-in tables to something that runs ---- */
+/* Allocates the arrays of n tokens, all unused without a text. */
+NB_CHECKED enum nb_status nb_tok_create(struct nb_tokenizer **out, uint32_t n,
+                                        const struct nb_allocator *a, struct nb_error *err);
+/* Names holes, fills tok->ids; needs tokens and types. */
+NB_CHECKED enum nb_status nb_tok_index(struct nb_tokenizer *tok, struct nb_error *err);
+/* Builds pair table, matchers, pieces; needs everything else. */
+NB_CHECKED enum nb_status nb_tok_finish(struct nb_tokenizer *tok, struct nb_error *err);
+/* Every split of every token, best score first. */
+NB_CHECKED enum nb_status nb_tok_merges_from_scores(struct nb_tokenizer *tok, struct nb_error *err);
+NB_CHECKED enum nb_status nb_tok_add_merge(struct nb_tokenizer *tok, struct nb_text left,
+                                           struct nb_text right, struct nb_error *err);
+/* describe.c: vocab.merges and, for SPM, scores from the merges; before nb_tok_finish. */
+NB_CHECKED enum nb_status nb_tok_describe_merges(struct nb_tokenizer *tok, struct nb_error *err);
+bool nb_tok_is_added(int32_t type); /* matched in text before BPE */
+/* The token of a byte, "<0x0A>" -> 10; -1: no such form. */
+int nb_byte_token_value(struct nb_text t);
+struct nb_text nb_tok_copy(struct nb_tokenizer *tok, struct nb_text t); /* s == NULL: no memory */
+
+/* ---- json_model.c, json_pipeline.c: reading tokenizer.json ---- */
+NB_CHECKED enum nb_status nb_json_read_pipeline(struct nb_tokenizer *tok, const nb_json *root,
+                                                struct nb_error *err);
+/* Text of a string value, copied; what: for the message. */
+NB_CHECKED enum nb_status nb_json_copy_text(struct nb_tokenizer *tok, struct nb_text *out,
+                                            const nb_json *v, const char *what, struct nb_error *err);
+
+/* ---- encode.c ---- */
+struct nb_sym {
+    int32_t id;
+    uint32_t rank, merged; /* of the pair with the next symbol; rank NB_TEXT_NONE: no merge */
+    uint32_t prev, next;
+};
+struct nb_cached { /* a word seen before in this call: its ids are in the output already */
+    const char *s;
+    uint32_t len, n_ids;
+    size_t at;
+};
+/* One call of encode. Owns: arena, run, syms, heap, cache. */
+struct nb_encoder {
+    const struct nb_tokenizer *tok;
+    struct nb_ids *ids;
+    struct nb_error *err;
+    struct nb_arena arena; /* rewritten text; stays where it is until the call ends */
+    struct nb_regex_run *run;
+    struct nb_sym *syms; /* (cap_syms) */
+    size_t cap_syms;
+    struct nb_heap heap;
+    struct nb_cached *cache; /* (cache_mask + 1) or NULL */
+    size_t cache_mask;
+    bool special, gap;
+};
+NB_CHECKED enum nb_status nb_ids_reserve(struct nb_ids *ids, size_t more, struct nb_error *err);
+/* Applies the normalizer. *out borrows s or the arena. */
+NB_CHECKED enum nb_status nb_normalize(const struct nb_pipeline *p, struct nb_text *out, struct nb_text s,
+                                       struct nb_arena *arena, struct nb_error *err);
+NB_CHECKED enum nb_status nb_normalize_step(const struct nb_norm_step *step, struct nb_text *out,
+                                            struct nb_text s, struct nb_arena *arena,
+                                            struct nb_error *err);
+/* Cuts a normalized span into words and hands each to BPE. */
+NB_CHECKED enum nb_status nb_pretokenize(struct nb_encoder *e, size_t step, struct nb_text s,
+                                         bool at_start);
+
+#endif
