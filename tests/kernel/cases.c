@@ -578,6 +578,31 @@ static void call_enc(void (*fn)(void), struct work *w, const struct kase *c)
     ((nb_enc_fn *)fn)(w->p[2], w->p[0], c->variant & 1 ? w->p[1] : NULL, c->n);
 }
 
+static size_t fit_count(void)
+{
+    return 50 * PAT_COUNT;
+}
+
+static void fit_case(struct kase *c, size_t i)
+{
+    c->n = 256;
+    c->pattern = (enum pattern)(i % PAT_COUNT);
+    c->variant = (unsigned)(i / PAT_COUNT);
+}
+
+static void setup_fit(struct work *w, const struct kase *c)
+{
+    setup_enc(w, c);
+    struct nb_fit_k *y = place(w, 2, sizeof *y, 0);
+    memset(y, 0, sizeof *y); /* not every field is every format's */
+    add_out(w, (void *)y, sizeof *y, false);
+}
+
+static void call_fit(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_fit_k_fn *)fn)(w->p[2], w->p[0], c->variant & 1 ? w->p[1] : NULL);
+}
+
 /* ---- probes ---- */
 
 static void setup_xor(struct work *w, const struct kase *c)
@@ -670,6 +695,8 @@ static const struct op ops[] = {
      {.rows = 8, .cols = 64, .n = 4096, .variant = 1 + 4 * 2}, ops_gemm},
     {"enc_q8_0_f32", enc_count, enc_case, setup_enc_q8_0, call_enc, {VEC}, bytes4},
     {"enc_q4_0_f32", enc_count, enc_case, setup_enc_q4_0, call_enc, {VEC}, bytes4},
+    {"fit_q4_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
+    {"fit_q6_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"xor_u64", length_count, length_case, setup_xor, call_xor, {.n = 32768}, bytes1},
     {"peak_f32", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},
     {"peak_s8", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},

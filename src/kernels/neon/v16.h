@@ -181,8 +181,10 @@ static inline void v16_split(struct v16 *even, struct v16 *odd, const float *p)
 
 static inline void v16_zip(float *p, struct v16 even, struct v16 odd)
 {
-    for (size_t i = 0; i < PARTS; i++)
-        vst2q_f32(p + 8 * i, (float32x4x2_t){{even.v[i], odd.v[i]}});
+    for (size_t i = 0; i < PARTS; i++) {
+        const float32x4x2_t t = {{even.v[i], odd.v[i]}};
+        vst2q_f32(p + 8 * i, t);
+    }
 }
 
 #endif
