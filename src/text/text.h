@@ -138,6 +138,15 @@ void nb_detok_continue(struct nb_detok *d);
 void nb_detok_push(struct nb_detok *d, struct nb_str *out, int32_t id); /* appends to out */
 void nb_detok_flush(struct nb_detok *d, struct nb_str *out);            /* the rest as U+FFFD */
 
+/* ---- patterns: a user's regular expression (PCRE2) over short names ---- */
+struct nb_pattern;
+NB_CHECKED enum nb_status nb_pattern_create(struct nb_pattern **out, const char *pattern, size_t n,
+                                            const struct nb_allocator *a, struct nb_error *err);
+void nb_pattern_destroy(struct nb_pattern *p); /* NULL is fine */
+/* Does it match anywhere in text (UTF-8)? Not for two threads at once. */
+NB_CHECKED enum nb_status nb_pattern_search(const struct nb_pattern *p, const char *text, size_t n,
+                                            bool *found, struct nb_error *err);
+
 /* ---- bytes ---- */
 /* Appends text with each maximal invalid subpart replaced by U+FFFD. */
 void nb_utf8_sanitize(struct nb_str *out, const char *text, size_t n);

@@ -1,0 +1,346 @@
+/* quant/driver.c: streams every weight through its encoder into the output.
+ *
+ * A chunk of rows is cut into segments (dialect.h). While the pool encodes the segments of one chunk into
+ * one buffer, one of its workers writes the buffer of the chunk before. Source pages are dropped behind
+ * the reader, so memory stays at two chunks and each worker's scratch. Hashes, errors and sums are kept
+ * by segment and combined in their order: nothing depends on the number of threads.
+ */
+#include "quant/quant_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "math/math.h"
+
+#define NONE UINT64_MAX
+
+/* What is known of a segment once it is encoded. */
+struct segments {
+    struct nb_hash *source, *out; /* (n) */
+    double *signal, *noise;       /* (n) sum x^2, sum (x - x')^2 */
+    uint64_t *bad;                /* (n) element that cannot be stored, or NONE */
+    size_t n, cap;
+};
+
+/* A run under way. Owns: all but plan and report. */
+struct run {
+    const struct nb_quant_plan *p;
+    const struct nb_kernels *kernels;
+    struct nb_export *e;
+    struct nb_hash *source, *out; /* (p->n) of tensors */
+    struct segments seg;
+    uint8_t *buffer[2]; /* (p->chunk_bytes) */
+    unsigned filling;   /* buffer of the chunk at hand */
+    size_t pending;     /* bytes in the other one, to be written */
+    uint8_t *scratch;   /* (workers, scratch_bytes) */
+    size_t scratch_bytes;
+    enum nb_status write_status;
+    struct nb_error write_error;
+    uint64_t done, total; /* source bytes */
+    double signal, noise; /* of weights that changed */
+    /* the weight at hand */
+    size_t weight;
+    const struct nb_plan_tensor *t;
+    struct nb_quant_sizes sizes;
+    uint64_t rows, cols, segment_rows;
+    uint64_t row_in, row_out; /* bytes */
+    size_t first;             /* segment of the chunk at hand */
+};
+
+/* ---- a segment, in a worker ---- */
+
+/* Index of the first NaN or infinity, n if there is none. */
+static size_t first_bad(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((nb_f32_bits(x[i]) & 0x7f800000U) == 0x7f800000U)
+            return i;
+    return n;
+}
+
+/* Adds the sums of one batch of whole rows. y becomes x - y. False: something is not finite. */
+static bool add_error(const struct run *r, size_t s, const float *x, float *y, uint64_t n_rows)
+{
+    const size_t cols = (size_t)r->cols;
+    for (uint64_t row = 0; row < n_rows; row++, x += cols) {
+        const float signal = r->kernels->dot_f32_f32(x, x, cols);
+        r->seg.signal[s] += (double)signal;
+        if (y != NULL) {
+            for (size_t i = 0; i < cols; i++)
+                y[i] = x[i] - y[i];
+            const float noise = r->kernels->dot_f32_f32(y, y, cols);
+            r->seg.noise[s] += (double)noise;
+            y += cols;
+        }
+    }
+    return isfinite(r->seg.signal[s]) && isfinite(r->seg.noise[s]);
+}
+
+/* One batch: decode, encode, decode again. Returns the index of an element that cannot be stored. */
+static size_t encode_batch(const struct run *r, size_t s, const uint8_t *src, uint8_t *dst,
+                           uint64_t n_rows, float *x, float *y)
+{
+    const struct nb_numfmt *from = r->t->weight->t.type, *to = r->t->type;
+    const size_t n = (size_t)(n_rows * r->cols);
+    nb_numfmt_decode(from, src, x, n);
+    if (from == to) {
+        memcpy(dst, src, (size_t)(n_rows * r->row_out));
+        return add_error(r, s, x, NULL, n_rows) ? n : first_bad(x, n);
+    }
+    if (nb_numfmt_encode(to, dst, x, NULL, n, NULL) != NB_OK)
+        return first_bad(x, n);
+    nb_numfmt_decode(to, dst, y, n);
+    if (add_error(r, s, x, y, n_rows))
+        return n;
+    nb_numfmt_decode(to, dst, y, n); /* too large for the type's range? */
+    return first_bad(y, n);
+}
+
+static void encode_segment(const struct run *r, size_t s, uint8_t *dst, uint8_t *scratch)
+{
+    const uint64_t row = s * r->segment_rows, n_rows = NB_MIN(r->segment_rows, r->rows - row);
+    const uint64_t batch_rows = r->sizes.batch / r->cols;
+    float *x = (float *)(void *)scratch;
+    float *y = x + r->sizes.batch;
+    const uint8_t *src = nb_model_rows(r->p->model, r->weight, row, n_rows,
+                                       scratch + 2 * sizeof(float) * r->sizes.batch);
+    r->seg.signal[s] = r->seg.noise[s] = 0.0;
+    r->seg.bad[s] = NONE;
+    r->seg.source[s] = nb_hash_bytes(src, (size_t)(n_rows * r->row_in));
+    for (uint64_t at = 0; at < n_rows; at += batch_rows) {
+        const uint64_t n = NB_MIN(batch_rows, n_rows - at);
+        const size_t bad = encode_batch(r, s, src + at * r->row_in, dst + at * r->row_out, n, x, y);
+        if (bad < n * r->cols) {
+            r->seg.bad[s] = (row + at) * r->cols + bad;
+            return;
+        }
+    }
+    r->seg.out[s] = nb_hash_bytes(dst, (size_t)(n_rows * r->row_out));
+}
+
+/* Item 0 writes what the chunk before left; item i encodes segment first + i - 1. */
+static void work(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    struct run *r = ctx;
+    for (size_t i = begin; i < end; i++) {
+        if (i == 0) {
+            if (r->pending > 0)
+                r->write_status =
+                    nb_export_append(r->e, r->buffer[1 - r->filling], r->pending, &r->write_error);
+            continue;
+        }
+        encode_segment(r, r->first + i - 1,
+                       r->buffer[r->filling] + (i - 1) * r->segment_rows * r->row_out,
+                       r->scratch + worker * r->scratch_bytes);
+    }
+}
+
+/* ---- a weight ---- */
+
+static enum nb_status refuse_value(const struct run *r, uint64_t element, struct nb_error *err)
+{
+    const uint64_t row = element / r->cols, col = element % r->cols;
+    const struct nb_weight *w = &r->p->model->w.items[r->weight];
+    const uint8_t *src = nb_model_row(r->p->model, r->weight, row);
+    float *x = nb_alloc(r->p->a, (size_t)r->cols, sizeof *x);
+    if (x == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    nb_numfmt_decode(w->t.type, src, x, (size_t)r->cols);
+    const double value = (double)x[col];
+    nb_free(r->p->a, x);
+    if (isfinite(value))
+        NB_FAIL(err, NB_ERR_NUMERIC, "tensor '%s': row %llu, column %llu: %g is too large for %s",
+                w->spec.name, (unsigned long long)row, (unsigned long long)col, value,
+                r->t->type->name);
+    NB_FAIL(err, NB_ERR_NUMERIC,
+            "tensor '%s': row %llu, column %llu is %s, expected a finite number", w->spec.name,
+            (unsigned long long)row, (unsigned long long)col, isnan(value) ? "NaN" : "infinite");
+}
+
+static enum nb_status report_progress(const struct run *r, struct nb_error *err)
+{
+    const struct nb_progress *g = r->p->settings.progress;
+    if (g == NULL || g->fn == NULL)
+        return NB_OK;
+    if (g->fn(g->ctx, r->t->weight->spec.name, r->done, r->total, "bytes") != 0)
+        NB_FAIL(err, NB_ERR_CANCELLED, "cancelled at tensor '%s'", r->t->weight->spec.name);
+    return NB_OK;
+}
+
+/* Encodes n segments from r->first on, and writes the chunk before meanwhile. */
+static enum nb_status run_chunk(struct run *r, size_t n, struct nb_error *err)
+{
+    const uint64_t row = r->first * r->segment_rows;
+    const uint64_t n_rows = NB_MIN(n * r->segment_rows, r->rows - row);
+    nb_pool_for(r->p->settings.pool, n + 1, 1, work, r);
+    nb_model_drop_rows(r->p->model, r->weight, row, n_rows);
+    if (r->write_status != NB_OK) {
+        if (err != NULL)
+            *err = r->write_error;
+        return r->write_status;
+    }
+    for (size_t s = r->first; s < r->first + n; s++)
+        if (r->seg.bad[s] != NONE)
+            return refuse_value(r, r->seg.bad[s], err);
+    r->pending = r->t->stored ? (size_t)(n_rows * r->row_out) : 0;
+    r->filling = 1 - r->filling;
+    if (r->t->stored)
+        r->done += n_rows * r->row_in;
+    return report_progress(r, err);
+}
+
+static enum nb_status grow_segments(struct run *r, size_t n, struct nb_error *err)
+{
+    struct segments *s = &r->seg;
+    const struct nb_allocator *a = r->p->a;
+    s->n = n;
+    if (n <= s->cap)
+        return NB_OK;
+    nb_free(a, s->source);
+    nb_free(a, s->out);
+    nb_free(a, s->signal);
+    nb_free(a, s->noise);
+    nb_free(a, s->bad);
+    s->cap = n;
+    s->source = nb_alloc(a, n, sizeof *s->source);
+    s->out = nb_alloc(a, n, sizeof *s->out);
+    s->signal = nb_alloc(a, n, sizeof *s->signal);
+    s->noise = nb_alloc(a, n, sizeof *s->noise);
+    s->bad = nb_alloc(a, n, sizeof *s->bad);
+    if (s->source == NULL || s->out == NULL || s->signal == NULL || s->noise == NULL ||
+        s->bad == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %zu segments", n);
+    return NB_OK;
+}
+
+static double snr_db(double signal, double noise)
+{
+    return noise > 0.0 ? 10.0 * log10(signal / noise) : (double)INFINITY;
+}
+
+static void finish_weight(struct run *r, struct nb_quant_report *report)
+{
+    const struct segments *s = &r->seg;
+    const struct nb_weight *w = r->t->weight;
+    const double signal = nb_sum_f64(s->signal, s->n), noise = nb_sum_f64(s->noise, s->n);
+    const double db = snr_db(signal, noise);
+    r->source[r->weight] = nb_tensor_hash(w->spec.name, w->t.type, &w->t.shape, s->source, s->n);
+    r->out[r->weight] = nb_tensor_hash(w->spec.name, r->t->type, &w->t.shape, s->out, s->n);
+    if (noise > 0.0) {
+        r->signal += signal;
+        r->noise += noise;
+    }
+    if (report->snr_db != NULL)
+        report->snr_db[r->weight] = db;
+    if (db < report->worst_snr_db) {
+        report->worst_snr_db = db;
+        report->worst = r->weight;
+    }
+}
+
+static enum nb_status run_weight(struct run *r, size_t i, struct nb_quant_report *report,
+                                 struct nb_error *err)
+{
+    r->weight = i;
+    r->t = &r->p->tensors[i];
+    r->sizes = nb_quant_sizes(r->t);
+    r->rows = nb_shape_rows(&r->t->weight->t.shape);
+    r->cols = nb_shape_cols(&r->t->weight->t.shape);
+    r->segment_rows = nb_segment_rows(&r->t->weight->t.shape);
+    r->row_in = r->t->source_bytes / r->rows;
+    r->row_out = r->t->bytes / r->rows;
+    const size_t n = (size_t)((r->rows + r->segment_rows - 1) / r->segment_rows);
+    NB_TRY(grow_segments(r, n, err));
+    const uint64_t per_chunk = NB_MAX(r->p->chunk_elements / (r->segment_rows * r->cols), 1);
+    for (r->first = 0; r->first < n; r->first += (size_t)per_chunk)
+        NB_TRY(run_chunk(r, (size_t)NB_MIN(per_chunk, n - r->first), err));
+    finish_weight(r, report);
+    return NB_OK;
+}
+
+/* ---- the run ---- */
+
+static enum nb_status run_init(struct run *r, struct nb_error *err)
+{
+    const struct nb_quant_plan *p = r->p;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct nb_quant_sizes s = nb_quant_sizes(&p->tensors[i]);
+        r->scratch_bytes = NB_MAX(r->scratch_bytes, 2 * sizeof(float) * s.batch + s.gather);
+        r->total += p->tensors[i].stored ? p->tensors[i].source_bytes : 0;
+    }
+    r->scratch_bytes = (r->scratch_bytes + NB_ALIGN - 1) / NB_ALIGN * NB_ALIGN;
+    r->source = nb_alloc(p->a, p->n, sizeof *r->source);
+    r->out = nb_alloc(p->a, p->n, sizeof *r->out);
+    r->buffer[0] = nb_alloc(p->a, (size_t)p->chunk_bytes, 1);
+    r->buffer[1] = nb_alloc(p->a, (size_t)p->chunk_bytes, 1);
+    r->scratch = nb_alloc(p->a, nb_pool_threads(p->settings.pool), r->scratch_bytes);
+    if (r->source == NULL || r->out == NULL || r->buffer[0] == NULL || r->buffer[1] == NULL ||
+        r->scratch == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for buffers of %llu bytes",
+                (unsigned long long)p->chunk_bytes);
+    return NB_OK;
+}
+
+static void run_fini(struct run *r)
+{
+    const struct nb_allocator *a = r->p->a;
+    nb_export_destroy(r->e);
+    nb_free(a, r->source);
+    nb_free(a, r->out);
+    nb_free(a, r->buffer[0]);
+    nb_free(a, r->buffer[1]);
+    nb_free(a, r->scratch);
+    nb_free(a, r->seg.source);
+    nb_free(a, r->seg.out);
+    nb_free(a, r->seg.signal);
+    nb_free(a, r->seg.noise);
+    nb_free(a, r->seg.bad);
+}
+
+/* Weights in the order of the output; then those it does not store, for the hash alone. */
+static enum nb_status run_weights(struct run *r, struct nb_quant_report *report,
+                                  struct nb_error *err)
+{
+    size_t n;
+    const size_t *order = nb_export_order(r->e, &n);
+    for (size_t k = 0; k < n; k++)
+        NB_TRY(run_weight(r, order[k], report, err));
+    for (size_t i = 0; i < r->p->n; i++)
+        if (!r->p->tensors[i].stored)
+            NB_TRY(run_weight(r, i, report, err));
+    if (r->pending > 0)
+        NB_TRY(nb_export_append(r->e, r->buffer[1 - r->filling], r->pending, err));
+    return NB_OK;
+}
+
+static enum nb_status run_all(struct run *r, struct nb_quant_report *report, struct nb_error *err)
+{
+    const struct nb_quant_plan *p = r->p;
+    const struct nb_export_spec spec = nb_quant_spec(p);
+    char hex[NB_HASH_HEX_BYTES];
+    NB_TRY(run_init(r, err));
+    NB_TRY(nb_export_begin(&r->e, p->settings.out, p->settings.overwrite ? NB_OUT_OVERWRITE : 0,
+                           &spec, p->a, err));
+    NB_TRY(run_weights(r, report, err));
+    report->source_hash = nb_tensors_hash(r->source, p->n);
+    report->out_hash = nb_tensors_hash(r->out, p->n);
+    nb_hash_hex(report->source_hash, hex);
+    NB_TRY(nb_export_patch(r->e, NB_KEY_SOURCE_HASH, hex, strlen(hex), err));
+    return nb_export_commit(r->e, err);
+}
+
+enum nb_status nb_quant_run(const struct nb_quant_plan *p, struct nb_quant_report *report,
+                            struct nb_error *err)
+{
+    const uint64_t begin = nb_clock_ns();
+    struct run r = {.p = p, .kernels = nb_kernels_get()};
+    double *snr = report->snr_db;
+    *report = (struct nb_quant_report){.snr_db = snr, .worst_snr_db = (double)INFINITY};
+    const enum nb_status st = run_all(&r, report, err);
+    report->total_snr_db = snr_db(r.signal, r.noise);
+    report->bytes = p->file_bytes;
+    report->seconds = (double)(nb_clock_ns() - begin) * 1e-9;
+    run_fini(&r);
+    return st;
+}

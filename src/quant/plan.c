@@ -1,0 +1,250 @@
+/* quant/plan.c: a recipe worked out for one model: types, bytes, memory, time. Reads no weight.
+ */
+#include "quant/quant_internal.h"
+
+#include <string.h>
+
+#define BATCH_ELEMENTS 8192        /* decoded and encoded at once: fits a core's cache         */
+#define CHUNK_ELEMENTS (2U << 20)  /* unit of work between two writes                          */
+#define BASE_BYTES     (32U << 20) /* metadata, tokenizer, code                               */
+#define PROBE_ELEMENTS 4096
+#define WRITE_SPEED    1.5e9 /* bytes a second; a guess, as long as nothing is measured      */
+
+/* ---- sizes ---- */
+
+struct nb_quant_sizes nb_quant_sizes(const struct nb_plan_tensor *t)
+{
+    const struct nb_tensor *source = &t->weight->t;
+    const uint64_t rows = NB_MAX(nb_shape_rows(&source->shape), 1);
+    const uint64_t cols = nb_shape_cols(&source->shape);
+    const uint64_t segment = NB_MIN(nb_segment_rows(&source->shape), rows);
+    const uint64_t batch_rows = NB_MAX(BATCH_ELEMENTS / NB_MAX(cols, 1), 1);
+    return (struct nb_quant_sizes){.batch = (size_t)(batch_rows * cols),
+                                   .gather = (size_t)(segment * (t->source_bytes / rows)),
+                                   .segment = (size_t)(segment * (t->bytes / rows))};
+}
+
+/* Two buffers of encoded chunks, and each worker's scratch. */
+static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_elements,
+                           uint64_t *chunk_bytes)
+{
+    uint64_t scratch = 0, segment = 0, segments = 0;
+    *chunk_bytes = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct nb_plan_tensor *t = &p->tensors[i];
+        const struct nb_quant_sizes s = nb_quant_sizes(t);
+        const uint64_t rows = nb_shape_rows(&t->weight->t.shape);
+        scratch = NB_MAX(scratch, 2 * sizeof(float) * (uint64_t)s.batch + s.gather);
+        segment = NB_MAX(segment, s.segment);
+        segments = NB_MAX(segments, rows / nb_segment_rows(&t->weight->t.shape) + 1);
+        if (t->elements > 0)
+            *chunk_bytes = NB_MAX(*chunk_bytes, (uint64_t)((double)chunk_elements *
+                                                           (double)t->bytes / (double)t->elements));
+    }
+    *chunk_bytes += segment; /* a chunk is whole segments */
+    return 2 * *chunk_bytes + scratch * nb_pool_threads(p->settings.pool) + 64 * segments +
+           BASE_BYTES;
+}
+
+/* Halves the chunk until the work fits the budget. */
+static enum nb_status fit_memory(struct nb_quant_plan *p, struct nb_error *err)
+{
+    const uint64_t budget = p->settings.max_ram;
+    p->chunk_elements = CHUNK_ELEMENTS;
+    p->peak_bytes = work_bytes(p, p->chunk_elements, &p->chunk_bytes);
+    while (budget > 0 && p->peak_bytes > budget && p->chunk_elements > 1) {
+        p->chunk_elements /= 2;
+        p->peak_bytes = work_bytes(p, p->chunk_elements, &p->chunk_bytes);
+    }
+    if (budget > 0 && p->peak_bytes > budget)
+        NB_FAIL(err, NB_ERR_LIMIT, "the work takes %llu bytes of memory, the budget is %llu",
+                (unsigned long long)p->peak_bytes, (unsigned long long)budget);
+    return NB_OK;
+}
+
+/* ---- time ---- */
+
+/* Nanoseconds an element takes to be encoded, from one short run on smooth values. */
+static double encode_ns(const struct nb_numfmt *f, const struct nb_allocator *a)
+{
+    float *x = nb_alloc(a, PROBE_ELEMENTS, sizeof *x);
+    uint8_t *y = nb_alloc(a, PROBE_ELEMENTS, 2 * sizeof(float));
+    double ns = 0.0;
+    struct nb_rng rng = {.seed = 1};
+    if (x != NULL && y != NULL) {
+        for (size_t i = 0; i < PROBE_ELEMENTS; i++)
+            x[i] = (float)(nb_rng_unit(&rng) + nb_rng_unit(&rng) + nb_rng_unit(&rng) - 1.5);
+        f->encode(y, x, NULL, PROBE_ELEMENTS); /* once to warm up */
+        const uint64_t begin = nb_clock_ns();
+        f->encode(y, x, NULL, PROBE_ELEMENTS);
+        nb_numfmt_decode(f, y, x, PROBE_ELEMENTS);
+        ns = (double)(nb_clock_ns() - begin) / PROBE_ELEMENTS;
+    }
+    nb_free(a, x);
+    nb_free(a, y);
+    return ns;
+}
+
+static void estimate_time(struct nb_quant_plan *p)
+{
+    size_t n;
+    const struct nb_numfmt *const *all = nb_numfmt_all(&n);
+    double ns = 0.0;
+    for (size_t k = 0; k < n; k++) {
+        double elements = 0.0;
+        for (size_t i = 0; i < p->n; i++)
+            if (p->tensors[i].type == all[k] && p->tensors[i].weight->t.type != all[k])
+                elements += (double)p->tensors[i].elements;
+        if (elements > 0.0 && all[k]->encode != NULL)
+            ns += elements * (encode_ns(all[k], p->a) + 1.0);
+    }
+    p->seconds =
+        ns * 1e-9 / nb_pool_threads(p->settings.pool) + (double)p->file_bytes / WRITE_SPEED;
+}
+
+/* ---- the plan ---- */
+
+static enum nb_status refuse_source(const struct nb_quant_plan *p, struct nb_error *err)
+{
+    const struct nb_model *m = p->model;
+    bool same = nb_path_same(p->settings.out, m->path);
+    for (size_t i = 0; i < m->n_files; i++)
+        same = same || nb_path_same(p->settings.out, m->files[i]->path);
+    if (same)
+        NB_FAIL(err, NB_ERR_ARG, "%s: the output is the input; give another name", p->settings.out);
+    return NB_OK;
+}
+
+static enum nb_status refuse_requantizing(const struct nb_quant_plan *p, struct nb_error *err)
+{
+    for (size_t i = 0; i < p->n && !p->settings.allow_requantize; i++) {
+        const struct nb_numfmt *from = p->tensors[i].weight->t.type, *to = p->tensors[i].type;
+        if (from->kind == NB_NUMFMT_BLOCK && to->kind == NB_NUMFMT_BLOCK && from != to)
+            NB_FAIL(err, NB_ERR_ARG,
+                    "tensor '%s' is %s already: rounding it to %s adds to the error; start from a "
+                    "float model, or allow requantizing",
+                    p->tensors[i].weight->spec.name, from->name, to->name);
+    }
+    return NB_OK;
+}
+
+/* The convention of the output has the last word on each type. */
+static enum nb_status settle_types(struct nb_quant_plan *p, struct nb_error *err)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        struct nb_plan_tensor *t = &p->tensors[i];
+        const struct nb_numfmt *stored = nb_export_type(p->settings.out, p->model, i, t->type);
+        t->stored = stored != NULL;
+        if (stored != NULL)
+            t->type = stored;
+        p->types[i] = t->type;
+        const enum nb_status st = nb_numfmt_bytes(t->type, &t->weight->t.shape, &t->bytes, err);
+        if (st != NB_OK)
+            return nb_error_prefix(err, st, "tensor '%s'", t->weight->spec.name);
+    }
+    return NB_OK;
+}
+
+static void sum_up(struct nb_quant_plan *p)
+{
+    double bits[2] = {0.0, 0.0}, count[2] = {0.0, 0.0};
+    for (size_t i = 0; i < p->n; i++) {
+        const struct nb_plan_tensor *t = &p->tensors[i];
+        const int in_block = t->weight->spec.block >= 0;
+        if (!t->stored)
+            continue;
+        p->tensor_bytes += t->bytes;
+        bits[in_block] += 8.0 * (double)t->bytes;
+        count[in_block] += (double)t->elements;
+    }
+    p->bpw = (bits[0] + bits[1]) / NB_MAX(count[0] + count[1], 1.0);
+    p->bpw_layers = bits[1] / NB_MAX(count[1], 1.0);
+}
+
+static enum nb_status describe(struct nb_quant_plan *p, struct nb_error *err)
+{
+    static const char zeros[] = "00000000000000000000000000000000"; /* until the end is reached */
+    struct nb_str json;
+    nb_str_init(&json, p->a);
+    nb_recipe_write(p->settings.recipe, &json);
+    enum nb_status st = nb_str_check(&json, err);
+    if (st == NB_OK) {
+        p->recipe = nb_arena_strndup(&p->arena, json.data, json.len);
+        const char *version = nb_version();
+        if (p->recipe == NULL ||
+            nb_meta_set_text(&p->extra, NB_KEY_VERSION, version, strlen(version)) != NB_OK ||
+            nb_meta_set_text(&p->extra, NB_KEY_RECIPE, json.data, json.len) != NB_OK ||
+            nb_meta_set_text(&p->extra, NB_KEY_SOURCE_HASH, zeros, sizeof zeros - 1) != NB_OK)
+            st = NB_ERROR(err, NB_ERR_NOMEM, "out of memory for a recipe");
+    }
+    nb_str_fini(&json);
+    return st;
+}
+
+struct nb_export_spec nb_quant_spec(const struct nb_quant_plan *p)
+{
+    return (struct nb_export_spec){.model = p->model,
+                                   .types = p->types,
+                                   .extra = &p->extra,
+                                   .gguf_ftype = p->gguf_ftype,
+                                   .shard_bytes = p->settings.shard_bytes};
+}
+
+static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
+{
+    const struct nb_model *m = p->model;
+    p->n = m->w.n;
+    p->tensors = nb_arena_alloc(&p->arena, p->n, sizeof *p->tensors);
+    p->types = nb_arena_alloc(&p->arena, p->n, sizeof *p->types);
+    if (p->tensors == NULL || p->types == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a plan of %zu tensors", p->n);
+    for (size_t i = 0; i < p->n; i++) {
+        struct nb_plan_tensor *t = &p->tensors[i];
+        t->weight = &m->w.items[i];
+        t->source_bytes = t->weight->t.bytes;
+        if (!nb_shape_count(&t->weight->t.shape, &t->elements))
+            NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s': too many elements", t->weight->spec.name);
+    }
+    NB_TRY(refuse_source(p, err));
+    NB_TRY(nb_quant_choose(p, err));
+    NB_TRY(settle_types(p, err));
+    NB_TRY(refuse_requantizing(p, err));
+    NB_TRY(describe(p, err));
+    sum_up(p);
+    const struct nb_export_spec spec = nb_quant_spec(p);
+    NB_TRY(nb_export_bytes(p->settings.out, &spec, &p->file_bytes, p->a, err));
+    NB_TRY(fit_memory(p, err));
+    estimate_time(p);
+    return NB_OK;
+}
+
+enum nb_status nb_quant_plan_create(struct nb_quant_plan **plan, const struct nb_model *m,
+                                    const struct nb_quant_settings *s, const struct nb_allocator *a,
+                                    struct nb_error *err)
+{
+    *plan = NULL;
+    struct nb_quant_plan *p = nb_alloc_zero(a, 1, sizeof *p);
+    if (p == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a plan");
+    p->a = a;
+    p->model = m;
+    p->settings = *s;
+    nb_arena_init(&p->arena, a, 16384);
+    nb_meta_init(&p->extra, a);
+    const enum nb_status st = work_out(p, err);
+    if (st != NB_OK) {
+        nb_quant_plan_destroy(p);
+        return st;
+    }
+    *plan = p;
+    return NB_OK;
+}
+
+void nb_quant_plan_destroy(struct nb_quant_plan *p)
+{
+    if (p == NULL)
+        return;
+    nb_meta_fini(&p->extra);
+    nb_arena_fini(&p->arena);
+    nb_free(p->a, p);
+}

@@ -1,0 +1,26 @@
+/* quant/quant_internal.h: what the files of this room share. */
+#ifndef NB_QUANT_QUANT_INTERNAL_H
+#define NB_QUANT_QUANT_INTERNAL_H
+
+#include "quant/quant.h"
+
+#define NB_KEY_VERSION     "nibble.version"
+#define NB_KEY_RECIPE      "nibble.recipe"
+#define NB_KEY_SOURCE_HASH "nibble.source_hash"
+
+/* types.c: which type each weight shall have (before the output's convention has its say). Fills
+ * tensors[i].type and .note. */
+NB_CHECKED enum nb_status nb_quant_choose(struct nb_quant_plan *p, struct nb_error *err);
+
+/* The spec under which a plan's output is exported. */
+struct nb_export_spec nb_quant_spec(const struct nb_quant_plan *p);
+
+/* Sizes of the unit of work and of a worker's scratch. */
+struct nb_quant_sizes {
+    size_t batch;   /* elements decoded and encoded at once */
+    size_t gather;  /* bytes of a segment's source rows     */
+    size_t segment; /* encoded bytes of a segment           */
+};
+struct nb_quant_sizes nb_quant_sizes(const struct nb_plan_tensor *t);
+
+#endif

@@ -1,0 +1,235 @@
+/* quant/types.c: which type each weight gets: rules, then named types, then the mix, then what fits.
+ *
+ * Order and fallbacks follow llama-quantize (handbook/formats.md 2.5). Weights that are not quantizable
+ * (norms, biases) keep their type, or take the output's float type.
+ */
+#include "quant/quant_internal.h"
+
+#include <string.h>
+
+#define N_ROLES (NB_ROLE_ROPE + 1)
+#define KEEP    "keep"
+
+/* Instead of a format that nibble does not have. */
+static const char *const substitutes[][2] = {{"q5_k", "q6_k"}, {"q5_0", "q8_0"}, {"q5_1", "q8_0"}};
+/* Instead of a format whose block does not divide the row. Anything else: f16. */
+static const char *const narrower[][2] = {{"q4_k", "q5_0"}, {"q5_k", "q5_1"}, {"q6_k", "q8_0"}};
+
+struct chooser {
+    const struct nb_recipe *recipe;
+    const struct nb_model *model;
+    const struct nb_mix *mix;     /* NULL: a plain format, or keep */
+    const struct nb_numfmt *base; /* NULL: keep */
+    const struct nb_numfmt *vector;
+    struct nb_pattern **patterns; /* (n_rules) */
+    size_t seen[N_ROLES], count[N_ROLES];
+    bool own_head; /* the model has an output.weight */
+    bool forced_vectors;
+};
+
+static const char *partner(const char *const (*pairs)[2], size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(pairs[i][0], name) == 0)
+            return pairs[i][1];
+    return NULL;
+}
+
+static const struct nb_numfmt *find_or_substitute(const char *name)
+{
+    const struct nb_numfmt *f = NULL;
+    while (name != NULL && f == NULL) {
+        f = nb_numfmt_find(name);
+        if (f == NULL)
+            name = partner(substitutes, NB_COUNTOF(substitutes), name);
+    }
+    return f;
+}
+
+/* A type that somebody named: it must exist and be one to quantize into. */
+static enum nb_status find_type(const struct nb_numfmt **out, const char *name, const char *where,
+                                struct nb_error *err)
+{
+    char quote[64];
+    *out = nb_numfmt_find(name);
+    if (*out == NULL || (*out)->kind == NB_NUMFMT_STORAGE)
+        NB_FAIL(err, NB_ERR_ARG, "%s: '%s' is no number format that nibble writes (nibble list)",
+                where, nb_printable(quote, sizeof quote, name, strlen(name)));
+    return NB_OK;
+}
+
+/* ---- setting up ---- */
+
+static enum nb_status find_base(struct chooser *c, struct nb_error *err)
+{
+    const struct nb_recipe *r = c->recipe;
+    char quote[64];
+    if (strcmp(r->type, KEEP) == 0) {
+        if (r->pure)
+            NB_FAIL(err, NB_ERR_ARG, "type 'keep' and pure exclude each other");
+        return NB_OK;
+    }
+    c->mix = nb_mix_find(r->type);
+    c->base = nb_numfmt_find(c->mix != NULL ? c->mix->base : r->type);
+    if (c->base == NULL || c->base->kind == NB_NUMFMT_STORAGE)
+        NB_FAIL(err, NB_ERR_ARG, "type '%s' is neither a mix nor a number format (nibble list)",
+                nb_printable(quote, sizeof quote, r->type, strlen(r->type)));
+    if (r->pure)
+        c->mix = NULL;
+    return NB_OK;
+}
+
+static enum nb_status compile_rules(struct chooser *c, struct nb_arena *arena, struct nb_error *err)
+{
+    const struct nb_recipe *r = c->recipe;
+    c->patterns = nb_arena_alloc(arena, r->n_rules + 1, sizeof *c->patterns);
+    if (c->patterns == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < r->n_rules; i++) {
+        const struct nb_numfmt *type;
+        NB_TRY(find_type(&type, r->rules[i].type, r->rules[i].regex, err));
+        const enum nb_status st = nb_pattern_create(&c->patterns[i], r->rules[i].regex,
+                                                    strlen(r->rules[i].regex), arena->a, err);
+        if (st != NB_OK)
+            return nb_error_prefix(err, st, "rule '%s'", r->rules[i].regex);
+    }
+    return NB_OK;
+}
+
+static void count_roles(struct chooser *c)
+{
+    for (size_t i = 0; i < c->model->w.n; i++)
+        c->count[c->model->items[i].spec.role]++;
+    c->own_head = c->count[NB_ROLE_HEAD] > 0;
+}
+
+/* ---- one weight ---- */
+
+static bool is_head(const struct chooser *c, enum nb_role role)
+{
+    return role == NB_ROLE_HEAD || (role == NB_ROLE_EMBED && !c->own_head);
+}
+
+static const struct nb_numfmt *by_mix(struct chooser *c, enum nb_role role)
+{
+    const size_t i = c->seen[role]++;
+    if (c->mix == NULL)
+        return c->base;
+    if (is_head(c, role))
+        return find_or_substitute(c->mix->head);
+    for (size_t k = 0; k < NB_MIX_RULES; k++)
+        if (c->mix->rules[k].role == role &&
+            nb_mix_applies(c->mix->rules[k].when, i, c->count[role]))
+            return find_or_substitute(c->mix->rules[k].type);
+    return c->base;
+}
+
+/* Named in the recipe: NULL if it says nothing about this weight. */
+static enum nb_status by_name(struct chooser *c, const struct nb_tensor_spec *spec,
+                              const struct nb_numfmt **type, const char **note,
+                              struct nb_error *err)
+{
+    const struct nb_recipe *r = c->recipe;
+    *type = NULL;
+    for (size_t i = 0; i < r->n_rules; i++) {
+        bool hit;
+        NB_TRY(nb_pattern_search(c->patterns[i], spec->name, strlen(spec->name), &hit, err));
+        if (!hit)
+            continue;
+        *note = "by a rule of the recipe";
+        return find_type(type, r->rules[i].type, r->rules[i].regex, err);
+    }
+    if (spec->role == NB_ROLE_EMBED && r->embedding_type != NULL) {
+        *note = "the recipe's embedding type";
+        return find_type(type, r->embedding_type, "embedding type", err);
+    }
+    if (is_head(c, spec->role) && r->output_type != NULL) {
+        *note = "the recipe's output type";
+        return find_type(type, r->output_type, "output type", err);
+    }
+    return NB_OK;
+}
+
+/* Blocks that do not divide the row give way to narrower ones, at last to f16. */
+static const struct nb_numfmt *make_fit(const struct nb_numfmt *type, uint64_t cols,
+                                        const char **note)
+{
+    while (cols % type->block != 0) {
+        *note = "rows are no multiple of the block";
+        const char *next = partner(narrower, NB_COUNTOF(narrower), type->name);
+        type = next == NULL ? &nb_numfmt_f16 : find_or_substitute(next);
+        if (type == NULL)
+            type = &nb_numfmt_f16;
+    }
+    return type;
+}
+
+static enum nb_status choose(struct chooser *c, struct nb_plan_tensor *t, struct nb_error *err)
+{
+    const struct nb_tensor_spec *spec = &t->weight->spec;
+    if (!spec->quantizable) {
+        t->type = c->base == NULL && !c->forced_vectors ? t->weight->t.type : c->vector;
+        if (spec->role == NB_ROLE_ROPE)
+            t->type = t->weight->t.type;
+        return NB_OK;
+    }
+    const struct nb_numfmt *mixed = c->base == NULL ? t->weight->t.type : by_mix(c, spec->role);
+    NB_TRY(by_name(c, spec, &t->type, &t->note, err));
+    if (t->type == NULL)
+        t->type = mixed;
+    t->type = make_fit(t->type, nb_shape_cols(&spec->shape), &t->note);
+    return NB_OK;
+}
+
+/* Vectors of a float output have the embedding's type; they are written in f32 beside blocks. */
+static const struct nb_numfmt *vector_type(const struct nb_quant_plan *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->tensors[i].weight->spec.role == NB_ROLE_EMBED)
+            return p->tensors[i].type->kind == NB_NUMFMT_FLOAT ? p->tensors[i].type
+                                                               : &nb_numfmt_f32;
+    return &nb_numfmt_f32;
+}
+
+static enum nb_status choose_all(struct chooser *c, struct nb_quant_plan *p, struct nb_error *err)
+{
+    count_roles(c);
+    NB_TRY(find_base(c, err));
+    NB_TRY(compile_rules(c, &p->arena, err));
+    for (size_t i = 0; i < p->n; i++) /* matrices first: vectors follow the embedding */
+        if (p->tensors[i].weight->spec.quantizable)
+            NB_TRY(choose(c, &p->tensors[i], err));
+    c->vector = vector_type(p);
+    for (size_t i = 0; i < p->n; i++)
+        if (!p->tensors[i].weight->spec.quantizable)
+            NB_TRY(choose(c, &p->tensors[i], err));
+    return NB_OK;
+}
+
+/* general.file_type: of the mix; of the base; or what the source says. */
+static uint32_t file_type(const struct chooser *c, const struct nb_quant_plan *p)
+{
+    uint32_t source;
+    const struct nb_numfmt *f = c->base;
+    if (c->mix != NULL)
+        return c->mix->gguf_ftype;
+    if (f == NULL && nb_meta_u32(&c->model->meta, "general.file_type", &source))
+        return source;
+    for (size_t i = 0; i < p->n && f == NULL; i++)
+        if (p->tensors[i].weight->spec.role == NB_ROLE_EMBED)
+            f = p->tensors[i].type;
+    return f != NULL && f->gguf_ftype > 0 ? (uint32_t)f->gguf_ftype : 0;
+}
+
+enum nb_status nb_quant_choose(struct nb_quant_plan *p, struct nb_error *err)
+{
+    struct chooser c = {.recipe = p->settings.recipe, .model = p->model};
+    /* A source that stores vectors in a type of its convention's choice says nothing about them. */
+    c.forced_vectors = nb_export_dialect(p->settings.out) != p->model->dialect;
+    const enum nb_status st = choose_all(&c, p, err);
+    if (st == NB_OK)
+        p->gguf_ftype = file_type(&c, p);
+    for (size_t i = 0; c.patterns != NULL && i < c.recipe->n_rules; i++)
+        nb_pattern_destroy(c.patterns[i]);
+    return st;
+}
