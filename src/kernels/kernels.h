@@ -79,6 +79,9 @@ typedef void nb_cvt_bf16_f32_fn(uint16_t *dst, const float *src, size_t n);
 typedef void nb_add_f32_fn(float *y, const float *a, const float *b, size_t n);
 typedef void nb_axpy_f32_f32_fn(float *y, float a, const float *x, size_t n); /* y = fma(a, x, y) */
 typedef void nb_axpy_f32_f16_fn(float *y, float a, const uint16_t *x, size_t n);
+/* y[r, i] += p[r, j] v[j, i], one fma after the other, j = 0 .. n-1; y (n_rows, d), v (n, d). */
+typedef void nb_wsum_f32_f32_f32_fn(float *y, const float *p, size_t p_stride, size_t n_rows,
+                                    const float *v, size_t n, size_t d);
 /* exp is the polynomial of exp.h everywhere. y = (gate / (1 + exp(-gate))) * up */
 typedef void nb_swiglu_f32_fn(float *y, const float *gate, const float *up, size_t n);
 /* In place: s = scale * x, e = exp(s - max s), x = e * (1 / sum e). -inf (masked) gives 0; if every
@@ -146,6 +149,7 @@ struct nb_kernels {
     nb_add_f32_fn *add_f32;
     nb_axpy_f32_f32_fn *axpy_f32_f32;
     nb_axpy_f32_f16_fn *axpy_f32_f16;
+    nb_wsum_f32_f32_f32_fn *wsum_f32_f32_f32;
     nb_swiglu_f32_fn *swiglu_f32;
     nb_softmax_f32_fn *softmax_f32;
     nb_expsum_f32_fn *expsum_f32;

@@ -63,7 +63,7 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     *bytes = 0;
     return nb_mul_u64(&scores, rows, d.score_stride) &&
            op_add_bytes(bytes, scores, sizeof(float)) &&
-           op_add_bytes(bytes, rows * d.head_dim, sizeof(float)) &&
+           op_add_bytes(bytes, 2 * rows * d.head_dim, sizeof(float)) &&
            op_add_bytes(bytes, POSITIONS * d.head_dim, sizeof(float));
 }
 
@@ -74,7 +74,7 @@ struct task {
     size_t kv_head, t0, n_rows;
     size_t n_positions; /* of the last token */
     float *scores;      /* (rows, score_stride)   */
-    float *q;           /* (rows, head_dim)       */
+    float *q, *y;       /* (rows, head_dim)       */
     float *block;       /* (POSITIONS, head_dim)  */
 };
 
@@ -112,30 +112,35 @@ static void score(const struct task *k)
     }
 }
 
+/* Positions that all rows see: the four-row kernel; those that only the later ones see: row by row. */
 static void weigh(const struct task *k)
 {
+    const size_t hd = k->d.head_dim, stride = k->d.score_stride, common = seen_by(k, 0);
+    memset(k->y, 0, k->n_rows * hd * sizeof *k->y);
     for (size_t p = 0; p < k->n_positions; p += POSITIONS) {
         const size_t n = NB_MIN(POSITIONS, k->n_positions - p);
+        const size_t shared = common > p ? NB_MIN(n, common - p) : 0;
         decode_block(k, IN_V, p, n);
-        for (size_t i = 0; i < k->n_rows; i++) {
-            const float *weight = k->scores + i * k->d.score_stride + p;
-            const size_t seen = seen_by(k, i), m = seen > p ? NB_MIN(n, seen - p) : 0;
-            float *y = head_of(k->c->out[0], k, i);
-            for (size_t j = 0; j < m; j++)
-                k->c->kernels->axpy_f32_f32(y, weight[j], k->block + j * k->d.head_dim,
-                                            k->d.head_dim);
+        k->c->kernels->wsum_f32_f32_f32(k->y, k->scores + p, stride, k->n_rows, k->block, shared,
+                                        hd);
+        for (size_t i = 0; shared < n && i < k->n_rows; i++) {
+            const size_t first = p + shared, seen = NB_MIN(seen_by(k, i), p + n);
+            if (seen > first)
+                k->c->kernels->wsum_f32_f32_f32(k->y + i * hd, k->scores + i * stride + first,
+                                                stride, 1, k->block + shared * hd, seen - first,
+                                                hd);
         }
     }
+    for (size_t i = 0; i < k->n_rows; i++)
+        memcpy(head_of(k->c->out[0], k, i), k->y + i * hd, hd * sizeof *k->y);
 }
 
 static void run_task(const struct task *k)
 {
     score(k);
     const float scale = (float)k->c->node->attr[SCALE].f;
-    for (size_t i = 0; i < k->n_rows; i++) {
+    for (size_t i = 0; i < k->n_rows; i++)
         k->c->kernels->softmax_f32(k->scores + i * k->d.score_stride, seen_by(k, i), scale);
-        memset(head_of(k->c->out[0], k, i), 0, k->d.head_dim * sizeof(float));
-    }
     weigh(k);
 }
 
@@ -147,7 +152,8 @@ static void tasks(void *ctx, size_t begin, size_t end, unsigned worker)
     uint8_t *at = op_scratch(c, worker);
     struct task k = {.c = c, .d = d};
     k.scores = op_take(&at, d.tokens * d.group * d.score_stride, sizeof(float));
-    k.q = op_take(&at, d.tokens * d.group * d.head_dim, sizeof(float));
+    k.q = op_take(&at, 2 * d.tokens * d.group * d.head_dim, sizeof(float));
+    k.y = k.q + d.tokens * d.group * d.head_dim;
     k.block = op_take(&at, POSITIONS * d.head_dim, sizeof(float));
     for (size_t i = begin; i < end; i++) {
         const size_t block = blocks - 1 - i / d.kv_heads; /* the longest first */

@@ -186,6 +186,19 @@ static void call_gemm(void (*fn)(void), struct work *w, const struct kase *c)
                                    c->n);
 }
 
+/* rows of weights, cols of values, n rows of values */
+static void setup_wsum(struct work *w, const struct kase *c)
+{
+    floats(w, 0, c->rows ? (c->rows - 1) * (c->cols + 2) + c->cols : 0, c);
+    floats(w, 1, c->cols * c->n, c);
+    add_out(w, floats(w, 2, c->rows * c->n, c), c->rows * c->n * sizeof(float), true);
+}
+
+static void call_wsum(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_wsum_f32_f32_f32_fn *)fn)(w->p[2], w->p[0], c->cols + 2, c->rows, w->p[1], c->cols, c->n);
+}
+
 /* All 65536 halves in one run, then lengths. */
 static size_t cvt16_count(void)
 {
@@ -681,6 +694,8 @@ static const struct op ops[] = {
     {"add_f32", length_count, length_case, setup_add, call_add, {VEC}, bytes12},
     {"axpy_f32_f32", length_count, length_case, setup_axpy, call_axpy, {VEC}, bytes12},
     {"axpy_f32_f16", length_count, length_case, setup_axpy_f16, call_axpy_f16, {VEC}, bytes10},
+    {"wsum_f32_f32_f32", gemm_count, gemm_case, setup_wsum, call_wsum,
+     {.rows = 32, .cols = 64, .n = 64}, ops_gemm},
     {"swiglu_f32", length_count, length_case, setup_add, call_add, {VEC}, bytes12},
     {"softmax_f32", length_count, length_case, setup_softmax, call_softmax, {VEC}, bytes8},
     {"expsum_f32", length_count, length_case, setup_expsum, call_expsum, {VEC}, bytes4},

@@ -44,3 +44,11 @@ void nb_axpy_f32_f16_ref(float *y, float a, const uint16_t *x, size_t n)
     for (size_t i = 0; i < n; i++)
         y[i] = fmaf(a, nb_f16_to_f32(x[i]), y[i]);
 }
+
+void nb_wsum_f32_f32_f32_ref(float *y, const float *p, size_t p_stride, size_t n_rows,
+                             const float *v, size_t n, size_t d)
+{
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t j = 0; j < n; j++)
+            nb_axpy_f32_f32_ref(y + r * d, p[r * p_stride + j], v + j * d, d);
+}
