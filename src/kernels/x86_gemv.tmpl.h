@@ -16,17 +16,29 @@
 #include <immintrin.h>
 
 #define ROWS 8
+#define FETCH_HINT _MM_HINT_T1
 
 /* Rows to work on at once. Fewer than eight: the last one again, its result is not stored. */
 struct rows {
     const uint8_t *p[ROWS];
+    uintptr_t next; /* where the next eight begin */
 };
+
+/* Fetches the bytes of the next eight rows that lie as far from their start as this step's blocks of
+ * block_bytes, the i-th, from this start. Eight short streams are too many for the hardware to follow. */
+static inline void fetch_next(const struct rows *rows, size_t i, size_t block_bytes)
+{
+    const uintptr_t at = rows->next + i * ROWS * block_bytes;
+    for (size_t b = 0; b < ROWS * block_bytes; b += 64)
+        _mm_prefetch((const void *)(at + b), FETCH_HINT);
+}
 
 static inline struct rows rows_at(const void *w, size_t row_bytes, size_t r, size_t n_rows)
 {
     struct rows rows;
     for (size_t i = 0; i < ROWS; i++)
         rows.p[i] = (const uint8_t *)w + (r + i < n_rows ? r + i : n_rows - 1) * row_bytes;
+    rows.next = (uintptr_t)w + (r + ROWS) * row_bytes;
     return rows;
 }
 
@@ -98,6 +110,7 @@ void NB_FN(gemv_f32_q8_0_q8)(float *y, const void *w, size_t row_bytes, size_t n
         const struct rows rows = rows_at(w, row_bytes, r, n_rows);
         __m256 acc = _mm256_setzero_ps();
         for (size_t i = 0, o = 0; i < k / 32; i++, o += 34) {
+            fetch_next(&rows, i, 34);
             const __m256i x0 = both16(x->q + 32 * i), x1 = both16(x->q + 32 * i + 16);
             __m256i s[4];
             for (size_t p = 0; p < 4; p++)
@@ -117,6 +130,7 @@ void NB_FN(gemv_f32_q4_0_q8)(float *y, const void *w, size_t row_bytes, size_t n
         const struct rows rows = rows_at(w, row_bytes, r, n_rows);
         __m256 acc = _mm256_setzero_ps();
         for (size_t i = 0, o = 0; i < k / 32; i++, o += 18) {
+            fetch_next(&rows, i, 18);
             const __m256i x0 = both16(x->q + 32 * i), x1 = both16(x->q + 32 * i + 16);
             __m256i s[4];
             for (size_t p = 0; p < 4; p++) {
@@ -186,6 +200,7 @@ void NB_FN(gemv_f32_q4_k_q8)(float *y, const void *w, size_t row_bytes, size_t n
         const struct rows rows = rows_at(w, row_bytes, r, n_rows);
         __m256 acc = _mm256_setzero_ps();
         for (size_t i = 0, o = 0; i < k / 256; i++, o += 144) {
+            fetch_next(&rows, i, 144);
             const struct q4_k_head h = q4_k_head_at(&rows, o);
             for (size_t j = 0; j < 8; j += 2) { /* two sub-blocks share their bytes */
                 const int8_t *q = x->q + 256 * i + 32 * j;
@@ -252,6 +267,7 @@ void NB_FN(gemv_f32_q6_k_q8)(float *y, const void *w, size_t row_bytes, size_t n
         const struct rows rows = rows_at(w, row_bytes, r, n_rows);
         __m256 acc = _mm256_setzero_ps();
         for (size_t i = 0, o = 0; i < k / 256; i++, o += 210) {
+            fetch_next(&rows, i, 210);
             const __m256 d = rows_f16(&rows, o + 208);
             __m256i sc[4]; /* byte j % 4 of a lane of [j / 4]: sub-block j */
             rows_dwords(sc, &rows, o + 192);
