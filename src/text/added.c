@@ -26,8 +26,9 @@ enum nb_status nb_added_put(struct nb_added_set *s, struct nb_text text, int32_t
     if (text.n == 0)
         return NB_OK; /* would match everywhere */
     if (text.n > NB_TEXT_MAX_ADDED_BYTES)
-        NB_FAIL(err, NB_ERR_LIMIT, "added token %d, '%s', has %zu bytes, at most %u are supported", id,
-                nb_printable(name, sizeof(name), text.s, text.n), text.n, NB_TEXT_MAX_ADDED_BYTES);
+        NB_FAIL(err, NB_ERR_LIMIT, "added token %d, '%s', has %zu bytes, at most %u are supported",
+                id, nb_printable(name, sizeof(name), text.s, text.n), text.n,
+                NB_TEXT_MAX_ADDED_BYTES);
     if (s->n == s->cap && !nb_grow(s->a, &s->items, &s->cap, s->n, sizeof(*s->items)))
         NB_FAIL(err, NB_ERR_NOMEM, "%zu added tokens: out of memory", s->n + 1);
     s->items[s->n++] = (struct nb_added){text, id};
@@ -77,7 +78,8 @@ enum nb_status nb_added_seal(struct nb_added_set *s, struct nb_error *err)
 }
 
 /* First index in [lo, hi) whose byte at `depth` is >= byte; all have more than `depth` bytes. */
-static size_t lower_bound(const struct nb_added *v, size_t lo, size_t hi, size_t depth, unsigned byte)
+static size_t lower_bound(const struct nb_added *v, size_t lo, size_t hi, size_t depth,
+                          unsigned byte)
 {
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;

@@ -11,8 +11,8 @@
 
 #include <string.h>
 
-#define SHORT_WORD 32u
-#define SEAM_BITS 20u
+#define SHORT_WORD       32u
+#define SEAM_BITS        20u
 #define MAX_CACHED_BYTES 32u
 
 /* ---- pair table ---- */
@@ -41,7 +41,8 @@ enum nb_status nb_bpe_reserve(struct nb_bpe *b, size_t n_pairs)
     return NB_OK;
 }
 
-enum nb_status nb_bpe_put(struct nb_bpe *b, uint32_t left, uint32_t right, uint32_t rank, uint32_t id)
+enum nb_status nb_bpe_put(struct nb_bpe *b, uint32_t left, uint32_t right, uint32_t rank,
+                          uint32_t id)
 {
     uint64_t key = (uint64_t)left << 32 | right;
     size_t i = pair_hash(key) & b->mask;

@@ -17,7 +17,10 @@ bool nb_tok_is_added(int32_t type)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 int nb_byte_token_value(struct nb_text t)
@@ -205,11 +208,22 @@ static enum nb_status build_bpe(struct nb_tokenizer *tok, struct nb_error *err)
 }
 
 /* ---- decoded pieces ---- */
+/* The token as it stands in text: an added one may be looked for, and is shown, normalized. */
+static enum nb_status spelling(struct nb_tokenizer *tok, uint32_t i, struct nb_text *out,
+                               struct nb_error *err)
+{
+    *out = tok->tokens[i];
+    if (!nb_tok_is_added(tok->types[i]) || !(tok->flags[i] & NB_TOKEN_NORMALIZED))
+        return NB_OK;
+    return nb_normalize(&tok->pipe, out, *out, &tok->arena, err);
+}
+
 static enum nb_status build_piece(struct nb_tokenizer *tok, uint32_t i, struct nb_error *err)
 {
     const struct nb_decoder *d = &tok->pipe.decoder;
-    struct nb_text t = tok->tokens[i], *out = &tok->pieces[i];
+    struct nb_text t, *out = &tok->pieces[i];
     struct nb_norm_step marks = {NB_NORM_REPLACE, d->pattern, d->content};
+    NB_TRY(spelling(tok, i, &t, err));
     *out = t;
     if (tok->types[i] == NB_TOKEN_UNUSED && !tok->in_model[i]) { /* a hole says nothing */
         *out = (struct nb_text){"", 0};
@@ -239,15 +253,12 @@ static enum nb_status build_piece(struct nb_tokenizer *tok, uint32_t i, struct n
 static enum nb_status build_added(struct nb_tokenizer *tok, struct nb_error *err)
 {
     for (uint32_t i = 0; i < tok->vocab.n; i++) {
-        struct nb_text t = tok->tokens[i];
+        bool normalized = (tok->flags[i] & NB_TOKEN_NORMALIZED) != 0;
+        struct nb_text t;
         if (!nb_tok_is_added(tok->types[i]))
             continue;
-        if (tok->flags[i] & NB_TOKEN_NORMALIZED) {
-            NB_TRY(nb_normalize(&tok->pipe, &t, t, &tok->arena, err));
-            NB_TRY(nb_added_put(&tok->normalized, t, (int32_t)i, err));
-        } else {
-            NB_TRY(nb_added_put(&tok->raw, t, (int32_t)i, err));
-        }
+        NB_TRY(spelling(tok, i, &t, err));
+        NB_TRY(nb_added_put(normalized ? &tok->normalized : &tok->raw, t, (int32_t)i, err));
     }
     NB_TRY(nb_added_seal(&tok->raw, err));
     return nb_added_seal(&tok->normalized, err);
@@ -261,7 +272,8 @@ static void add_eog(struct nb_tokenizer *tok, int32_t id)
 
 static void build_eog(struct nb_tokenizer *tok)
 {
-    static const char *const turns[] = {"<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>", "<EOT>"};
+    static const char *const turns[] = {"<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|end|>",
+                                        "<EOT>"};
     static const char *const ends[] = {"<|eom_id|>", "<|end_of_text|>", "<|endoftext|>"};
     struct nb_vocab *v = &tok->vocab;
     for (size_t i = 0; i < NB_COUNTOF(turns); i++) {

@@ -51,7 +51,8 @@ static struct nb_text first_piece(const struct nb_decoder *d, struct nb_text pie
     return piece;
 }
 
-static void push_first_metaspace(struct nb_str *out, const struct nb_decoder *d, struct nb_text token)
+static void push_first_metaspace(struct nb_str *out, const struct nb_decoder *d,
+                                 struct nb_text token)
 {
     for (size_t i = 0; i < token.n;) {
         bool mark = d->pattern.n != 0 && token.n - i >= d->pattern.n &&
@@ -130,8 +131,8 @@ void nb_detok_flush(struct nb_detok *d, struct nb_str *out)
 }
 
 /* The run of byte tokens that begins at ids[i]: characters, or one U+FFFD per byte. Returns its end. */
-static size_t byte_run(const struct nb_tokenizer *tok, struct nb_str *out, const int32_t *ids, size_t i,
-                       size_t n, unsigned flags)
+static size_t byte_run(const struct nb_tokenizer *tok, struct nb_str *out, const int32_t *ids,
+                       size_t i, size_t n, unsigned flags)
 {
     size_t begin = i, start = out->len, bytes = 0;
     for (; i < n && (left_out(tok, ids[i], flags) || tok->is_byte[ids[i]]); i++)
@@ -139,15 +140,17 @@ static size_t byte_run(const struct nb_tokenizer *tok, struct nb_str *out, const
             nb_str_append(out, tok->pieces[ids[i]].s, 1);
             bytes++;
         }
-    if (out->failed || nb_utf8_valid_prefix(out->data + start, out->len - start) == out->len - start)
+    if (out->failed ||
+        nb_utf8_valid_prefix(out->data + start, out->len - start) == out->len - start)
         return i;
     cut(out, start);
     put_replacements(out, bytes);
     return i > begin ? i : begin + 1;
 }
 
-enum nb_status nb_tokenizer_decode(const struct nb_tokenizer *tok, struct nb_str *out, const int32_t *ids,
-                                   size_t n, unsigned flags, struct nb_error *err)
+enum nb_status nb_tokenizer_decode(const struct nb_tokenizer *tok, struct nb_str *out,
+                                   const int32_t *ids, size_t n, unsigned flags,
+                                   struct nb_error *err)
 {
     const struct nb_decoder *dec = &tok->pipe.decoder;
     struct nb_detok d;
@@ -158,7 +161,8 @@ enum nb_status nb_tokenizer_decode(const struct nb_tokenizer *tok, struct nb_str
             size_t start = out->len;
             i = byte_run(tok, out, ids, i, n, flags);
             if (!d.started && !out->failed && out->len > start) {
-                struct nb_text rest = first_piece(dec, (struct nb_text){out->data + start, out->len - start});
+                struct nb_text rest =
+                    first_piece(dec, (struct nb_text){out->data + start, out->len - start});
                 memmove(out->data + start, rest.s, rest.n);
                 cut(out, start + rest.n);
             }

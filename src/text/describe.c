@@ -42,7 +42,8 @@ static enum nb_status scores_of_ranks(struct nb_tokenizer *tok, struct nb_error 
     if (tok->scores == NULL)
         return no_memory(err);
     for (uint32_t i = 0; i < tok->vocab.n; i++)
-        tok->scores[i] = tok->types[i] == NB_TOKEN_NORMAL ? -(float)tok->n_merges - 1.0f : 0.0f;
+        if (tok->types[i] == NB_TOKEN_NORMAL || tok->types[i] == NB_TOKEN_USER)
+            tok->scores[i] = -(float)tok->n_merges - 1.0f;
     for (size_t i = tok->n_merges; i-- > 0;)
         tok->scores[tok->merges[i].id] = -(float)tok->merges[i].rank;
     return NB_OK;

@@ -106,8 +106,8 @@ static enum nb_status encode_valid(struct nb_encoder *e, struct nb_text text, un
     return NB_OK;
 }
 
-enum nb_status nb_tokenizer_encode(const struct nb_tokenizer *tok, struct nb_ids *ids, const char *text,
-                                   size_t n, unsigned flags, struct nb_error *err)
+enum nb_status nb_tokenizer_encode(const struct nb_tokenizer *tok, struct nb_ids *ids,
+                                   const char *text, size_t n, unsigned flags, struct nb_error *err)
 {
     struct nb_encoder e = {
         .tok = tok, .ids = ids, .err = err, .special = (flags & NB_ENCODE_SPECIAL) != 0};

@@ -8,15 +8,15 @@
 #include <string.h>
 
 #define CONTRACTIONS "'s|'t|'re|'ve|'m|'ll|'d"
-#define GPT2_SHORT CONTRACTIONS "| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
-#define LLAMA3_LIKE(number)                                                                         \
+#define GPT2_SHORT   CONTRACTIONS "| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)"
+#define LLAMA3_LIKE(number)                                                                        \
     "(?i:" CONTRACTIONS ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" number                                  \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define LLAMA3 LLAMA3_LIKE("\\p{N}{1,3}")
-#define QWEN2 LLAMA3_LIKE("\\p{N}")
-#define DIGIT "\\p{N}"
-#define DIGITS "\\p{N}+"
-#define DIGITS_3 "[0-9][0-9][0-9]"
+#define LLAMA3    LLAMA3_LIKE("\\p{N}{1,3}")
+#define QWEN2     LLAMA3_LIKE("\\p{N}")
+#define DIGIT     "\\p{N}"
+#define DIGITS    "\\p{N}+"
+#define DIGITS_3  "[0-9][0-9][0-9]"
 #define DEFAULT_1 "[\\p{P}\\$\\+<=>\\^~\\|]+"
 
 const char nb_gpt2_pattern[] = GPT2_SHORT "|\\s+";
@@ -103,7 +103,8 @@ const char *nb_family_name(const struct nb_pipeline *p, bool ignore_merges)
 {
     const char *name = NULL;
     for (size_t i = 0; i < p->n_norm; i++)
-        if (p->norm[i].kind != NB_NORM_NFC) /* NFC may be absent or there: most text is NFC already */
+        if (p->norm[i].kind !=
+            NB_NORM_NFC) /* NFC may be absent or there: most text is NFC already */
             return NULL;
     for (size_t i = 0; i < NB_COUNTOF(families); i++) {
         if (!is_family(p, &families[i]))

@@ -31,7 +31,8 @@ static bool is_null(const nb_json *v)
 }
 
 /* A boolean that may be absent. */
-static enum nb_status read_flag(bool *out, const nb_json *object, const char *key, struct nb_error *err)
+static enum nb_status read_flag(bool *out, const nb_json *object, const char *key,
+                                struct nb_error *err)
 {
     const nb_json *v = nb_json_get(object, key);
     *out = false;
@@ -96,7 +97,8 @@ static enum nb_status put_token(struct nb_tokenizer *tok, int64_t id, const char
     return NB_OK;
 }
 
-static enum nb_status read_vocab(struct nb_tokenizer *tok, const nb_json *vocab, struct nb_error *err)
+static enum nb_status read_vocab(struct nb_tokenizer *tok, const nb_json *vocab,
+                                 struct nb_error *err)
 {
     for (void *it = nb_json_iter(vocab); it != NULL; it = nb_json_next(vocab, it)) {
         size_t len;
@@ -110,7 +112,8 @@ static enum nb_status read_vocab(struct nb_tokenizer *tok, const nb_json *vocab,
     return NB_OK;
 }
 
-static enum nb_status read_added(struct nb_tokenizer *tok, const nb_json *added, struct nb_error *err)
+static enum nb_status read_added(struct nb_tokenizer *tok, const nb_json *added,
+                                 struct nb_error *err)
 {
     for (size_t i = 0; i < nb_json_size(added); i++) {
         const nb_json *item = nb_json_at(added, i);
@@ -126,15 +129,15 @@ static enum nb_status read_added(struct nb_tokenizer *tok, const nb_json *added,
         NB_TRY(read_flag(&rstrip, item, "rstrip", err));
         NB_TRY(read_flag(&normalized, item, "normalized", err));
         tok->types[id] = special ? NB_TOKEN_CONTROL : NB_TOKEN_USER;
-        tok->flags[id] =
-            (uint8_t)((lstrip ? NB_TOKEN_LSTRIP : 0) | (rstrip ? NB_TOKEN_RSTRIP : 0) |
-                      (normalized ? NB_TOKEN_NORMALIZED : 0) |
-                      (single_word ? NB_TOKEN_SINGLE_WORD : 0));
+        tok->flags[id] = (uint8_t)((lstrip ? NB_TOKEN_LSTRIP : 0) | (rstrip ? NB_TOKEN_RSTRIP : 0) |
+                                   (normalized ? NB_TOKEN_NORMALIZED : 0) |
+                                   (single_word ? NB_TOKEN_SINGLE_WORD : 0));
     }
     return NB_OK;
 }
 
-static enum nb_status read_merges(struct nb_tokenizer *tok, const nb_json *merges, struct nb_error *err)
+static enum nb_status read_merges(struct nb_tokenizer *tok, const nb_json *merges,
+                                  struct nb_error *err)
 {
     if (nb_json_type(merges) != NB_JSON_ARRAY)
         return wrong("model.merges", "an array", err);
@@ -179,7 +182,8 @@ static enum nb_status check_model(const nb_json *model, struct nb_error *err)
         const nb_json *v = nb_json_get(model, affixes[i]);
         const char *s = nb_json_string(v, &n);
         if (!is_null(v) && (s == NULL || n != 0))
-            NB_FAIL(err, NB_ERR_UNSUPPORTED, "tokenizer.json: model.%s is not supported", affixes[i]);
+            NB_FAIL(err, NB_ERR_UNSUPPORTED, "tokenizer.json: model.%s is not supported",
+                    affixes[i]);
     }
     const nb_json *v = nb_json_get(model, "dropout");
     if (!is_null(v) && (!nb_json_real(v, &dropout) || dropout > 0 || dropout < 0))
@@ -189,7 +193,8 @@ static enum nb_status check_model(const nb_json *model, struct nb_error *err)
     return NB_OK;
 }
 
-static enum nb_status read_unknown(struct nb_tokenizer *tok, const nb_json *model, struct nb_error *err)
+static enum nb_status read_unknown(struct nb_tokenizer *tok, const nb_json *model,
+                                   struct nb_error *err)
 {
     const nb_json *v = nb_json_get(model, "unk_token");
     size_t n;
@@ -233,8 +238,9 @@ static enum nb_status config_token(struct nb_tokenizer *tok, int32_t *id, const 
         return NB_OK;
     *id = nb_tokenizer_find(tok, s, n);
     if (*id < 0)
-        NB_FAIL(err, NB_ERR_FORMAT, "tokenizer_config.json: %s is '%s', which is not in the vocabulary",
-                key, nb_printable(name, sizeof(name), s, n));
+        NB_FAIL(err, NB_ERR_FORMAT,
+                "tokenizer_config.json: %s is '%s', which is not in the vocabulary", key,
+                nb_printable(name, sizeof(name), s, n));
     return NB_OK;
 }
 
@@ -256,7 +262,8 @@ static enum nb_status read_template(struct nb_tokenizer *tok, const nb_json *con
     return nb_json_copy_text(tok, &tok->vocab.chat_template, v, "chat_template", err);
 }
 
-static enum nb_status read_config(struct nb_tokenizer *tok, const nb_json *config, struct nb_error *err)
+static enum nb_status read_config(struct nb_tokenizer *tok, const nb_json *config,
+                                  struct nb_error *err)
 {
     struct nb_vocab *v = &tok->vocab;
     struct nb_pipeline *p = &tok->pipe;
@@ -284,8 +291,8 @@ static enum nb_status read_config(struct nb_tokenizer *tok, const nb_json *confi
 }
 
 /* ---- all of it ---- */
-static enum nb_status fill_from_json(struct nb_tokenizer *tok, const nb_json *root, const nb_json *config,
-                                     struct nb_error *err)
+static enum nb_status fill_from_json(struct nb_tokenizer *tok, const nb_json *root,
+                                     const nb_json *config, struct nb_error *err)
 {
     const nb_json *model = nb_json_get(root, "model");
     struct nb_vocab *v = &tok->vocab;
@@ -306,8 +313,9 @@ static enum nb_status fill_from_json(struct nb_tokenizer *tok, const nb_json *ro
     return nb_tok_finish(tok, err);
 }
 
-static enum nb_status from_roots(struct nb_tokenizer **out, const nb_json *root, const nb_json *config,
-                                 const struct nb_allocator *a, struct nb_error *err)
+static enum nb_status from_roots(struct nb_tokenizer **out, const nb_json *root,
+                                 const nb_json *config, const struct nb_allocator *a,
+                                 struct nb_error *err)
 {
     uint32_t n = 0;
     struct nb_tokenizer *tok;
@@ -337,7 +345,8 @@ enum nb_status nb_tokenizer_from_json(struct nb_tokenizer **out, const char *tex
     *out = NULL;
     NB_TRY_TO(done, nb_json_parse(&root, text, n, "tokenizer.json", err));
     if (config_text != NULL)
-        NB_TRY_TO(done, nb_json_parse(&config, config_text, n_config, "tokenizer_config.json", err));
+        NB_TRY_TO(done,
+                  nb_json_parse(&config, config_text, n_config, "tokenizer_config.json", err));
     st = from_roots(out, root, config, a, err);
 done:
     nb_json_free(root);

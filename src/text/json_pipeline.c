@@ -38,12 +38,14 @@ static bool is_null(const nb_json *v)
     return t == NB_JSON_NULL || t == NB_JSON_MISSING;
 }
 
-static enum nb_status text_of(struct part *p, struct nb_text *out, const nb_json *v, const char *key)
+static enum nb_status text_of(struct part *p, struct nb_text *out, const nb_json *v,
+                              const char *key)
 {
     return nb_json_copy_text(p->tok, out, nb_json_get(v, key), key, p->err);
 }
 
-static enum nb_status flag_of(struct part *p, bool *out, const nb_json *v, const char *key, bool absent)
+static enum nb_status flag_of(struct part *p, bool *out, const nb_json *v, const char *key,
+                              bool absent)
 {
     const nb_json *item = nb_json_get(v, key);
     *out = absent;
@@ -51,7 +53,8 @@ static enum nb_status flag_of(struct part *p, bool *out, const nb_json *v, const
 }
 
 /* {"String": "x"} or {"Regex": "x"} */
-static enum nb_status pattern_of(struct part *p, struct nb_text *out, bool *literal, const nb_json *v)
+static enum nb_status pattern_of(struct part *p, struct nb_text *out, bool *literal,
+                                 const nb_json *v)
 {
     const nb_json *pattern = nb_json_get(v, "pattern");
     *literal = nb_json_string(nb_json_get(pattern, "String"), NULL) != NULL;
@@ -173,9 +176,9 @@ static enum nb_status pre_digits(struct part *p, const nb_json *v)
 {
     bool individual;
     NB_TRY(flag_of(p, &individual, v, "individual_digits", false));
-    return add_pre(p, (struct nb_pre_step){.kind = NB_PRE_DIGITS,
-                                           .behavior = individual ? NB_SPLIT_ISOLATED
-                                                                  : NB_SPLIT_CONTIGUOUS});
+    return add_pre(
+        p, (struct nb_pre_step){.kind = NB_PRE_DIGITS,
+                                .behavior = individual ? NB_SPLIT_ISOLATED : NB_SPLIT_CONTIGUOUS});
 }
 
 /* Also of the Metaspace decoder. Older files say add_prefix_space instead of prepend_scheme. */
@@ -254,7 +257,8 @@ static enum nb_status post_template(struct part *p, const nb_json *v)
         const nb_json *special = nb_json_get(item, "SpecialToken");
         const char *name = nb_json_string(nb_json_get(special, "id"), NULL);
         if (special == NULL) {
-            const char *which = nb_json_string(nb_json_get(nb_json_get(item, "Sequence"), "id"), NULL);
+            const char *which =
+                nb_json_string(nb_json_get(nb_json_get(item, "Sequence"), "id"), NULL);
             if (which == NULL || !nb_str_eq(which, "A") || behind)
                 return wrong(p, "single", "special tokens around one sequence A");
             behind = true;
@@ -277,8 +281,9 @@ static enum nb_status decoder_step(struct part *p, enum nb_decoder_kind kind, bo
 {
     struct nb_decoder *d = &p->tok->pipe.decoder;
     if ((d->kind != NB_DECODER_NONE && d->kind != kind) || (first && d->kind != NB_DECODER_NONE))
-        NB_FAIL(p->err, NB_ERR_UNSUPPORTED, "tokenizer.json: decoder: this order of steps is not "
-                                            "supported (Replace, ByteFallback, Fuse, Strip is)");
+        NB_FAIL(p->err, NB_ERR_UNSUPPORTED,
+                "tokenizer.json: decoder: this order of steps is not "
+                "supported (Replace, ByteFallback, Fuse, Strip is)");
     d->kind = kind;
     return NB_OK;
 }
@@ -323,7 +328,8 @@ static enum nb_status dec_strip(struct part *p, const nb_json *v)
     int64_t start = 0, stop = 0;
     NB_TRY(decoder_step(p, NB_DECODER_SPM, false));
     NB_TRY(text_of(p, &d->strip, v, "content"));
-    if (!nb_json_int(nb_json_get(v, "start"), &start) || !nb_json_int(nb_json_get(v, "stop"), &stop))
+    if (!nb_json_int(nb_json_get(v, "start"), &start) ||
+        !nb_json_int(nb_json_get(v, "stop"), &stop))
         return wrong(p, "start, stop", "integers");
     if (start < 0 || start > 1 || stop != 0 || d->strip.n == 0)
         NB_FAIL(p->err, NB_ERR_UNSUPPORTED,
@@ -340,9 +346,12 @@ static enum nb_status dec_metaspace(struct part *p, const nb_json *v)
     return metaspace_scheme(p, &d->prepend, &d->pattern, v);
 }
 
-static const struct part_type dec_types[] = {
-    {"ByteLevel", dec_byte_level}, {"Replace", dec_replace}, {"ByteFallback", dec_byte_fallback},
-    {"Fuse", dec_fuse},            {"Strip", dec_strip},     {"Metaspace", dec_metaspace}};
+static const struct part_type dec_types[] = {{"ByteLevel", dec_byte_level},
+                                             {"Replace", dec_replace},
+                                             {"ByteFallback", dec_byte_fallback},
+                                             {"Fuse", dec_fuse},
+                                             {"Strip", dec_strip},
+                                             {"Metaspace", dec_metaspace}};
 
 /* ---- all of it ---- */
 /* What GGUF can say about the spaces of a SentencePiece pipeline. */
@@ -359,7 +368,8 @@ static void describe_spaces(struct nb_tokenizer *tok)
         }
 }
 
-enum nb_status nb_json_read_pipeline(struct nb_tokenizer *tok, const nb_json *root, struct nb_error *err)
+enum nb_status nb_json_read_pipeline(struct nb_tokenizer *tok, const nb_json *root,
+                                     struct nb_error *err)
 {
     struct part p = {tok, "normalizer", err};
     NB_TRY(read_part(&p, nb_json_get(root, "normalizer"), norm_types, NB_COUNTOF(norm_types),
@@ -371,7 +381,8 @@ enum nb_status nb_json_read_pipeline(struct nb_tokenizer *tok, const nb_json *ro
     NB_TRY(read_part(&p, nb_json_get(root, "post_processor"), post_types, NB_COUNTOF(post_types),
                      "processors", 0));
     p.what = "decoder";
-    NB_TRY(read_part(&p, nb_json_get(root, "decoder"), dec_types, NB_COUNTOF(dec_types), "decoders", 0));
+    NB_TRY(read_part(&p, nb_json_get(root, "decoder"), dec_types, NB_COUNTOF(dec_types), "decoders",
+                     0));
     tok->vocab.kind = tok->bpe.byte_level ? NB_VOCAB_BPE : NB_VOCAB_SPM;
     if (tok->bpe.byte_level)
         tok->vocab.pre = nb_family_name(&tok->pipe, tok->bpe.ignore_merges);

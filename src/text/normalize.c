@@ -57,8 +57,8 @@ static enum nb_status replace(struct nb_text *out, struct nb_text s, struct nb_t
     return NB_OK;
 }
 
-enum nb_status nb_normalize_step(const struct nb_norm_step *step, struct nb_text *out, struct nb_text s,
-                                 struct nb_arena *arena, struct nb_error *err)
+enum nb_status nb_normalize_step(const struct nb_norm_step *step, struct nb_text *out,
+                                 struct nb_text s, struct nb_arena *arena, struct nb_error *err)
 {
     if (step->kind == NB_NORM_NFC)
         return nb_uc_nfc(out, s, arena, err);

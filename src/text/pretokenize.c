@@ -29,12 +29,14 @@ static bool add_piece(struct pieces *p, size_t start, size_t end, bool match)
 }
 
 /* The next piece of s at *at: what lies before a match, or the match itself, which then waits in *m. */
-static enum nb_status next_piece(struct nb_encoder *e, const struct nb_pre_step *step, struct nb_text s,
-                                 size_t *at, struct nb_regex_match *m, struct piece *out)
+static enum nb_status next_piece(struct nb_encoder *e, const struct nb_pre_step *step,
+                                 struct nb_text s, size_t *at, struct nb_regex_match *m,
+                                 struct piece *out)
 {
     if (!m->found || m->end < *at) { /* nothing waits: look on */
         NB_TRY(nb_regex_find(step->re, e->run, s, *at, e->gap, m, e->err));
-        while (m->found && m->end == m->start && m->start < s.n) { /* empty: cuts, but is no piece */
+        while (m->found && m->end == m->start &&
+               m->start < s.n) { /* empty: cuts, but is no piece */
             size_t len;
             if (m->start > *at)
                 break;
@@ -44,7 +46,8 @@ static enum nb_status next_piece(struct nb_encoder *e, const struct nb_pre_step 
         if (!m->found)
             *m = (struct nb_regex_match){s.n, s.n, true};
     }
-    *out = m->start > *at ? (struct piece){*at, m->start, false} : (struct piece){*at, m->end, true};
+    *out =
+        m->start > *at ? (struct piece){*at, m->start, false} : (struct piece){*at, m->end, true};
     *at = out->end;
     if (out->match || m->start == m->end)
         m->found = false;
@@ -128,9 +131,10 @@ static enum nb_status mark_spaces(struct nb_encoder *e, const struct nb_pre_step
     struct nb_norm_step replace = {NB_NORM_REPLACE, NB_TEXT_LIT(" "), step->replacement};
     struct nb_norm_step prepend = {.kind = NB_NORM_PREPEND, .content = step->replacement};
     NB_TRY(nb_normalize_step(&replace, s, *s, &e->arena, e->err));
-    bool marked = s->n >= step->replacement.n &&
-                  memcmp(s->s, step->replacement.s, step->replacement.n) == 0;
-    if (marked || step->prepend == NB_PREPEND_NEVER || (step->prepend == NB_PREPEND_FIRST && !at_start))
+    bool marked =
+        s->n >= step->replacement.n && memcmp(s->s, step->replacement.s, step->replacement.n) == 0;
+    if (marked || step->prepend == NB_PREPEND_NEVER ||
+        (step->prepend == NB_PREPEND_FIRST && !at_start))
         return NB_OK;
     return nb_normalize_step(&prepend, s, *s, &e->arena, e->err);
 }
@@ -145,7 +149,8 @@ enum nb_status nb_pretokenize(struct nb_encoder *e, size_t index, struct nb_text
     const struct nb_pre_step *step = &pipe->pre[index];
     if (step->kind == NB_PRE_METASPACE) {
         NB_TRY(mark_spaces(e, step, &s, at_start));
-    } else if (step->kind == NB_PRE_BYTE_LEVEL && step->prepend != NB_PREPEND_NEVER && s.s[0] != ' ') {
+    } else if (step->kind == NB_PRE_BYTE_LEVEL && step->prepend != NB_PREPEND_NEVER &&
+               s.s[0] != ' ') {
         struct nb_norm_step prepend = {.kind = NB_NORM_PREPEND, .content = NB_TEXT_LIT(" ")};
         NB_TRY(nb_normalize_step(&prepend, &s, s, &e->arena, e->err));
     }

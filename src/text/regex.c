@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define MAX_PATTERN_BYTES 65536u
-#define HEAP_LIMIT_KIB 65536u
+#define HEAP_LIMIT_KIB    65536u
 
 /* Owns: both programs. exact == NULL: the same as plain. */
 struct nb_regex {
@@ -51,10 +51,13 @@ static pcre2_general_context *general(const struct nb_allocator *a)
 }
 
 /* ---- Oniguruma to PCRE2 ---- */
-#define WORD_ITEMS                                                                                  \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{1F169}" \
+#define WORD_ITEMS                                                                                 \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24B6}-\\x{24E9}\\x{1F130}-\\x{1F149}\\x{1F150}-\\x{"     \
+    "1F169}"                                                                                       \
     "\\x{1F170}-\\x{1F189}"
-#define SPACE_ITEMS "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
+#define SPACE_ITEMS                                                                                \
+    "\\t-\\r "                                                                                     \
+    "\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
 #define HEX_ITEMS "0-9A-Fa-f"
 
 static void gap_items(struct nb_str *out, const char *category, size_t n)
@@ -92,7 +95,8 @@ static void class_of(struct nb_str *out, const char *items, bool negated, bool i
 }
 
 /* Rewrites the escape at p.s[at]; returns its bytes. */
-static size_t rewrite_escape(struct nb_str *out, struct nb_text p, size_t at, bool in_class, bool exact)
+static size_t rewrite_escape(struct nb_str *out, struct nb_text p, size_t at, bool in_class,
+                             bool exact)
 {
     struct nb_text name;
     bool negated;
@@ -118,7 +122,8 @@ static size_t rewrite_escape(struct nb_str *out, struct nb_text p, size_t at, bo
     return 2;
 }
 
-static enum nb_status rewrite(struct nb_str *out, struct nb_text p, bool exact, struct nb_error *err)
+static enum nb_status rewrite(struct nb_str *out, struct nb_text p, bool exact,
+                              struct nb_error *err)
 {
     bool in_class = false;
     size_t class_start = 0; /* where a ']' would be a literal */
@@ -131,7 +136,8 @@ static enum nb_status rewrite(struct nb_str *out, struct nb_text p, bool exact, 
         if (in_class) {
             bool posix = c == '[' && i + 1 < p.n && p.s[i + 1] == ':';
             if ((c == '[' && !posix) || (c == '&' && i + 1 < p.n && p.s[i + 1] == '&'))
-                NB_FAIL(err, NB_ERR_UNSUPPORTED, "pattern: set operation inside a class at byte %zu", i);
+                NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                        "pattern: set operation inside a class at byte %zu", i);
             if (posix) { /* copy to its ":]" */
                 do
                     nb_str_append(out, p.s + i++, 1);
@@ -163,9 +169,9 @@ static enum nb_status compile(pcre2_code **out, struct nb_text p, bool literal,
     pcre2_compile_context *c = g == NULL ? NULL : pcre2_compile_context_create(g);
     *out = NULL;
     if (c != NULL) {
-        uint32_t options = PCRE2_UTF | PCRE2_NO_UTF_CHECK |
-                           (literal ? PCRE2_LITERAL
-                                    : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
+        uint32_t options =
+            PCRE2_UTF | PCRE2_NO_UTF_CHECK |
+            (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
         (void)pcre2_set_newline(c, PCRE2_NEWLINE_LF);
         *out = pcre2_compile((PCRE2_SPTR)(const void *)p.s, p.n, options, &code, &at, c);
     }
@@ -208,9 +214,11 @@ enum nb_status nb_regex_create(struct nb_regex **out, struct nb_text pattern, bo
     } else {
         NB_TRY_TO(done, rewrite(&plain, pattern, false, err));
         NB_TRY_TO(done, rewrite(&exact, pattern, true, err));
-        NB_TRY_TO(done, compile(&re->plain, (struct nb_text){plain.data, plain.len}, false, a, err));
+        NB_TRY_TO(done,
+                  compile(&re->plain, (struct nb_text){plain.data, plain.len}, false, a, err));
         if (plain.len != exact.len || memcmp(plain.data, exact.data, plain.len) != 0)
-            NB_TRY_TO(done, compile(&re->exact, (struct nb_text){exact.data, exact.len}, false, a, err));
+            NB_TRY_TO(done,
+                      compile(&re->exact, (struct nb_text){exact.data, exact.len}, false, a, err));
     }
     *out = re;
     re = NULL;
@@ -269,8 +277,8 @@ enum nb_status nb_regex_find(const struct nb_regex *re, struct nb_regex_run *run
     *m = (struct nb_regex_match){0, 0, false};
     (void)pcre2_set_match_limit(run->context, limit);
     (void)pcre2_set_depth_limit(run->context, limit);
-    int rc = pcre2_match(code, (PCRE2_SPTR)(const void *)s.s, s.n, at, PCRE2_NO_UTF_CHECK, run->data,
-                         run->context);
+    int rc = pcre2_match(code, (PCRE2_SPTR)(const void *)s.s, s.n, at, PCRE2_NO_UTF_CHECK,
+                         run->data, run->context);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its stack on the heap */
         rc = pcre2_match(code, (PCRE2_SPTR)(const void *)s.s, s.n, at,
                          PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, run->data, run->context);

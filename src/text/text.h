@@ -16,24 +16,27 @@
 
 /* ---- what a vocabulary is ---- */
 enum nb_vocab_kind {
-    NB_VOCAB_BPE = 1, /* byte-level: token texts in the GPT-2 alphabet ("Ġthe"); GGUF model "gpt2" */
-    NB_VOCAB_SPM = 2  /* SentencePiece-BPE: "▁the", bytes as "<0x0A>"; GGUF model "llama"        */
+    NB_VOCAB_BPE =
+        1, /* byte-level: token texts in the GPT-2 alphabet ("Ġthe"); GGUF model "gpt2" */
+    NB_VOCAB_SPM = 2 /* SentencePiece-BPE: "▁the", bytes as "<0x0A>"; GGUF model "llama"        */
 };
 
 enum nb_token_type { /* the values of tokenizer.ggml.token_type */
-    NB_TOKEN_NORMAL = 1,
-    NB_TOKEN_UNKNOWN = 2,
-    NB_TOKEN_CONTROL = 3, /* special: matched in text only with NB_ENCODE_SPECIAL, skipped on decoding */
-    NB_TOKEN_USER = 4,    /* added, not special: always matched in text */
-    NB_TOKEN_UNUSED = 5,
-    NB_TOKEN_BYTE = 6
+                     NB_TOKEN_NORMAL = 1,
+                     NB_TOKEN_UNKNOWN = 2,
+                     NB_TOKEN_CONTROL =
+                         3, /* special: matched in text only with NB_ENCODE_SPECIAL, skipped on decoding */
+                     NB_TOKEN_USER = 4, /* added, not special: always matched in text */
+                     NB_TOKEN_UNUSED = 5,
+                     NB_TOKEN_BYTE = 6
 };
 
-enum nb_token_flags { /* of added tokens; GGUF has no key for them */
-    NB_TOKEN_LSTRIP = 1,      /* eats white space before it */
-    NB_TOKEN_RSTRIP = 2,      /* eats white space behind it */
-    NB_TOKEN_NORMALIZED = 4,  /* looked for in normalized text, not in the raw one */
-    NB_TOKEN_SINGLE_WORD = 8  /* matches only between non-word characters */
+enum nb_token_flags {                      /* of added tokens; GGUF has no key for them */
+                      NB_TOKEN_LSTRIP = 1, /* eats white space before it */
+                      NB_TOKEN_RSTRIP = 2, /* eats white space behind it */
+                      NB_TOKEN_NORMALIZED =
+                          4, /* looked for in normalized text, not in the raw one */
+                      NB_TOKEN_SINGLE_WORD = 8 /* matches only between non-word characters */
 };
 
 /* A plain description. Borrows everything: a caller that fills one keeps its arrays until
@@ -48,7 +51,7 @@ struct nb_vocab {
     const uint8_t *flags;         /* (n) enum nb_token_flags, or NULL: none */
     const struct nb_text *merges; /* (n_merges) "left right", cut at the first space after byte 0 */
     size_t n_merges;
-    const char *pre;              /* BPE: as tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2"…;
+    const char *pre; /* BPE: as tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2"…;
                                      NULL: a pattern without a known name (GGUF cannot hold it) */
     int32_t bos, eos, eot, unk, pad; /* ids; -1: none */
     bool add_bos, add_eos;
@@ -68,12 +71,15 @@ struct nb_tokenizer;
 
 /* text: tokenizer.json. config: tokenizer_config.json (bos, eos, pad, add_bos, chat template), or NULL.
  * What nibble cannot do is refused by name: NB_ERR_UNSUPPORTED; what is malformed: NB_ERR_FORMAT. */
-NB_CHECKED enum nb_status nb_tokenizer_from_json(struct nb_tokenizer **out, const char *text, size_t n,
-                                                 const char *config, size_t n_config,
-                                                 const struct nb_allocator *a, struct nb_error *err);
+NB_CHECKED enum nb_status nb_tokenizer_from_json(struct nb_tokenizer **out, const char *text,
+                                                 size_t n, const char *config, size_t n_config,
+                                                 const struct nb_allocator *a,
+                                                 struct nb_error *err);
 /* Copies all it needs. */
-NB_CHECKED enum nb_status nb_tokenizer_from_vocab(struct nb_tokenizer **out, const struct nb_vocab *v,
-                                                  const struct nb_allocator *a, struct nb_error *err);
+NB_CHECKED enum nb_status nb_tokenizer_from_vocab(struct nb_tokenizer **out,
+                                                  const struct nb_vocab *v,
+                                                  const struct nb_allocator *a,
+                                                  struct nb_error *err);
 void nb_tokenizer_destroy(struct nb_tokenizer *tok); /* NULL is fine */
 
 /* Complete enough to write GGUF. Holes in the ids are "[PAD<id>]", unused; scores are always there
@@ -81,8 +87,8 @@ void nb_tokenizer_destroy(struct nb_tokenizer *tok); /* NULL is fine */
 const struct nb_vocab *nb_tokenizer_vocab(const struct nb_tokenizer *tok);
 /* A tokenizer.json that Hugging Face tokenizers loads with the same ids. From a score-driven vocabulary
  * the merges are every split of every token, in order of score. */
-NB_CHECKED enum nb_status nb_tokenizer_write_json(const struct nb_tokenizer *tok, struct nb_str *out,
-                                                  struct nb_error *err);
+NB_CHECKED enum nb_status nb_tokenizer_write_json(const struct nb_tokenizer *tok,
+                                                  struct nb_str *out, struct nb_error *err);
 
 /* ---- using one ---- */
 /* Owns: data. A growing array of ids. */
@@ -111,7 +117,7 @@ NB_CHECKED enum nb_status nb_tokenizer_decode(const struct nb_tokenizer *tok, st
                                               const int32_t *ids, size_t n, unsigned flags,
                                               struct nb_error *err);
 
-uint32_t nb_tokenizer_n_vocab(const struct nb_tokenizer *tok); /* highest id + 1 */
+uint32_t nb_tokenizer_n_vocab(const struct nb_tokenizer *tok);        /* highest id + 1 */
 bool nb_tokenizer_is_eog(const struct nb_tokenizer *tok, int32_t id); /* generation ends here */
 bool nb_tokenizer_is_special(const struct nb_tokenizer *tok, int32_t id);
 /* -1: no token has exactly this text (its own spelling: "Ġthe", "<|eot_id|>"). */
@@ -127,9 +133,9 @@ struct nb_text nb_tokenizer_piece(const struct nb_tokenizer *tok, int32_t id);
  * fork. Borrows: tok. */
 struct nb_detok {
     const struct nb_tokenizer *tok;
-    unsigned flags;  /* enum nb_decode_flags */
-    bool started;    /* a token has been seen: a leading space is text from now on */
-    uint8_t n_held;  /* bytes of an incomplete character */
+    unsigned flags; /* enum nb_decode_flags */
+    bool started;   /* a token has been seen: a leading space is text from now on */
+    uint8_t n_held; /* bytes of an incomplete character */
     char held[8];
 };
 void nb_detok_init(struct nb_detok *d, const struct nb_tokenizer *tok, unsigned flags);

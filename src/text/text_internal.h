@@ -9,14 +9,14 @@
 
 #include "text/text.h"
 
-#define NB_TEXT_MAX_STEPS 8             /* of a normalizer or pre-tokenizer sequence */
-#define NB_TEXT_MAX_AFFIX 8             /* ids that a template puts before or behind a text */
-#define NB_TEXT_MAX_IDS (1u << 24)      /* tokens of a vocabulary */
-#define NB_TEXT_MAX_ADDED_BYTES 1024u   /* of one added token: bounds the matcher's work per byte */
-#define NB_TEXT_MAX_BYTES (1u << 30)    /* of a text in one call: positions are 32 bits wide */
-#define NB_TEXT_NONE UINT32_MAX
+#define NB_TEXT_MAX_STEPS       8          /* of a normalizer or pre-tokenizer sequence */
+#define NB_TEXT_MAX_AFFIX       8          /* ids that a template puts before or behind a text */
+#define NB_TEXT_MAX_IDS         (1u << 24) /* tokens of a vocabulary */
+#define NB_TEXT_MAX_ADDED_BYTES 1024u /* of one added token: bounds the matcher's work per byte */
+#define NB_TEXT_MAX_BYTES       (1u << 30) /* of a text in one call: positions are 32 bits wide */
+#define NB_TEXT_NONE            UINT32_MAX
 
-#define NB_TEXT_LIT(s) ((struct nb_text){(s), sizeof(s) - 1})
+#define NB_TEXT_LIT(s)     ((struct nb_text){(s), sizeof(s) - 1})
 #define NB_TEXT_SPACE_MARK "\xe2\x96\x81" /* U+2581, SentencePiece's visible space */
 
 /* ---- utf8.c ---- */
@@ -40,7 +40,8 @@ int nb_char_to_byte(uint32_t cp); /* -1: not in the alphabet */
 bool nb_byte_level_decode(char *dst, size_t *n_dst, const char *s, size_t n);
 
 /* ---- unicode.c: utf8proc ---- */
-bool nb_uc_in_gap(uint32_t cp); /* a code point whose class differs between PCRE2 and Hugging Face */
+bool nb_uc_in_gap(
+    uint32_t cp); /* a code point whose class differs between PCRE2 and Hugging Face */
 bool nb_uc_is_space(uint32_t cp); /* White_Space */
 bool nb_uc_is_word(uint32_t cp);  /* \w of a Unicode regex */
 /* NFC of valid UTF-8. *out borrows s (when nothing changes) or the arena. */
@@ -54,8 +55,9 @@ extern const struct nb_uc_gap nb_uc_gaps[]; /* ends with first == 0 */
 
 /* ---- regex.c: PCRE2 ---- */
 struct nb_regex;
-NB_CHECKED enum nb_status nb_regex_create(struct nb_regex **out, struct nb_text pattern, bool literal,
-                                          const struct nb_allocator *a, struct nb_error *err);
+NB_CHECKED enum nb_status nb_regex_create(struct nb_regex **out, struct nb_text pattern,
+                                          bool literal, const struct nb_allocator *a,
+                                          struct nb_error *err);
 void nb_regex_destroy(struct nb_regex *re);
 struct nb_regex_run; /* what one thread needs to match */
 struct nb_regex_run *nb_regex_run_create(const struct nb_allocator *a); /* NULL: no memory */
@@ -94,8 +96,8 @@ struct nb_pre_step {
     struct nb_text pattern; /* split: regular expression or literal */
     bool literal, invert;
     enum nb_split_behavior behavior;
-    bool use_regex;             /* byte level: cut by GPT-2's pattern; metaspace: cut before marks */
-    enum nb_prepend prepend;    /* byte level: a space; metaspace: the mark */
+    bool use_regex;          /* byte level: cut by GPT-2's pattern; metaspace: cut before marks */
+    enum nb_prepend prepend; /* byte level: a space; metaspace: the mark */
     struct nb_text replacement; /* metaspace */
     struct nb_regex *re;        /* NULL: no cutting */
 };
@@ -110,7 +112,7 @@ struct nb_decoder {
     enum nb_decoder_kind kind;
     struct nb_text pattern, content; /* SPM: Replace; metaspace: the mark and a space */
     bool byte_fallback;
-    struct nb_text strip;   /* SPM: one character, taken off the start up to strip_start times */
+    struct nb_text strip; /* SPM: one character, taken off the start up to strip_start times */
     uint32_t strip_start;
     enum nb_prepend prepend; /* metaspace */
 };
@@ -133,7 +135,8 @@ struct nb_family {
 };
 extern const char nb_gpt2_pattern[];
 const struct nb_family *nb_family_find(const char *name); /* also by alias; NULL: unknown */
-void nb_family_pipeline(const struct nb_family *f, struct nb_pipeline *p); /* no regex compiled yet */
+void nb_family_pipeline(const struct nb_family *f,
+                        struct nb_pipeline *p); /* no regex compiled yet */
 /* The name under which GGUF knows these steps; NULL: none. */
 const char *nb_family_name(const struct nb_pipeline *p, bool ignore_merges);
 
@@ -158,10 +161,10 @@ struct nb_bpe {
     const struct nb_allocator *a;
     struct nb_pair *pairs; /* (mask + 1), open addressing */
     size_t mask, n_pairs;
-    struct nb_map words;     /* ignore_merges: bytes of a word -> id */
-    int32_t byte_id[256];    /* byte level: token of a byte; else of an ASCII character; -1 */
+    struct nb_map words;      /* ignore_merges: bytes of a word -> id */
+    int32_t byte_id[256];     /* byte level: token of a byte; else of an ASCII character; -1 */
     int32_t fallback_id[256]; /* "<0xHH>" or -1 */
-    uint64_t *seams;         /* bit set of pairs of characters inside merged tokens; NULL: do not cut */
+    uint64_t *seams; /* bit set of pairs of characters inside merged tokens; NULL: do not cut */
     bool byte_level, byte_fallback, fuse_unk, ignore_merges;
     int32_t unk;
 };
@@ -206,17 +209,17 @@ struct nb_tokenizer {
     const struct nb_allocator *a;
     struct nb_arena arena; /* texts, arrays of the vocabulary */
     struct nb_vocab vocab;
-    struct nb_text *tokens; /* (vocab.n), what vocab.tokens points to */
-    int32_t *types;         /* (vocab.n) */
-    uint8_t *flags;         /* (vocab.n) */
-    float *scores;          /* (vocab.n) or NULL */
-    struct nb_text *pieces; /* (vocab.n) decoded bytes */
-    uint8_t *is_byte;       /* (vocab.n) SPM: decodes to a raw byte */
-    uint8_t *in_model;      /* (vocab.n) BPE may produce it */
+    struct nb_text *tokens;  /* (vocab.n), what vocab.tokens points to */
+    int32_t *types;          /* (vocab.n) */
+    uint8_t *flags;          /* (vocab.n) */
+    float *scores;           /* (vocab.n) or NULL */
+    struct nb_text *pieces;  /* (vocab.n) decoded bytes */
+    uint8_t *is_byte;        /* (vocab.n) SPM: decodes to a raw byte */
+    uint8_t *in_model;       /* (vocab.n) BPE may produce it */
     struct nb_merge *merges; /* (n_merges) in order of rank; on the heap */
     size_t n_merges, cap_merges;
-    bool from_scores; /* merges were made from scores */
-    struct nb_map ids;      /* token text -> id */
+    bool from_scores;  /* merges were made from scores */
+    struct nb_map ids; /* token text -> id */
     struct nb_pipeline pipe;
     struct nb_bpe bpe;
     struct nb_added_set raw, normalized;
@@ -248,7 +251,8 @@ NB_CHECKED enum nb_status nb_json_read_pipeline(struct nb_tokenizer *tok, const 
                                                 struct nb_error *err);
 /* Text of a string value, copied; what: for the message. */
 NB_CHECKED enum nb_status nb_json_copy_text(struct nb_tokenizer *tok, struct nb_text *out,
-                                            const nb_json *v, const char *what, struct nb_error *err);
+                                            const nb_json *v, const char *what,
+                                            struct nb_error *err);
 
 /* ---- encode.c ---- */
 struct nb_sym {
@@ -277,8 +281,9 @@ struct nb_encoder {
 };
 NB_CHECKED enum nb_status nb_ids_reserve(struct nb_ids *ids, size_t more, struct nb_error *err);
 /* Applies the normalizer. *out borrows s or the arena. */
-NB_CHECKED enum nb_status nb_normalize(const struct nb_pipeline *p, struct nb_text *out, struct nb_text s,
-                                       struct nb_arena *arena, struct nb_error *err);
+NB_CHECKED enum nb_status nb_normalize(const struct nb_pipeline *p, struct nb_text *out,
+                                       struct nb_text s, struct nb_arena *arena,
+                                       struct nb_error *err);
 NB_CHECKED enum nb_status nb_normalize_step(const struct nb_norm_step *step, struct nb_text *out,
                                             struct nb_text s, struct nb_arena *arena,
                                             struct nb_error *err);

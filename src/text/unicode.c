@@ -136,9 +136,9 @@ static size_t compose(utf8proc_int32_t *cps, size_t n)
         size_t k = i;
         while (k < n && !is_opaque((uint32_t)cps[k]))
             k++;
-        utf8proc_ssize_t len = utf8proc_normalize_utf32(
-            cps + i, (utf8proc_ssize_t)(k - i),
-            (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+        utf8proc_ssize_t len =
+            utf8proc_normalize_utf32(cps + i, (utf8proc_ssize_t)(k - i),
+                                     (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
         len = len < 0 ? (utf8proc_ssize_t)(k - i) : len;
         memmove(cps + out, cps + i, (size_t)len * sizeof(*cps));
         out += (size_t)len;

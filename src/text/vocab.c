@@ -74,10 +74,12 @@ static enum nb_status push_merge(struct nb_tokenizer *tok, struct nb_merge m, st
         !nb_grow(tok->a, &tok->merges, &tok->cap_merges, tok->n_merges, sizeof(*tok->merges)))
         NB_FAIL(err, NB_ERR_NOMEM, "%zu merges: out of memory", tok->n_merges + 1);
     tok->merges[tok->n_merges++] = m;
+    tok->in_model[m.id] = 1; /* added tokens may be words of the model as well */
     return NB_OK;
 }
 
-static enum nb_status merge_error(const struct nb_tokenizer *tok, struct nb_text t, struct nb_error *err)
+static enum nb_status merge_error(const struct nb_tokenizer *tok, struct nb_text t,
+                                  struct nb_error *err)
 {
     char name[80];
     NB_FAIL(err, NB_ERR_FORMAT, "merge %zu: '%s' is no token of the vocabulary", tok->n_merges,
@@ -116,7 +118,8 @@ enum nb_status nb_tok_add_merge(struct nb_tokenizer *tok, struct nb_text left, s
 }
 
 /* Where "left right" is cut: the first space behind byte 0 that leaves two tokens. */
-static enum nb_status add_merge_text(struct nb_tokenizer *tok, struct nb_text t, struct nb_error *err)
+static enum nb_status add_merge_text(struct nb_tokenizer *tok, struct nb_text t,
+                                     struct nb_error *err)
 {
     size_t first = 0;
     uint64_t id;
@@ -125,7 +128,8 @@ static enum nb_status add_merge_text(struct nb_tokenizer *tok, struct nb_text t,
             continue;
         if (first == 0)
             first = i;
-        if (nb_map_get(&tok->ids, t.s, i, &id) && nb_map_get(&tok->ids, t.s + i + 1, t.n - i - 1, &id)) {
+        if (nb_map_get(&tok->ids, t.s, i, &id) &&
+            nb_map_get(&tok->ids, t.s + i + 1, t.n - i - 1, &id)) {
             first = i;
             break;
         }
@@ -139,6 +143,11 @@ static enum nb_status add_merge_text(struct nb_tokenizer *tok, struct nb_text t,
                             (struct nb_text){t.s + first + 1, t.n - first - 1}, err);
 }
 
+static bool can_merge(const struct nb_tokenizer *tok, uint32_t id)
+{
+    return tok->types[id] == NB_TOKEN_NORMAL || tok->types[id] == NB_TOKEN_USER;
+}
+
 static enum nb_status add_splits(struct nb_tokenizer *tok, uint32_t id, uint32_t rank,
                                  struct nb_error *err)
 {
@@ -149,7 +158,7 @@ static enum nb_status add_splits(struct nb_tokenizer *tok, uint32_t id, uint32_t
             continue; /* inside a character */
         if (!nb_map_get(&tok->ids, t.s, i, &l) || !nb_map_get(&tok->ids, t.s + i, t.n - i, &r))
             continue;
-        if (tok->types[l] == NB_TOKEN_NORMAL && tok->types[r] == NB_TOKEN_NORMAL)
+        if (can_merge(tok, (uint32_t)l) && can_merge(tok, (uint32_t)r))
             NB_TRY(push_merge(tok, (struct nb_merge){(uint32_t)l, (uint32_t)r, id, rank}, err));
     }
     return NB_OK;
@@ -171,7 +180,7 @@ enum nb_status nb_tok_merges_from_scores(struct nb_tokenizer *tok, struct nb_err
     uint32_t rank = 0, last = 0;
     for (uint32_t i = 0; i < tok->vocab.n; i++) {
         float score = tok->scores[i] + 0.0f; /* no negative zero */
-        if (tok->types[i] != NB_TOKEN_NORMAL)
+        if (!can_merge(tok, i))
             continue;
         if (score != score) {
             st = NB_ERROR(err, NB_ERR_NUMERIC, "score of token %u is NaN", (unsigned)i);
@@ -183,7 +192,8 @@ enum nb_status nb_tok_merges_from_scores(struct nb_tokenizer *tok, struct nb_err
             goto done;
         }
         if (!nb_heap_push(&heap, (uint64_t)score_key(score) << 32 | i)) {
-            st = NB_ERROR(err, NB_ERR_NOMEM, "sorting %u scores: out of memory", (unsigned)tok->vocab.n);
+            st = NB_ERROR(err, NB_ERR_NOMEM, "sorting %u scores: out of memory",
+                          (unsigned)tok->vocab.n);
             goto done;
         }
     }
@@ -291,7 +301,8 @@ static enum nb_status fill_from_vocab(struct nb_tokenizer *tok, const struct nb_
         const struct nb_family *f = nb_family_find(v->pre);
         if (f == NULL)
             NB_FAIL(err, NB_ERR_UNSUPPORTED, "pre-tokenizer '%s' is not supported",
-                    v->pre == NULL ? "(none)" : nb_printable(name, sizeof(name), v->pre, strlen(v->pre)));
+                    v->pre == NULL ? "(none)"
+                                   : nb_printable(name, sizeof(name), v->pre, strlen(v->pre)));
         nb_family_pipeline(f, &tok->pipe);
         tok->bpe.byte_level = true;
         tok->vocab.pre = nb_tok_copy(tok, (struct nb_text){v->pre, strlen(v->pre)}).s;

@@ -26,10 +26,11 @@ static void put_added(const struct nb_tokenizer *tok, struct nb_str *out)
             continue;
         nb_str_printf(out, "%s\n{\"id\":%u,", comma, (unsigned)i);
         put_text(out, "content", tok->tokens[i]);
-        nb_str_printf(out,
-                      ",\"single_word\":%s,\"lstrip\":%s,\"rstrip\":%s,\"normalized\":%s,\"special\":%s}",
-                      yes(f & NB_TOKEN_SINGLE_WORD), yes(f & NB_TOKEN_LSTRIP), yes(f & NB_TOKEN_RSTRIP),
-                      yes(f & NB_TOKEN_NORMALIZED), yes(tok->types[i] != NB_TOKEN_USER));
+        nb_str_printf(
+            out,
+            ",\"single_word\":%s,\"lstrip\":%s,\"rstrip\":%s,\"normalized\":%s,\"special\":%s}",
+            yes(f & NB_TOKEN_SINGLE_WORD), yes(f & NB_TOKEN_LSTRIP), yes(f & NB_TOKEN_RSTRIP),
+            yes(f & NB_TOKEN_NORMALIZED), yes(tok->types[i] != NB_TOKEN_USER));
         comma = ",";
     }
     nb_str_puts(out, "],\n");
@@ -68,7 +69,8 @@ static void put_normalizer(const struct nb_pipeline *p, struct nb_str *out)
     nb_str_puts(out, p->n_norm > 1 ? "]},\n" : ",\n");
 }
 
-static void put_metaspace(struct nb_str *out, struct nb_text mark, enum nb_prepend prepend, bool split)
+static void put_metaspace(struct nb_str *out, struct nb_text mark, enum nb_prepend prepend,
+                          bool split)
 {
     static const char *const names[] = {"never", "first", "always"};
     nb_str_puts(out, "{\"type\":\"Metaspace\",");
@@ -185,7 +187,8 @@ static void put_decoder(const struct nb_decoder *d, struct nb_str *out)
             put_replace(out, d->pattern, d->content);
             nb_str_puts(out, ",");
         }
-        nb_str_printf(out, "%s{\"type\":\"Fuse\"}", d->byte_fallback ? "{\"type\":\"ByteFallback\"}," : "");
+        nb_str_printf(out, "%s{\"type\":\"Fuse\"}",
+                      d->byte_fallback ? "{\"type\":\"ByteFallback\"}," : "");
         if (d->strip_start != 0) {
             nb_str_puts(out, ",{\"type\":\"Strip\",");
             put_text(out, "content", d->strip);
@@ -202,7 +205,8 @@ static void put_model(const struct nb_tokenizer *tok, struct nb_str *out)
     while (tail > 1 && nb_tok_is_added(tok->types[tail - 1]) && !tok->in_model[tail - 1])
         tail--;
     for (size_t i = 0; i < tok->n_merges; i++)
-        tail = NB_MAX(tail, NB_MAX(tok->merges[i].id, NB_MAX(tok->merges[i].left, tok->merges[i].right)) + 1);
+        tail = NB_MAX(
+            tail, NB_MAX(tok->merges[i].id, NB_MAX(tok->merges[i].left, tok->merges[i].right)) + 1);
     nb_str_puts(out, "\"model\":{\"type\":\"BPE\",\"dropout\":null,");
     if (b->unk >= 0) {
         put_text(out, "unk_token", tok->tokens[b->unk]);
