@@ -144,6 +144,7 @@ static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
     w->t = m->file_of[i]->tensors[at & UINT32_MAX];
     s->used[at >> 32][at & UINT32_MAX] = true;
     NB_TRY(check_tensor(spec, &w->t, s->err));
+    w->t.name = w->spec.name;
     if (spec->perm_heads > 0 && spec->shape.n == 1 && m->w.rope_halves &&
         !m->w.hp.arch->rope_halves_gguf)
         return permute_vector(m, i, s->err);

@@ -148,6 +148,11 @@ enum nb_status nb_meta_real(const struct nb_meta *meta, const char *arch, const 
 void nb_str_real(struct nb_str *s, float v)
 {
     char text[32];
+    const bool whole = v == (float)(int64_t)NB_MIN(NB_MAX(v, -1e9F), 1e9F);
+    if (whole) {
+        nb_str_printf(s, "%lld.0", (long long)v);
+        return;
+    }
     for (int digits = 1; digits <= 9; digits++) { /* nine always do for a float */
         double back;
         (void)snprintf(text, sizeof text, "%.*g", digits, (double)v);
