@@ -62,9 +62,9 @@ static enum nb_status tensor_errors(struct nb_compare_model *out, struct compare
         if (!w->spec.quantizable)
             continue;
         struct nb_tensor_error *e = &list[out->n_tensors];
-        const struct nb_weight *other = nb_weights_find(&m->w, w->t.name);
+        const struct nb_weight *other = nb_weights_find(&m->w, w->spec.name);
         NB_TRY(nb_tensor_snr(&e->snr_db, ref, i, m, ctx->pool, &ctx->allocator, err));
-        e->name = nb_arena_strndup(&o->arena, w->t.name, strlen(w->t.name));
+        e->name = nb_arena_strndup(&o->arena, w->spec.name, strlen(w->spec.name));
         e->type = other != NULL ? other->t.type->name : "missing";
         e->block = w->spec.block;
         if (e->name == NULL)

@@ -146,7 +146,8 @@ static enum nb_status copy_tensors(struct info_owner *o, struct nb_model_info *i
     for (size_t i = 0; i < w->n && out != NULL; i++) {
         const struct nb_tensor *t = &w->items[i].t;
         out[i] = (struct nb_tensor_info){
-            .name = nb_arena_strndup(&o->arena, t->name, strlen(t->name)),
+            .name =
+                nb_arena_strndup(&o->arena, w->items[i].spec.name, strlen(w->items[i].spec.name)),
             .type = t->type->name,
             .n_dims = t->shape.n,
             .bytes = t->bytes,

@@ -86,7 +86,8 @@ static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result 
             continue;
         const struct nb_tensor *source = &from->weight->t;
         t[r->n_tensors] = (struct nb_quant_tensor){
-            .name = nb_arena_strndup(&q->arena, source->name, strlen(source->name)),
+            .name = nb_arena_strndup(&q->arena, from->weight->spec.name,
+                                     strlen(from->weight->spec.name)),
             .source_type = source->type->name,
             .type = from->type->name,
             .elements = from->elements,

@@ -47,7 +47,7 @@ enum nb_status nb_tensor_snr(double *db, const struct nb_model *ref, size_t i,
                              const struct nb_allocator *a, struct nb_error *err)
 {
     const struct nb_tensor *t = &ref->w.items[i].t;
-    const struct nb_weight *other = nb_weights_find(&m->w, t->name);
+    const struct nb_weight *other = nb_weights_find(&m->w, ref->w.items[i].spec.name);
     *db = (double)NAN;
     if (other == NULL || !nb_shape_eq(&t->shape, &other->t.shape))
         return NB_OK;
@@ -61,7 +61,8 @@ enum nb_status nb_tensor_snr(double *db, const struct nb_model *ref, size_t i,
     j.signal = nb_alloc(a, chunks, sizeof *j.signal);
     j.noise = nb_alloc(a, chunks, sizeof *j.noise);
     if (j.buffer == NULL || j.signal == NULL || j.noise == NULL) {
-        st = NB_ERROR(err, NB_ERR_NOMEM, "no memory to compare tensor '%s'", t->name);
+        st = NB_ERROR(err, NB_ERR_NOMEM, "no memory to compare tensor '%s'",
+                      ref->w.items[i].spec.name);
         goto out;
     }
     nb_pool_for(pool, chunks, 1, sum_chunks, &j);
