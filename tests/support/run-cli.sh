@@ -4,6 +4,7 @@
 # the expected text, each line a shell pattern.
 set -u
 NIBBLE=$1
+case $NIBBLE in /*) ;; *) NIBBLE=$PWD/${NIBBLE#./} ;; esac
 script=$2
 export NIBBLE
 base=${script%.sh}
