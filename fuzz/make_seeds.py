@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the hand-made seeds of fuzz/corpus/{gguf,safetensors}. Standard library only.
+"""Writes the hand-made seeds of fuzz/corpus. Standard library only.
 
 A good file of each kind of content, and one file per class of advisory against GGUF and safetensors
 readers: counts and lengths that overflow, tensors larger than the file, overlaps, duplicates.
@@ -152,5 +152,115 @@ def safetensors_seeds():
     put("safetensors", "bad-surrogate", st(b"{\"\\ud800\":1}"))
 
 
+# ---- tokenizer.json ----
+def bytes_to_unicode():
+    keep = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [b for b in range(256) if b not in keep]
+    return {**{b: chr(b) for b in keep}, **{b: chr(256 + i) for i, b in enumerate(rest)}}
+
+
+def added(i, content, special=True, **flags):
+    return {"id": i, "content": content, "single_word": False, "lstrip": False, "rstrip": False,
+            "normalized": False, "special": special, **flags}
+
+
+def tokenizer(vocab, merges, pre=None, norm=None, post=None, dec=None, extra=(), **model):
+    base = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+            "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+            "vocab": {t: i for i, t in enumerate(vocab)}, "merges": merges}
+    return {"version": "1.0", "truncation": None, "padding": None,
+            "added_tokens": [added(len(vocab) + i, e) if isinstance(e, str) else {**e, "id": len(vocab) + i}
+                             for i, e in enumerate(extra)],
+            "normalizer": norm, "pre_tokenizer": pre, "post_processor": post, "decoder": dec,
+            "model": {**base, **model}}
+
+
+def dump(obj, config=None):
+    data = json.dumps(obj, separators=(",", ":"), ensure_ascii=False).encode()
+    return data if config is None else data + b"\0" + json.dumps(config, separators=(",", ":")).encode()
+
+
+SPLIT_LLAMA3 = ("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+"
+                "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")
+
+
+def tokenizer_seeds():
+    bl = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    letters = [c for b, c in sorted(bytes_to_unicode().items())]
+    words = letters + ["he", "ll", "hell", "hello", "\u0120w", "12"]
+    merges = [["h", "e"], ["l", "l"], ["he", "ll"], ["hell", "o"], ["\u0120", "w"], ["1", "2"]]
+    few = ["a", "b", "ab", "\u0120", "\u0120a"]
+    config = {"bos_token": "<|endoftext|>", "eos_token": {"content": "<|endoftext|>"}, "add_bos_token": True,
+              "chat_template": "{{ messages }}", "model_max_length": 10 ** 30}
+    put("tokenizer", "gpt2", dump(tokenizer(words, merges, bl, dec=bl, post=bl, extra=["<|endoftext|>"])))
+    put("tokenizer", "gpt2-config", dump(tokenizer(few, [["a", "b"], ["\u0120", "a"]], bl, dec=bl,
+                                                   extra=["<|endoftext|>"]), config))
+    put("tokenizer", "merges-old", dump(tokenizer(few, ["a b", "\u0120 a"], bl, dec=bl)))
+    split = {"type": "Sequence", "pretokenizers": [
+        {"type": "Split", "pattern": {"Regex": SPLIT_LLAMA3}, "behavior": "Isolated", "invert": False},
+        {**bl, "use_regex": False}]}
+    template = {"type": "Sequence", "processors": [bl, {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [5], "tokens": ["<s>"]}}}]}
+    put("tokenizer", "llama3", dump(tokenizer(few, [["a", "b"]], split, dec=bl, post=template, extra=["<s>"],
+                                              ignore_merges=True)))
+    digits = {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, bl]}
+    put("tokenizer", "digits-nfc", dump(tokenizer(few, [["a", "b"]], digits, norm={"type": "NFC"}, dec=bl)))
+    put("tokenizer", "added", dump(tokenizer(few, [["a", "b"]], bl, dec=bl, extra=[
+        added(0, "<|x|>", lstrip=True), added(0, "ab b", special=False, rstrip=True),
+        added(0, "\u00e9", special=False, normalized=True), added(0, "it", special=False, single_word=True)])))
+    sp = ["<unk>", "<s>", "</s>"] + ["<0x%02X>" % b for b in (0x0A, 0xC3, 0xA9, 0x61)] + [
+        "\u2581", "a", "b", "\u2581a", "ab", "\u2581ab"]
+    spm = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"},
+                                               {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]}
+    spd = {"type": "Sequence", "decoders": [
+        {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"},
+        {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}
+    smerges = [["\u2581", "a"], ["a", "b"], ["\u2581a", "b"]]
+    put("tokenizer", "spm", dump(tokenizer(sp, smerges, norm=spm, dec=spd, byte_fallback=True, fuse_unk=True,
+                                           unk_token="<unk>", extra=["<s>"])))
+    meta = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}
+    put("tokenizer", "metaspace", dump(tokenizer(sp, smerges, pre=meta, dec=meta, byte_fallback=True,
+                                                 unk_token="<unk>")))
+    put("tokenizer", "holes", dump({**tokenizer([], []), "model": {
+        "type": "BPE", "vocab": {"a": 7, "b": 1 << 31}, "merges": []}}))
+    put("tokenizer", "no-model", b"{}")
+    put("tokenizer", "unigram", dump({"model": {"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": 0}}))
+    put("tokenizer", "same-id", dump({**tokenizer([], []), "model": {"type": "BPE", "vocab": {"a": 1, "b": 1},
+                                                                     "merges": [["a", "b"]]}}))
+    for name, pattern in [("regex-nested", "(a*)*b"), ("regex-empty", ""), ("regex-bad", "(("),
+                          ("regex-back", "(.)\\1+"), ("regex-look", "(?<=a{1,50})(?=b)")]:
+        p = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "MergedWithNext", "invert": True}
+        put("tokenizer", name, dump(tokenizer(few, [["a", "b"]], p)))
+
+
+# ---- config.json ----
+def config_seeds():
+    base = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8,
+            "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 16,
+            "max_position_embeddings": 32, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+            "tie_word_embeddings": True, "bos_token_id": 0, "eos_token_id": [0, 1], "torch_dtype": "bfloat16"}
+    llama3 = {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+              "original_max_position_embeddings": 16}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6}
+    for name, change in [
+            ("plain", {}), ("heads", heads), ("biases", {"attention_bias": True, "mlp_bias": True}),
+            ("untied", {"tie_word_embeddings": False}), ("llama3", {"rope_scaling": llama3}),
+            ("linear", {"rope_scaling": {"type": "linear", "factor": 2.0}}),
+            ("yarn", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
+            ("new-rope", {"rope_theta": None, "rope_parameters": {**llama3, "rope_theta": 5e5}}),
+            ("window", {"sliding_window": 8}), ("class", {"architectures": ["BertModel"]}),
+            ("zero-heads", {"num_attention_heads": 0}), ("odd", {"num_attention_heads": 3}),
+            ("negative", {"hidden_size": -8}), ("huge", {"hidden_size": 1 << 62}),
+            ("fraction", {"vocab_size": 16.5}), ("eps", {"rms_norm_eps": 1e400}),
+            ("text", {"hidden_size": "8"}), ("layers", {"num_hidden_layers": 1 << 31})]:
+        put("config", name, json.dumps({**base, **change}, separators=(",", ":")).encode())
+    put("config", "empty", b"{}")
+    put("config", "list", b"[]")
+
+
 gguf_seeds()
 safetensors_seeds()
+tokenizer_seeds()
+config_seeds()

@@ -1,0 +1,114 @@
+/* fuzz/fuzz_config.c: any bytes as a config.json, for every architecture: parameters, metadata and back,
+ * the list of tensors, rotary divisors, and for small networks the graph. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/model.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define MANY_LAYERS 64 /* above it only the parameters are looked at: time, not memory, is short */
+#define FEW_LAYERS  3
+
+static void require(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static enum nb_status count_spec(void *ctx, const struct nb_tensor_spec *spec)
+{
+    size_t *n = ctx;
+    uint64_t elements;
+    require(memchr(spec->name, '\0', sizeof spec->name) != NULL && spec->name[0] != '\0');
+    require(memchr(spec->hf, '\0', sizeof spec->hf) != NULL);
+    require(nb_shape_count(&spec->shape, &elements) && elements > 0);
+    require(spec->perm_heads == 0 || spec->shape.dim[0] % (2 * (uint64_t)spec->perm_heads) == 0);
+    ++*n;
+    return NB_OK;
+}
+
+static void walk_divisors(const struct nb_hparams *hp)
+{
+    struct nb_hparams back = *hp;
+    const size_t n = hp->rope_dim / 2;
+    float *d = calloc(n == 0 ? 1 : n, sizeof *d);
+    if (d == NULL)
+        return;
+    nb_rope_divisors(hp, d);
+    for (size_t i = 0; i < n; i++)
+        require(d[i] > 0.0f); /* also: no NaN */
+    if (hp->rope_scaling == NB_ROPE_LLAMA3)
+        (void)nb_rope_from_divisors(&back, d);
+    free(d);
+}
+
+static void walk_graph(const struct nb_hparams *hp)
+{
+    struct nb_graph g;
+    struct nb_error err = {0};
+    nb_graph_init(&g, NULL);
+    require(hp->arch->build(hp, &g, &err) == NB_OK);
+    require(nb_graph_check(&g, &err) == NB_OK);
+    require(nb_graph_sort(&g, &err) == NB_OK);
+    nb_graph_fini(&g);
+}
+
+/* Parameters that were accepted hold through metadata. */
+static void walk_meta(const struct nb_hparams *hp)
+{
+    struct nb_meta meta;
+    struct nb_hparams back;
+    struct nb_error err = {0};
+    nb_meta_init(&meta, NULL);
+    if (hp->arch->to_meta(hp, &meta, &err) == NB_OK) {
+        require(hp->arch->from_meta(&back, &meta, &err) == NB_OK);
+        require(back.n_layers == hp->n_layers && back.n_embd == hp->n_embd &&
+                back.n_ff == hp->n_ff);
+        require(back.n_heads == hp->n_heads && back.n_kv_heads == hp->n_kv_heads);
+        require(back.head_dim == hp->head_dim && back.n_vocab == hp->n_vocab);
+        require(back.norm_eps == hp->norm_eps && back.rope_base == hp->rope_base);
+    }
+    nb_meta_fini(&meta);
+}
+
+static void walk(const struct nb_hparams *hp)
+{
+    struct nb_str text;
+    struct nb_error err = {0};
+    size_t n = 0;
+    require(hp->n_layers > 0 && hp->n_embd > 0 && hp->n_ff > 0 && hp->n_vocab > 0);
+    require(hp->n_kv_heads > 0 && hp->n_heads % hp->n_kv_heads == 0 && hp->head_dim > 0);
+    walk_meta(hp);
+    walk_divisors(hp);
+    nb_str_init(&text, NULL);
+    (void)!hp->arch->to_hf(hp, &text, &err);
+    nb_str_fini(&text);
+    if (hp->n_layers > MANY_LAYERS)
+        return;
+    require(hp->arch->tensors(hp, count_spec, &n) == NB_OK && n > hp->n_layers);
+    if (hp->n_layers <= FEW_LAYERS)
+        walk_graph(hp);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    nb_json *root = NULL;
+    struct nb_error err = {0};
+    size_t n_archs;
+    const struct nb_arch *const *archs = nb_arch_all(&n_archs);
+    if (nb_json_parse(&root, (const char *)data, size, "config.json", &err) != NB_OK)
+        return 0;
+    const char *name = nb_json_string(nb_json_at(nb_json_get(root, "architectures"), 0), NULL);
+    if (name != NULL)
+        (void)nb_arch_by_hf(name);
+    for (size_t i = 0; i < n_archs; i++) {
+        struct nb_hparams hp;
+        const enum nb_status st = archs[i]->from_hf(&hp, root, &err);
+        require(st == NB_OK || (err.status == st && err.message[0] != '\0'));
+        if (st == NB_OK)
+            walk(&hp);
+    }
+    nb_json_free(root);
+    return 0;
+}
