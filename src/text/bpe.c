@@ -295,6 +295,8 @@ static enum nb_status cached_word(struct nb_encoder *e, struct nb_text word)
     if (c == NULL)
         return encode_word(e, word);
     if (c->s != NULL && c->len == word.n && memcmp(c->s, word.s, word.n) == 0) {
+        if (c->n_ids == 0) /* ids->data may still be NULL */
+            return NB_OK;
         NB_TRY(nb_ids_reserve(e->ids, c->n_ids, e->err));
         memcpy(e->ids->data + e->ids->n, e->ids->data + c->at, c->n_ids * sizeof(*e->ids->data));
         e->ids->n += c->n_ids;
