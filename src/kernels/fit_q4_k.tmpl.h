@@ -68,12 +68,12 @@ NB_LANES_INLINE void q4_try(struct q4_fit *best, const vf *x, const vf *w, const
     const vf det = sums->w * l2 - l1 * l1;
     const vf free_scale = (sums->w * lx - sums->wx * l1) / det;
     const vf free_low = (l1 * lx - l2 * sums->wx) / det;
-    const vu clipped = vf_lt(free_low, zero);
+    /* det is 0, or rounding noise, when all codes are equal: then a scale alone. */
+    const vu clipped = vf_lt(free_low, zero) | ~vf_lt(sums->w * l2 * 1e-6F, det);
     const vf scale = vf_select(clipped, lx / l2, free_scale);
     const vf low = vf_select(clipped, zero, free_low);
     const vf gain = scale * lx - low * sums->wx;
-    /* det is 0 when all codes are equal; then nothing below compares true. */
-    const vu better = vf_lt(best->gain, gain) & vf_lt(zero, det) & vf_lt(zero, scale);
+    const vu better = vf_lt(best->gain, gain) & vf_lt(zero, scale); /* false for 0 / 0 */
     best->scale = vf_select(better, scale, best->scale);
     best->low = vf_select(better, low, best->low);
     best->gain = vf_select(better, gain, best->gain);
@@ -92,7 +92,8 @@ NB_LANES_INLINE struct q4_fit q4_sub_fit(const vf *x, const vf *w)
         sums.wx += w != NULL ? w[i] * x[i] : x[i];
     }
     const vf span = hi - lo;
-    struct q4_fit best = {zero, zero - lo, vf_set(-1e30F)};
+    /* Without a scale: all of it the minimum. */
+    struct q4_fit best = {zero, zero - lo, lo * (sums.wx + sums.wx - lo * sums.w)};
     for (int a = 0; a < Q4_CUTS; a++) {
         for (int b = 0; b < Q4_CUTS; b++) {
             const vf inv = vf_inverse(span * ((1.0F - q4_cut[a] - q4_cut[b]) / 15.0F));
@@ -283,6 +284,7 @@ static __attribute__((noinline)) void q4_weighted(struct nb_fit_k *out, const fl
 
 void NB_LANES_NAME(fit_q4_k_f32)(struct nb_fit_k *out, const float *x, const float *w)
 {
+    memset(out, 0, sizeof *out);
     if (w == NULL)
         q4_plain(out, x);
     else

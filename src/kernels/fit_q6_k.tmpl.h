@@ -141,7 +141,6 @@ NB_LANES_INLINE void q6_fit(struct nb_fit_k *out, struct q6_block *b, const floa
         best = next;
     }
     out->d = best.d * grow[0];
-    out->dmin = 0.0F;
     for (int g = 0; g < Q6_GROUPS; g++) {
         uint32_t lane[LANES];
         vu_store(lane, vf_int_bits(best.code[g]));
@@ -166,6 +165,7 @@ static __attribute__((noinline)) void q6_weighted(struct nb_fit_k *out, const fl
 
 void NB_LANES_NAME(fit_q6_k_f32)(struct nb_fit_k *out, const float *x, const float *w)
 {
+    memset(out, 0, sizeof *out);
     if (w == NULL)
         q6_plain(out, x);
     else

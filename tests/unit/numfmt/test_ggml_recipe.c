@@ -1,0 +1,55 @@
+/* The yardstick of ggml_recipe.h against bytes that ggml wrote (handbook: formats, appendix B). */
+#include "support/nbtest.h"
+
+#include "ggml_recipe.h"
+#include "golden.h"
+
+typedef void recipe_fn(uint8_t *dst, const float *x, const float *qw, size_t n);
+
+static void check(const struct nb_numfmt *f, recipe_fn *recipe, const uint64_t want[2])
+{
+    float x[1024];
+    float qw[256];
+    uint8_t out[4 * 8 * 34];
+    const size_t row = 256 / f->block * f->block_bytes;
+    golden_values(x, 1024, 12345);
+    assert_true(golden_fnv(x, sizeof x) == UINT64_C(0x6fbe17a32d4a0326));
+    for (size_t j = 0; j < 256; j++)
+        qw[j] = 1.0F + (float)((7 * j) % 13) / 4.0F;
+    for (int with = 0; with < 2; with++) {
+        for (size_t r = 0; r < 4; r++)
+            recipe(out + r * row, x + 256 * r, with ? qw : NULL, 256);
+        assert_true(golden_fnv(out, 4 * row) == want[with]);
+    }
+}
+
+static void test_q8_0(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q8_0, recipe_q8_0,
+          (const uint64_t[]){UINT64_C(0x8751de6b7176ee99), UINT64_C(0x8751de6b7176ee99)});
+}
+
+static void test_q4_0(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q4_0, recipe_q4_0,
+          (const uint64_t[]){UINT64_C(0x2274a3781740bbf4), UINT64_C(0xd7ad2d48af09f80d)});
+}
+
+static void test_q4_k(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q4_k, recipe_q4_k,
+          (const uint64_t[]){UINT64_C(0xcb78d06229f90c8a), UINT64_C(0x071ecc0584d132fc)});
+}
+
+static void test_q6_k(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q6_k, recipe_q6_k,
+          (const uint64_t[]){UINT64_C(0xf5b92255d330d064), UINT64_C(0xfe183cfe0ba2cbb3)});
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_q8_0), cmocka_unit_test(test_q4_0), cmocka_unit_test(test_q4_k),
+             cmocka_unit_test(test_q6_k))

@@ -1,0 +1,193 @@
+/* numfmt/: names and numbers of the registry, sizes, errors, and decoding bit for bit as the formats'
+ * owners do (handbook: formats, appendix B). */
+#include "support/nbtest.h"
+
+#include "golden.h"
+#include "numfmt/numfmt.h"
+
+#include <math.h>
+
+static void test_find(void **state)
+{
+    (void)state;
+    assert_ptr_equal(nb_numfmt_find("q4_k"), &nb_numfmt_q4_k);
+    assert_ptr_equal(nb_numfmt_find("Q4_K"), &nb_numfmt_q4_k);
+    assert_ptr_equal(nb_numfmt_find("BF16"), &nb_numfmt_bf16);
+    assert_null(nb_numfmt_find("q4_"));
+    assert_null(nb_numfmt_find("q4_k_m"));
+    assert_null(nb_numfmt_find(""));
+    assert_ptr_equal(nb_numfmt_by_gguf(14), &nb_numfmt_q6_k);
+    assert_ptr_equal(nb_numfmt_by_gguf(28), &nb_numfmt_f64);
+    assert_null(nb_numfmt_by_gguf(-1));
+    assert_null(nb_numfmt_by_gguf(4)); /* removed from ggml */
+    assert_null(nb_numfmt_by_gguf(137));
+    assert_ptr_equal(nb_numfmt_by_st("BOOL"), &nb_numfmt_bool);
+    assert_ptr_equal(nb_numfmt_by_st("BF16"), &nb_numfmt_bf16);
+    assert_null(nb_numfmt_by_st("bf16")); /* safetensors writes capitals */
+    assert_close(nb_numfmt_bpw(&nb_numfmt_q6_k), 6.5625, 0.0);
+    assert_close(nb_numfmt_bpw(&nb_numfmt_q8_0), 8.5, 0.0);
+}
+
+static void test_sizes(void **state)
+{
+    (void)state;
+    struct nb_error err;
+    uint64_t bytes = 0;
+    assert_ok(nb_numfmt_row_bytes(&nb_numfmt_q4_k, 512, &bytes, &err), &err);
+    assert_int_equal(bytes, 288);
+    assert_fails(nb_numfmt_row_bytes(&nb_numfmt_q4_k, 300, &bytes, &err), NB_ERR_FORMAT, &err,
+                 "300");
+    const struct nb_shape m = nb_shape_2(3, 64);
+    assert_ok(nb_numfmt_bytes(&nb_numfmt_q8_0, &m, &bytes, &err), &err);
+    assert_int_equal(bytes, 3 * 2 * 34);
+    const struct nb_shape empty = nb_shape_2(0, 64);
+    assert_ok(nb_numfmt_bytes(&nb_numfmt_q8_0, &empty, &bytes, &err), &err);
+    assert_int_equal(bytes, 0);
+    const struct nb_shape no_cols = nb_shape_2(64, 0);
+    assert_ok(nb_numfmt_bytes(&nb_numfmt_f16, &no_cols, &bytes, &err), &err);
+    assert_int_equal(bytes, 0);
+    /* As many elements as 64 bits count, but not as many bytes. */
+    const struct nb_shape big = nb_shape_2(UINT64_C(1) << 31, UINT64_C(1) << 32);
+    assert_fails(nb_numfmt_bytes(&nb_numfmt_f32, &big, &bytes, &err), NB_ERR_FORMAT, &err,
+                 "[2147483648, 4294967296]");
+    const struct nb_shape bigger = nb_shape_2(UINT64_C(1) << 32, UINT64_C(1) << 32);
+    assert_fails(nb_numfmt_bytes(&nb_numfmt_q4_0, &bigger, &bytes, &err), NB_ERR_FORMAT, &err,
+                 "elements");
+}
+
+/* Four blocks of pseudo-random bytes, their f16 fields set to tame values. */
+static void check_decode(const struct nb_numfmt *f, size_t d_at, int min_at, const uint64_t want[2])
+{
+    uint8_t raw[4 * NB_NUMFMT_MAX_BLOCK];
+    float y[4 * NB_NUMFMT_MAX_BLOCK];
+    uint32_t s = (uint32_t)f->gguf_type + 1;
+    for (size_t i = 0; i < 4U * f->block_bytes; i++)
+        raw[i] = (uint8_t)(golden_next(&s) >> 24);
+    for (size_t k = 0; k < 4; k++) {
+        nb_store_u16(raw + k * f->block_bytes + d_at, (uint16_t)(0x2e66 + k));
+        if (min_at >= 0)
+            nb_store_u16(raw + k * f->block_bytes + (size_t)min_at, (uint16_t)(0x2a66 + k));
+    }
+    assert_true(golden_fnv(raw, 4U * f->block_bytes) == want[0]);
+    nb_numfmt_decode(f, raw, y, 4U * f->block);
+    assert_true(golden_fnv(y, 4U * f->block * sizeof *y) == want[1]);
+}
+
+static void test_golden_decode(void **state)
+{
+    (void)state;
+    check_decode(&nb_numfmt_q4_0, 0, -1,
+                 (const uint64_t[]){UINT64_C(0xb1076931a43a661f), UINT64_C(0xf1ce2c52ffe971e4)});
+    check_decode(&nb_numfmt_q8_0, 0, -1,
+                 (const uint64_t[]){UINT64_C(0x563b4e094c7e44c6), UINT64_C(0xba6fe2b6becf8a69)});
+    check_decode(&nb_numfmt_q4_k, 0, 2,
+                 (const uint64_t[]){UINT64_C(0xfe7c6488608b1e51), UINT64_C(0x7b4a71058ccd8a24)});
+    check_decode(&nb_numfmt_q6_k, 208, -1,
+                 (const uint64_t[]){UINT64_C(0xa82a3d56a7ca78fb), UINT64_C(0x543b5e40ca23ddfc)});
+}
+
+/* Every 16-bit pattern against arithmetic on its fields; aligned and at an odd address. */
+static void test_halves_exhaustive(void **state)
+{
+    (void)state;
+    static uint8_t raw[2 * 65536 + 1];
+    static float y[2][65536];
+    for (int odd = 0; odd < 2; odd++) {
+        for (uint32_t i = 0; i < 65536; i++)
+            nb_store_u16(raw + odd + 2 * i, (uint16_t)i);
+        nb_numfmt_decode(&nb_numfmt_f16, raw + odd, y[0], 65536);
+        nb_numfmt_decode(&nb_numfmt_bf16, raw + odd, y[1], 65536);
+        for (uint32_t i = 0; i < 65536; i++) {
+            const double sign = i & 0x8000U ? -1.0 : 1.0;
+            const int e = (int)(i >> 10 & 31U);
+            const double frac = (double)(i & 1023U);
+            if (e == 31)
+                assert_true(frac == 0.0 ? y[0][i] == (float)(sign * INFINITY) : isnan(y[0][i]));
+            else
+                assert_bits(y[0][i], (float)(sign * (e == 0 ? ldexp(frac, -24)
+                                                            : ldexp(1024.0 + frac, e - 25))));
+            if ((i & 0x7fffU) <= 0x7f80U)
+                assert_bits(y[1][i], nb_f32_from_bits(i << 16));
+            else
+                assert_true(isnan(y[1][i]));
+        }
+    }
+}
+
+/* Encoding what was decoded gives the same 16 bits back (NaN stays NaN, quiet). */
+static void test_halves_encode(void **state)
+{
+    (void)state;
+    static uint16_t h[65536];
+    static float x[65536];
+    static uint16_t back[65536];
+    const struct nb_numfmt *const both[] = {&nb_numfmt_f16, &nb_numfmt_bf16};
+    for (size_t f = 0; f < 2; f++) {
+        for (uint32_t i = 0; i < 65536; i++)
+            h[i] = (uint16_t)i;
+        nb_numfmt_decode(both[f], h, x, 65536);
+        both[f]->encode(back, x, NULL, 65536);
+        for (uint32_t i = 0; i < 65536; i++)
+            if (!isnan(x[i]))
+                assert_int_equal(back[i], h[i]);
+    }
+    /* Halfway between two codes: to the even one. */
+    const float tie[2] = {1.0F + 0x1p-11F, 1.0F + 0x3p-11F};
+    both[0]->encode(back, tie, NULL, 2);
+    assert_int_equal(back[0], 0x3c00);
+    assert_int_equal(back[1], 0x3c02);
+}
+
+static void test_storage(void **state)
+{
+    (void)state;
+    struct nb_error err;
+    float y[2];
+    const int64_t wide[2] = {-3, INT64_C(1) << 40};
+    nb_numfmt_decode(&nb_numfmt_i64, wide, y, 2);
+    assert_bits(y[0], -3.0F);
+    assert_bits(y[1], 0x1p40F);
+    const double d[2] = {0.1, -2.5};
+    nb_numfmt_decode(&nb_numfmt_f64, d, y, 2);
+    assert_bits(y[0], 0.1F);
+    assert_bits(y[1], -2.5F);
+    uint8_t out[16];
+    assert_fails(nb_numfmt_encode(&nb_numfmt_i8, out, y, NULL, 2, &err), NB_ERR_UNSUPPORTED, &err,
+                 "i8");
+}
+
+/* Our own encoders: one hash for every compiler, ISA and thread count. A change of the search changes
+ * it, and should say in the commit by how much the error fell. */
+static void test_encoded_bytes(void **state)
+{
+    (void)state;
+    static float x[8192];
+    static float w[8192];
+    static uint8_t out[8192 / 32 * 34];
+    struct nb_error err;
+    const struct {
+        const struct nb_numfmt *f;
+        uint64_t plain, weighted;
+    } want[] = {
+        {&nb_numfmt_q8_0, UINT64_C(0x096897670e0a995b), UINT64_C(0x9f625397eef75eeb)},
+        {&nb_numfmt_q6_k, UINT64_C(0xd9799ad45d439683), UINT64_C(0x5a23915d00b73156)},
+        {&nb_numfmt_q4_k, UINT64_C(0xad8ecdc63d432a7a), UINT64_C(0xc645b1a68eb1969d)},
+        {&nb_numfmt_q4_0, UINT64_C(0xd9660b4d2d303b4b), UINT64_C(0xd959b67f6a83ec83)},
+    };
+    golden_values(x, NB_COUNTOF(x), 12345);
+    for (size_t i = 0; i < NB_COUNTOF(w); i++)
+        w[i] = 1.0F + (float)(7 * i % 13) / 4.0F;
+    for (size_t k = 0; k < NB_COUNTOF(want); k++) {
+        const struct nb_numfmt *f = want[k].f;
+        const size_t bytes = NB_COUNTOF(x) / f->block * f->block_bytes;
+        assert_ok(nb_numfmt_encode(f, out, x, NULL, NB_COUNTOF(x), &err), &err);
+        assert_int_equal(golden_fnv(out, bytes), want[k].plain);
+        assert_ok(nb_numfmt_encode(f, out, x, w, NB_COUNTOF(x), &err), &err);
+        assert_int_equal(golden_fnv(out, bytes), want[k].weighted);
+    }
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_find), cmocka_unit_test(test_sizes),
+             cmocka_unit_test(test_golden_decode), cmocka_unit_test(test_halves_exhaustive),
+             cmocka_unit_test(test_halves_encode), cmocka_unit_test(test_storage),
+             cmocka_unit_test(test_encoded_bytes))
