@@ -109,9 +109,14 @@ static enum nb_status split(struct nb_encoder *e, size_t index, struct nb_text s
     }
     struct pieces all = {.a = e->tok->a};
     enum nb_status st = NB_OK;
+    bool text_before = false;
     while (at < s.n) {
         NB_TRY_TO(done, next_piece(e, step, s, &at, &m, &p));
-        if (!add_piece(&all, p.start, p.end, p.match != step->invert)) {
+        bool ok = true;
+        if (text_before && !p.match) /* an empty match keeps them apart */
+            ok = add_piece(&all, p.start, p.start, !step->invert);
+        text_before = !p.match;
+        if (!ok || !add_piece(&all, p.start, p.end, p.match != step->invert)) {
             st = NB_ERROR(e->err, NB_ERR_NOMEM, "cutting %zu bytes: out of memory", s.n);
             goto done;
         }

@@ -17,37 +17,36 @@
 #define MAX_PATTERN_BYTES 65536u
 #define HEAP_LIMIT_KIB    65536u
 
+/* What PCRE2 gets as its memory; lives as long as anything made with it. */
+struct memory {
+    const struct nb_allocator *a;
+    bool failed; /* a NULL was returned: the just-in-time compiler does not say so */
+};
+
 /* Owns: both programs. exact == NULL: the same as plain. */
 struct nb_regex {
-    const struct nb_allocator *a;
+    struct memory memory;
     pcre2_code *plain, *exact;
 };
 
 struct nb_regex_run {
-    const struct nb_allocator *a;
+    struct memory memory;
     pcre2_match_data *data;
     pcre2_match_context *context;
 };
 
 static void *pcre_alloc(size_t n, void *ctx)
 {
-    return nb_alloc((const struct nb_allocator *)ctx, n, 1);
+    struct memory *m = ctx;
+    void *p = nb_alloc(m->a, n, 1);
+    m->failed = m->failed || p == NULL;
+    return p;
 }
 
 static void pcre_free(void *ptr, void *ctx)
 {
-    nb_free((const struct nb_allocator *)ctx, ptr);
-}
-
-static pcre2_general_context *general(const struct nb_allocator *a)
-{
-    if (a == NULL)
-        a = nb_allocator_default();
-    union { /* PCRE2 hands the pointer back as it came, without const */
-        const struct nb_allocator *in;
-        void *out;
-    } u = {.in = a};
-    return pcre2_general_context_create(pcre_alloc, pcre_free, u.out);
+    struct memory *m = ctx;
+    nb_free(m->a, ptr);
 }
 
 /* ---- Oniguruma to PCRE2 ---- */
@@ -160,12 +159,12 @@ static enum nb_status rewrite(struct nb_str *out, struct nb_text p, bool exact,
 }
 
 static enum nb_status compile(pcre2_code **out, struct nb_text p, bool literal,
-                              const struct nb_allocator *a, struct nb_error *err)
+                              struct memory *memory, struct nb_error *err)
 {
     int code = 0;
     size_t at = 0;
     char text[120], shown[80];
-    pcre2_general_context *g = general(a);
+    pcre2_general_context *g = pcre2_general_context_create(pcre_alloc, pcre_free, memory);
     pcre2_compile_context *c = g == NULL ? NULL : pcre2_compile_context_create(g);
     *out = NULL;
     if (c != NULL) {
@@ -177,11 +176,11 @@ static enum nb_status compile(pcre2_code **out, struct nb_text p, bool literal,
     }
     pcre2_compile_context_free(c);
     pcre2_general_context_free(g);
-    if (*out != NULL) {
+    if (*out != NULL)
         (void)pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* without it: slower, that is all */
+    if (*out != NULL && !memory->failed)
         return NB_OK;
-    }
-    if (c == NULL || code == PCRE2_ERROR_HEAP_FAILED)
+    if (memory->failed)
         NB_FAIL(err, NB_ERR_NOMEM, "pattern of %zu bytes: out of memory", p.n);
     if (pcre2_get_error_message(code, (PCRE2_UCHAR *)(void *)text, sizeof(text)) < 0)
         text[0] = '\0';
@@ -208,17 +207,17 @@ enum nb_status nb_regex_create(struct nb_regex **out, struct nb_text pattern, bo
         st = NB_ERROR(err, NB_ERR_NOMEM, "pattern: out of memory");
         goto done;
     }
-    re->a = a;
+    re->memory.a = a;
     if (literal) {
-        NB_TRY_TO(done, compile(&re->plain, pattern, true, a, err));
+        NB_TRY_TO(done, compile(&re->plain, pattern, true, &re->memory, err));
     } else {
         NB_TRY_TO(done, rewrite(&plain, pattern, false, err));
         NB_TRY_TO(done, rewrite(&exact, pattern, true, err));
-        NB_TRY_TO(done,
-                  compile(&re->plain, (struct nb_text){plain.data, plain.len}, false, a, err));
+        NB_TRY_TO(done, compile(&re->plain, (struct nb_text){plain.data, plain.len}, false,
+                                &re->memory, err));
         if (plain.len != exact.len || memcmp(plain.data, exact.data, plain.len) != 0)
-            NB_TRY_TO(done,
-                      compile(&re->exact, (struct nb_text){exact.data, exact.len}, false, a, err));
+            NB_TRY_TO(done, compile(&re->exact, (struct nb_text){exact.data, exact.len}, false,
+                                    &re->memory, err));
     }
     *out = re;
     re = NULL;
@@ -235,7 +234,7 @@ void nb_regex_destroy(struct nb_regex *re)
         return;
     pcre2_code_free(re->plain);
     pcre2_code_free(re->exact);
-    nb_free(re->a, re);
+    nb_free(re->memory.a, re);
 }
 
 struct nb_regex_run *nb_regex_run_create(const struct nb_allocator *a)
@@ -243,8 +242,8 @@ struct nb_regex_run *nb_regex_run_create(const struct nb_allocator *a)
     struct nb_regex_run *run = nb_alloc_zero(a, 1, sizeof(*run));
     if (run == NULL)
         return NULL;
-    run->a = a;
-    pcre2_general_context *g = general(a);
+    run->memory.a = a;
+    pcre2_general_context *g = pcre2_general_context_create(pcre_alloc, pcre_free, &run->memory);
     if (g != NULL) {
         run->data = pcre2_match_data_create(1, g);
         run->context = pcre2_match_context_create(g);
@@ -264,7 +263,7 @@ void nb_regex_run_destroy(struct nb_regex_run *run)
         return;
     pcre2_match_data_free(run->data);
     pcre2_match_context_free(run->context);
-    nb_free(run->a, run);
+    nb_free(run->memory.a, run);
 }
 
 enum nb_status nb_regex_find(const struct nb_regex *re, struct nb_regex_run *run, struct nb_text s,

@@ -283,5 +283,46 @@ static void test_write_json(void **state)
     }
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_json), cmocka_unit_test(test_vocab),
-             cmocka_unit_test(test_scores), cmocka_unit_test(test_write_json))
+/* For tests/interop/tokenizer_variants.py: the ids of all lines with the tokenizer.json that it made. */
+static void test_other_file(void **state)
+{
+    (void)state;
+    static struct golden_file lines;
+    static char buf[16384];
+    const char *path = getenv("NB_TOKENIZER_JSON"), *dir = getenv("NB_TOKENIZER_OUT");
+    struct nb_error err;
+    struct nb_tokenizer *tok;
+    struct nb_str out;
+    size_t n;
+    assert_non_null(dir);
+    char *text = (char *)nbtest_read(path, &n);
+    assert_ok(nb_tokenizer_from_json(&tok, text, n, NULL, 0, NULL, &err), &err);
+    golden_open(&lines, "text_lines.txt");
+    nb_str_init(&out, NULL);
+    for (size_t i = 0; i < lines.n; i++) {
+        struct nb_ids ids;
+        nb_ids_init(&ids, NULL);
+        n = golden_unescape(buf, lines.lines[i]);
+        assert_ok(nb_tokenizer_encode(tok, &ids, buf, n, NB_ENCODE_SPECIAL | NB_ENCODE_ADD, &err),
+                  &err);
+        for (size_t k = 0; k < ids.n; k++)
+            nb_str_printf(&out, k == 0 ? "%d" : " %d", ids.data[k]);
+        nb_str_puts(&out, "\n");
+        nb_ids_fini(&ids);
+    }
+    write_out("ids", &out);
+    nb_str_fini(&out);
+    golden_close(&lines);
+    nb_tokenizer_destroy(tok);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest all[] = {cmocka_unit_test(test_json), cmocka_unit_test(test_vocab),
+                                     cmocka_unit_test(test_scores),
+                                     cmocka_unit_test(test_write_json)};
+    const struct CMUnitTest other[] = {cmocka_unit_test(test_other_file)};
+    return getenv("NB_TOKENIZER_JSON") != NULL ? cmocka_run_group_tests(other, NULL, NULL)
+                                               : cmocka_run_group_tests(all, NULL, NULL);
+}
