@@ -164,7 +164,7 @@ struct nb_eval_result {
     double kld_mean, kld_error, kld_p50, kld_p90, kld_p99, kld_max, kld_min;
     double top1, top1_error; /* share of positions with the same most likely token, 0..1     */
     char logits_hash[33];    /* of the model's scored logits                                 */
-    double ln_ratio_error;           /* standard error of ln(ppl / ppl_ref), positions paired  */
+    double ln_ratio_error;   /* standard error of ln(ppl / ppl_ref), positions paired  */
 };
 NB_API NB_CHECKED enum nb_status nb_evaluate(nb_context *ctx, const char *model,
                                              const struct nb_eval_options *o,

@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define LN2_HI 0x1.62e42feep-1 /* 32 bits: n * LN2_HI is exact */
-#define LN2_LO 0x1.a39ef35793c76p-33
-#define LOG2E 0x1.71547652b82fep+0
+#define LN2_HI      0x1.62e42feep-1 /* 32 bits: n * LN2_HI is exact */
+#define LN2_LO      0x1.a39ef35793c76p-33
+#define LOG2E       0x1.71547652b82fep+0
 #define ROUND_MAGIC 0x1.8p52 /* adding it rounds to an integer, to nearest even */
 
 static double from_bits(uint64_t u)
@@ -40,8 +40,8 @@ static double pow2(int n)
 double nb_exp(double x)
 {
     /* 1/k!, k = 2..13 */
-    static const double c[] = {1.0 / 2,       1.0 / 6,        1.0 / 24,       1.0 / 120,
-                               1.0 / 720,     1.0 / 5040,     1.0 / 40320,    1.0 / 362880,
+    static const double c[] = {1.0 / 2,       1.0 / 6,        1.0 / 24,        1.0 / 120,
+                               1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
                                1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
     if (x != x)
         return x;

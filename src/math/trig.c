@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-#define RANGE 0x1p30
+#define RANGE       0x1p30
 #define ROUND_MAGIC 0x1.8p52
 #define TWO_OVER_PI 0x1.45f306dc9c883p-1
 
@@ -32,9 +32,14 @@ static struct dd reduce(double x, unsigned *quadrant)
 static double sin_series(struct dd r)
 {
     /* (-1)^k / (2k + 1)!, k = 1..8 */
-    static const double c[] = {-1.0 / 6,         1.0 / 120,          -1.0 / 5040,
-                               1.0 / 362880,     -1.0 / 39916800,    1.0 / 6227020800.0,
-                               -1.0 / 1307674368000.0, 1.0 / 355687428096000.0};
+    static const double c[] = {-1.0 / 6,
+                               1.0 / 120,
+                               -1.0 / 5040,
+                               1.0 / 362880,
+                               -1.0 / 39916800,
+                               1.0 / 6227020800.0,
+                               -1.0 / 1307674368000.0,
+                               1.0 / 355687428096000.0};
     const double z = r.hi * r.hi;
     double q = c[7];
     for (int i = 6; i >= 0; i--)
@@ -45,9 +50,14 @@ static double sin_series(struct dd r)
 static double cos_series(struct dd r)
 {
     /* (-1)^k / (2k)!, k = 2..9 */
-    static const double c[] = {1.0 / 24,         -1.0 / 720,          1.0 / 40320,
-                               -1.0 / 3628800,   1.0 / 479001600.0,   -1.0 / 87178291200.0,
-                               1.0 / 20922789888000.0, -1.0 / 6402373705728000.0};
+    static const double c[] = {1.0 / 24,
+                               -1.0 / 720,
+                               1.0 / 40320,
+                               -1.0 / 3628800,
+                               1.0 / 479001600.0,
+                               -1.0 / 87178291200.0,
+                               1.0 / 20922789888000.0,
+                               -1.0 / 6402373705728000.0};
     const double z = r.hi * r.hi;
     double q = c[7];
     for (int i = 6; i >= 0; i--)

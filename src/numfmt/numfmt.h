@@ -13,13 +13,13 @@
 #include "tensor/tensor.h"
 
 #define NB_NUMFMT_MAX_BLOCK 256
-#define NB_NUMFMT_MAX_SUBS 16
+#define NB_NUMFMT_MAX_SUBS  16
 
 /* A number format with its parameters fixed for one block: the values that can be stored.
  * value = scale[s] * code + offset[s] for element i of sub-block s = i / sub, for scalar formats. */
 struct nb_grid {
-    float scale[NB_NUMFMT_MAX_SUBS];  /* effective step, formed as the decoder forms it  */
-    float offset[NB_NUMFMT_MAX_SUBS]; /* value of code 0; 0 in symmetric formats         */
+    float scale[NB_NUMFMT_MAX_SUBS];        /* effective step, formed as the decoder forms it  */
+    float offset[NB_NUMFMT_MAX_SUBS];       /* value of code 0; 0 in symmetric formats         */
     int16_t scale_code[NB_NUMFMT_MAX_SUBS]; /* stored integers of the inner parameters   */
     int16_t min_code[NB_NUMFMT_MAX_SUBS];
     float d, dmin; /* outer parameters, already rounded to their storage type            */
@@ -52,25 +52,29 @@ struct nb_numfmt {
 
     /* Grid interface, one block (NB_NUMFMT_BLOCK): error-feedback algorithms live on these. */
     void (*fit)(struct nb_grid *g, const float *x, const float *importance);
-    void (*refit)(struct nb_grid *g, uint32_t s, const float *x, const float *importance); /* sub-block s; d, dmin frozen */
-    int32_t (*round)(const struct nb_grid *g, uint32_t i, float x, float *value); /* element i -> code */
-    void (*pack)(void *dst, const struct nb_grid *g, const int8_t *codes);        /* (block) */
-    void (*unpack)(struct nb_grid *g, int8_t *codes, const void *src); /* unpack(pack(x)) is exact */
+    /* sub-block s; d, dmin frozen */
+    void (*refit)(struct nb_grid *g, uint32_t s, const float *x, const float *importance);
+    /* element i -> code */
+    int32_t (*round)(const struct nb_grid *g, uint32_t i, float x, float *value);
+    /* codes: (block); unpack(pack(x)) is exact */
+    void (*pack)(void *dst, const struct nb_grid *g, const int8_t *codes);
+    void (*unpack)(struct nb_grid *g, int8_t *codes, const void *src);
 
     /* Running. expand: codes (n) s8, scale (n / sub'), min (n / sub') with sub' = expand_sub (16 or 32);
      * NULL: the runtime decodes to f32. min is filled only if has_min. */
     uint32_t expand_sub;
     void (*expand)(const void *src, size_t n, int8_t *codes, float *scale, float *min);
     nb_gemv_q_fn *(*gemv)(const struct nb_kernels *k); /* fused product, or NULL                 */
-    float (*dot)(const struct nb_kernels *k, const void *row, const float *x, size_t n); /* floats */
+    /* floats */
+    float (*dot)(const struct nb_kernels *k, const void *row, const float *x, size_t n);
 };
 
 /* The registry. */
 const struct nb_numfmt *const *nb_numfmt_all(size_t *n);
-const struct nb_numfmt *nb_numfmt_find(const char *name);       /* NULL: none; case-insensitive */
-const struct nb_numfmt *nb_numfmt_by_gguf(int32_t gguf_type);   /* NULL: none                   */
-const struct nb_numfmt *nb_numfmt_by_st(const char *st_dtype);  /* NULL: none                   */
-double nb_numfmt_bpw(const struct nb_numfmt *f);                /* stored bits per element      */
+const struct nb_numfmt *nb_numfmt_find(const char *name);      /* NULL: none; case-insensitive */
+const struct nb_numfmt *nb_numfmt_by_gguf(int32_t gguf_type);  /* NULL: none                   */
+const struct nb_numfmt *nb_numfmt_by_st(const char *st_dtype); /* NULL: none                   */
+double nb_numfmt_bpw(const struct nb_numfmt *f);               /* stored bits per element      */
 
 #define NB_NUMFMT(id) extern const struct nb_numfmt nb_numfmt_##id;
 #include "numfmt/registry.inc"
@@ -78,8 +82,8 @@ double nb_numfmt_bpw(const struct nb_numfmt *f);                /* stored bits p
 
 /* Stored bytes of a row / a tensor. NB_ERR_FORMAT if n (the row) is no multiple of the block, or the
  * product overflows; the message names numbers, the caller adds the tensor. */
-NB_CHECKED enum nb_status nb_numfmt_row_bytes(const struct nb_numfmt *f, uint64_t n, uint64_t *bytes,
-                                              struct nb_error *err);
+NB_CHECKED enum nb_status nb_numfmt_row_bytes(const struct nb_numfmt *f, uint64_t n,
+                                              uint64_t *bytes, struct nb_error *err);
 NB_CHECKED enum nb_status nb_numfmt_bytes(const struct nb_numfmt *f, const struct nb_shape *shape,
                                           uint64_t *bytes, struct nb_error *err);
 

@@ -18,7 +18,7 @@ struct nb_session_options {
     const struct nb_numfmt *kv_type; /* f16 or f32; NULL: f16                                 */
     bool float_activations; /* quantized weights are decoded to f32 instead of multiplying integers:
                                slower; isolates the error of the weights                      */
-    struct nb_pool *pool;    /* borrowed; NULL: one thread                                    */
+    struct nb_pool *pool;   /* borrowed; NULL: one thread                                    */
 };
 
 /* Borrows: w and everything behind it, for its life. */
@@ -30,27 +30,30 @@ void nb_session_destroy(struct nb_session *s);
 /* Appends n tokens at the current position. logits (n - logits_first, n_vocab) receives the rows of
  * tokens logits_first .. n-1; logits_first == n: none wanted. NB_ERR_LIMIT when the context is full,
  * NB_ERR_ARG for a token outside the vocabulary: then nothing has changed. */
-NB_CHECKED enum nb_status nb_session_eval(struct nb_session *s, const uint32_t *tokens, size_t n, float *logits,
-                                          size_t logits_first, struct nb_error *err);
+NB_CHECKED enum nb_status nb_session_eval(struct nb_session *s, const uint32_t *tokens, size_t n,
+                                          float *logits, size_t logits_first, struct nb_error *err);
 uint32_t nb_session_position(const struct nb_session *s);
 uint32_t nb_session_context(const struct nb_session *s);
-void nb_session_rewind(struct nb_session *s, uint32_t position); /* forget everything from there on */
+/* Forget everything from there on. */
+void nb_session_rewind(struct nb_session *s, uint32_t position);
 
 struct nb_session_memory {
-    uint64_t kv_bytes, activation_bytes, scratch_bytes, weight_bytes; /* weight: mapped, not owned */
+    uint64_t kv_bytes, activation_bytes, scratch_bytes;
+    uint64_t weight_bytes; /* mapped, not owned */
 };
 void nb_session_memory(const struct nb_session *s, struct nb_session_memory *out);
 
 /* Calibration taps an edge: called with the input of every linear node, (n_tokens, k). NULL: off. */
-typedef void nb_tap_fn(void *ctx, const char *weight_name, const float *x, size_t n_tokens, size_t k);
+typedef void nb_tap_fn(void *ctx, const char *weight_name, const float *x, size_t n_tokens,
+                       size_t k);
 void nb_session_tap(struct nb_session *s, nb_tap_fn *fn, void *ctx);
 
 /* ---- sampling ---- */
 struct nb_sampler_options {
-    float temperature; /* 0: greedy                                                  */
-    uint32_t top_k;    /* 0: off                                                     */
-    float top_p;       /* 1: off                                                     */
-    float min_p;       /* 0: off; relative to the most likely token                  */
+    float temperature;    /* 0: greedy                                                  */
+    uint32_t top_k;       /* 0: off                                                     */
+    float top_p;          /* 1: off                                                     */
+    float min_p;          /* 0: off; relative to the most likely token                  */
     float repeat_penalty; /* 1: off; divides positive and multiplies negative logits */
     uint32_t repeat_last; /* tokens looked back on                                   */
     uint64_t seed;
@@ -58,10 +61,13 @@ struct nb_sampler_options {
 void nb_sampler_options_init(struct nb_sampler_options *o); /* 0.8, 40, 0.95, 0.05, 1.0, 64, 42 */
 
 struct nb_sampler;
-NB_CHECKED enum nb_status nb_sampler_create(struct nb_sampler **out, const struct nb_sampler_options *o,
-                                            uint32_t n_vocab, const struct nb_allocator *a, struct nb_error *err);
+NB_CHECKED enum nb_status nb_sampler_create(struct nb_sampler **out,
+                                            const struct nb_sampler_options *o, uint32_t n_vocab,
+                                            const struct nb_allocator *a, struct nb_error *err);
 void nb_sampler_destroy(struct nb_sampler *s);
-void nb_sampler_accept(struct nb_sampler *s, uint32_t token); /* also of the prompt: for the penalty */
-uint32_t nb_sampler_pick(struct nb_sampler *s, const float *logits); /* penalties, then top-k, top-p, min-p, temperature */
+/* Also of the prompt: for the penalty. */
+void nb_sampler_accept(struct nb_sampler *s, uint32_t token);
+/* Penalties, then top-k, top-p, min-p, temperature. */
+uint32_t nb_sampler_pick(struct nb_sampler *s, const float *logits);
 
 #endif

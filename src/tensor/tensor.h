@@ -28,7 +28,7 @@ struct nb_tensor {
 
 struct nb_shape nb_shape_1(uint64_t a);
 struct nb_shape nb_shape_2(uint64_t rows, uint64_t cols);
-bool nb_shape_eq(const struct nb_shape *a, const struct nb_shape *b); /* same rank, same dims */
+bool nb_shape_eq(const struct nb_shape *a, const struct nb_shape *b);  /* same rank, same dims */
 NB_CHECKED bool nb_shape_count(const struct nb_shape *s, uint64_t *n); /* false on overflow */
 uint64_t nb_shape_cols(const struct nb_shape *s); /* last dimension; 1 for a scalar            */
 uint64_t nb_shape_rows(const struct nb_shape *s); /* product of the others (already validated) */

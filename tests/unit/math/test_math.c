@@ -144,7 +144,8 @@ static void test_pow(void **unused)
     assert_true(nb_pow(0.0, 2.0) == 0.0 && nb_pow(0.0, -1.0) == (double)INFINITY);
     assert_true(nb_pow(1.0, INFINITY) == 1.0 && nb_pow(2.0, INFINITY) == (double)INFINITY);
     assert_true(nb_pow(0.5, INFINITY) == 0.0 && isnan(nb_pow(-1.0, 0.5)));
-    assert_true(nb_pow(0x1.0000000000001p0, 0x1p60) == nb_exp(0x1p60 * nb_log(0x1.0000000000001p0)));
+    assert_true(nb_pow(0x1.0000000000001p0, 0x1p60) ==
+                nb_exp(0x1p60 * nb_log(0x1.0000000000001p0)));
 }
 
 /* The bits, so that another compiler or CPU that differs is seen. */

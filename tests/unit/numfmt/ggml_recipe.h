@@ -308,8 +308,8 @@ static void recipe_q4_k(uint8_t *dst, const float *x, const float *qw, size_t n)
             const float dm = g.dmin * (float)g.min_code[j];
             for (size_t i = 0; i < 32; i++) {
                 const float v = x[at + 32 * j + i];
-                codes[32 * j + i] = (int8_t)(d == 0.0F ? found[j][i]
-                                                       : recipe_clamp(nb_rne((v + dm) / d), 0, 15));
+                codes[32 * j + i] =
+                    (int8_t)(d == 0.0F ? found[j][i] : recipe_clamp(nb_rne((v + dm) / d), 0, 15));
             }
         }
         nb_numfmt_q4_k.pack(dst, &g, codes);
@@ -325,8 +325,8 @@ static void recipe_q6_k(uint8_t *dst, const float *x, const float *qw, size_t n)
         float scale[16];
         memset(&g, 0, sizeof g);
         for (size_t j = 0; j < 16; j++)
-            scale[j] = recipe_qx(16, 32, x + at + 16 * j, qw != NULL ? qw + at + 16 * j : NULL,
-                                 found[j]);
+            scale[j] =
+                recipe_qx(16, 32, x + at + 16 * j, qw != NULL ? qw + at + 16 * j : NULL, found[j]);
         const float peak = recipe_peak(scale, 16);
         if (fabsf(peak) < 1e-15F) {
             memset(dst, 0, 210);
@@ -339,8 +339,8 @@ static void recipe_q6_k(uint8_t *dst, const float *x, const float *qw, size_t n)
             const float d = g.d * (float)g.scale_code[j];
             for (size_t i = 0; i < 16; i++) {
                 const float v = x[at + 16 * j + i];
-                codes[16 * j + i] = (int8_t)(d == 0.0F ? found[j][i]
-                                                       : recipe_clamp(nb_rne(v / d), -32, 31));
+                codes[16 * j + i] =
+                    (int8_t)(d == 0.0F ? found[j][i] : recipe_clamp(nb_rne(v / d), -32, 31));
             }
         }
         nb_numfmt_q6_k.pack(dst, &g, codes);
