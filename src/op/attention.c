@@ -14,7 +14,7 @@
 enum { HEADS, SCALE };
 enum { IN_Q, IN_K, IN_V };
 
-#define TASK_ROWS   32U /* query rows of a task, unless a group of heads is larger */
+#define TASK_ROWS   48U /* query rows of a task, unless a group of heads is larger */
 #define POSITIONS   64U /* keys or values decoded at once                          */
 #define SCORE_ALIGN 16U /* floats */
 

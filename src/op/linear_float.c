@@ -8,7 +8,8 @@
 /* Up to so many tokens the stored rows are read once per token: they stay in the first cache. */
 #define FEW_TOKENS    3U
 #define ROWS          16U     /* decoded at once */
-#define COLUMN_BYTES  131072U /* of activations that meet these rows before the next rows come */
+#define COLUMN_BYTES  131072U /* of activations that meet these rows before the next ones come, */
+#define COLUMN_STEP   48U     /* in multiples of what kernels take at once                     */
 #define CHUNK_WEIGHTS 65536U
 
 static size_t decoded_rows(const struct nb_op_call *c)
@@ -51,8 +52,8 @@ static void many(void *ctx, size_t begin, size_t end, unsigned worker)
     const struct nb_numfmt *type = c->in[LINEAR_W]->tensor->type;
     const struct nb_slot *x = c->in[LINEAR_X], *y = c->out[0];
     const size_t k = x->cols, n_t = y->rows, rows = decoded_rows(c);
-    size_t block = COLUMN_BYTES / (k * sizeof(float)) / 16 * 16;
-    block = block ? block : 16;
+    size_t block = COLUMN_BYTES / (k * sizeof(float)) / COLUMN_STEP * COLUMN_STEP;
+    block = block ? block : COLUMN_STEP;
     float *w = op_scratch(c, worker);
     for (size_t r = begin; r < end; r += rows) {
         const size_t n = NB_MIN(rows, end - r);
