@@ -5,11 +5,12 @@
 #include "quantize.h"
 #include "evaluate.h"
 
-#include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 static const char *checked_type(struct nb_cli *cli, const char *option, const char *type, bool mix)
 {
@@ -159,6 +160,30 @@ static int set_recipe(struct nb_cli *cli, const struct nb_quantize_args *args, c
     return NB_CLI_OK;
 }
 
+/* A missing folder is told before the work, and not as bad input. */
+static int check_folder(const char *out)
+{
+    struct stat st;
+    char *folder = strdup(out), *slash;
+    int code = NB_CLI_OK;
+
+    if (folder == NULL)
+        return nb_cli_error(NB_CLI_FAILED, "out of memory");
+    for (size_t n = strlen(folder); n > 1 && folder[n - 1] == '/'; n--)
+        folder[n - 1] = '\0';
+    slash = strrchr(folder, '/');
+    if (slash != NULL && slash > folder) {
+        *slash = '\0';
+        if (stat(folder, &st) != 0)
+            code = nb_cli_error(NB_CLI_FAILED, "'%s': the folder '%s' cannot be used: %s", out,
+                                folder, strerror(errno));
+        else if (!S_ISDIR(st.st_mode))
+            code = nb_cli_error(NB_CLI_FAILED, "'%s': '%s' is not a folder", out, folder);
+    }
+    free(folder);
+    return code;
+}
+
 int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
                         char **positional, struct nb_quantize_job *job)
 {
@@ -181,6 +206,8 @@ int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args,
         if (job->out == NULL)
             return nb_cli_error(NB_CLI_FAILED, "out of memory");
     }
+    if ((code = check_folder(job->out)) != NB_CLI_OK)
+        return code;
     job->options.pure = args->pure;
     job->options.overwrite = args->force;
     job->options.allow_requantize = args->allow_requantize;

@@ -1,7 +1,7 @@
 /* cli/verb_convert.c: another container or dialect, the same weights. quantize with type "keep". */
 #include "quantize.h"
 
-#include <string.h>
+#include <math.h>
 
 #define AT(field) offsetof(struct nb_quantize_args, field)
 
@@ -54,6 +54,7 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     if (n < 2 && a->output == NULL)
         return nb_cli_usage(cli, "missing argument: nibble convert MODEL OUT");
     a->type = "keep";
+    a->max_kld = (double)NAN; /* an option of quantize alone: no bound, no measuring */
     code = nb_quantize_prepare(cli, a, n, positional, &job);
     if (code == NB_CLI_OK)
         code = a->dry_run ? nb_quantize_plan(cli, a, &job) : nb_quantize_work(cli, a, &job);

@@ -2,7 +2,7 @@
 . "$NB_TESTS/support/cli-lib.bash"
 expect 0 convert "$MODEL" m.gguf
 tail -n 1 out >last
-says last "m.gguf" "16.0"
+says last "m.gguf" "16.0" "lossless"
 expect 0 convert m.gguf back --json
 json "d['out'] == 'back'"
 [ -f back/config.json ] && [ -f back/model.safetensors ] && [ -f back/tokenizer.json ] || fail "back is no complete folder"

@@ -44,7 +44,7 @@ rm -- *.gguf *.json
 
 # Requantizing only when allowed.
 expect 0 quantize -q "$MODEL" q.gguf q8_0
-expect 3 quantize q.gguf p.gguf q4_0
+expect 2 quantize q.gguf p.gguf q4_0
 says err "quantize"
 [ ! -e p.gguf ]
 expect 0 quantize q.gguf p.gguf q4_0 --allow-requantize
