@@ -74,15 +74,15 @@ bool nb_rope_from_divisors(struct nb_hparams *hp, const float *divisors)
             first = first == n ? i : first;
             last = i;
         }
-    if (first == last || !(f > 1.0 && f <= FACTOR_MAX))
+    if (first == n || !(f > 1.0 && f <= FACTOR_MAX))
         return false;
     const double s0 = (1.0 / (double)divisors[first] - 1.0 / f) / (1.0 - 1.0 / f);
     const double s1 = (1.0 / (double)divisors[last] - 1.0 / f) / (1.0 - 1.0 / f);
     const double x0 = 1.0 / wave_length(hp, first), x1 = 1.0 / wave_length(hp, last);
-    const double a = (s0 - s1) / (x0 - x1);
-    const double b = s0 - a * x0;
-    const double hi = 1.0 - 1.0 / b;
-    const double ctx = a * (hi - 1.0);
+    double hi = 4.0; /* as every model has it, should there be one point only */
+    if (first < last)
+        hi = 1.0 - 1.0 / (s0 - (s0 - s1) / (x0 - x1) * x0);
+    const double ctx = (s0 * (hi - 1.0) + 1.0) / x0;
     if (!(hi > 1.0 && hi < 1e6 && ctx >= 1.0 && ctx < (double)CTX_MAX))
         return false;
     try.rope_low_freq = 1.0F;
