@@ -7,6 +7,7 @@
 #include "eval/eval.h"
 #include "kernels/kernels.h"
 #include "measure/measure.h"
+#include "quant/quant.h"
 
 #define SPEED_PROMPT   256
 #define SPEED_GENERATE 32
@@ -75,12 +76,16 @@ static enum nb_status tensor_errors(struct nb_compare_model *out, struct compare
     return NB_OK;
 }
 
-/* The mix named by the recipe, e.g. "q4_k_m", or the type that most bytes have. */
-static const char *type_label(struct compare_owner *o, const struct nb_model *m)
+/* The mix that the file says it has, e.g. "q4_k_m", or the type that most bytes have. */
+static const char *type_label(const struct nb_model *m)
 {
-    struct nb_text t;
-    if (nb_meta_text(&m->meta, "nibble.type", &t))
-        return nb_arena_strndup(&o->arena, t.s, t.n);
+    size_t n;
+    uint32_t ftype;
+    const struct nb_mix *mixes = nb_mix_all(&n);
+    if (nb_meta_u32(&m->meta, "general.file_type", &ftype))
+        for (size_t i = 0; i < n; i++)
+            if (mixes[i].gguf_ftype == ftype)
+                return mixes[i].name;
     return nb_model_type_name(m);
 }
 
@@ -90,7 +95,7 @@ static enum nb_status describe(struct nb_compare_model *out, struct compare_owne
     double layers;
     *out = (struct nb_compare_model){.bytes = m->file_bytes};
     out->path = nb_arena_strndup(&o->arena, m->path, strlen(m->path));
-    out->type = type_label(o, m);
+    out->type = type_label(m);
     nb_model_bpw(m, &out->bpw, &layers);
     if (out->path == NULL || out->type == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory to describe %s", m->path);
