@@ -62,7 +62,7 @@ static unsigned probe(void)
 #elif defined(__aarch64__)
 static unsigned probe(void)
 {
-    unsigned have = NB_ISA_NEON; /* part of the base architecture */
+    unsigned have = NB_ISA_NEON;             /* part of the base architecture */
 #if defined(__linux__)
     const unsigned long asimddp = 1UL << 20; /* HWCAP_ASIMDDP */
     if (getauxval(AT_HWCAP) & asimddp)
@@ -95,7 +95,7 @@ static void fill(void)
     state.used = state.have & allowed;
     const unsigned used = state.used;
 #define NB_KERNEL(op, isa, need)                                                                   \
-    if (((need) & used) == (unsigned)(need))                                                       \
+    if (((need)&used) == (unsigned)(need))                                                         \
         k->op = nb_##op##_##isa;
 #include "kernels/kernels.inc"
 #undef NB_KERNEL

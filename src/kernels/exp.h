@@ -13,16 +13,16 @@
 #ifndef NB_KERNELS_EXP_H
 #define NB_KERNELS_EXP_H
 
-#define NB_EXP_HI 0x1.62e42ep6f  /* the last x whose exp is finite */
-#define NB_EXP_LO -0x1.5d589cp6f /* the last x whose exp is normal */
-#define NB_EXP_LOG2E 0x1.715476p0f
-#define NB_EXP_MAGIC 0x1.8p23f
+#define NB_EXP_HI     0x1.62e42ep6f  /* the last x whose exp is finite */
+#define NB_EXP_LO     -0x1.5d589cp6f /* the last x whose exp is normal */
+#define NB_EXP_LOG2E  0x1.715476p0f
+#define NB_EXP_MAGIC  0x1.8p23f
 #define NB_EXP_LN2_HI 0x1.62e4p-1f /* 15 bits: n * LN2_HI is exact */
 #define NB_EXP_LN2_LO 0x1.7f7d1cp-20f
-#define NB_EXP_C2 0x1.fffffcp-2f
-#define NB_EXP_C3 0x1.555492p-3f
-#define NB_EXP_C4 0x1.5558f2p-5f
-#define NB_EXP_C5 0x1.1239e0p-7f
-#define NB_EXP_C6 0x1.6a243ap-10f
+#define NB_EXP_C2     0x1.fffffcp-2f
+#define NB_EXP_C3     0x1.555492p-3f
+#define NB_EXP_C4     0x1.5558f2p-5f
+#define NB_EXP_C5     0x1.1239e0p-7f
+#define NB_EXP_C6     0x1.6a243ap-10f
 
 #endif

@@ -30,14 +30,14 @@ enum nb_isa_flags {
     NB_ISA_AVX2 = 1 << 0,       /* AVX2, FMA, F16C                                  */
     NB_ISA_AVX512VNNI = 1 << 1, /* AVX2 and AVX-512 F, BW, VL, VNNI                 */
     NB_ISA_NEON = 1 << 8,
-    NB_ISA_DOTPROD = 1 << 9,    /* NEON and the ARMv8.2 dot product                 */
+    NB_ISA_DOTPROD = 1 << 9, /* NEON and the ARMv8.2 dot product                 */
 };
 
 /* Activations quantized per block of 32 (the right operand of every integer product):
  * d = amax / 127, q = round-to-nearest-even(x * (1 / d)) clamped to -127..127; sum16 holds the sums of
  * q over each run of 16. amax < 2^-100: d = 0, q = 0 (1 / d must stay finite). Any NaN or infinity in
  * the block: d = NaN, q = 0, so that the products show it. */
-#define NB_Q8_BLOCK 32
+#define NB_Q8_BLOCK  32
 #define NB_TILE_ROWS 8 /* rows of weights interleaved in a packed tile */
 
 /* A packed tile of 8 rows x k columns of integer weights:

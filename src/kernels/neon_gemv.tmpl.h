@@ -53,7 +53,8 @@ static inline struct f8 rows_f16(const struct rows *rows, size_t offset)
 }
 
 /* 16 bytes of rows 4 half .. 4 half + 3 as columns of 32 bits: col[j] lane i = dword j of row i. */
-static inline void rows_dwords(uint32x4_t col[4], const struct rows *rows, size_t half, size_t offset)
+static inline void rows_dwords(uint32x4_t col[4], const struct rows *rows, size_t half,
+                               size_t offset)
 {
     uint32x4_t a[4];
     for (size_t i = 0; i < 4; i++)
@@ -115,7 +116,8 @@ void NB_FN(gemv_f32_q4_0_q8)(float *y, const void *w, size_t row_bytes, size_t n
                 const uint8x16_t v = vld1q_u8(rows.p[j] + o + 2);
                 const int8x16_t lo = vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15)));
                 const int8x16_t hi = vreinterpretq_s8_u8(vshrq_n_u8(v, 4));
-                s[j] = dot16(dot16(vdupq_n_s32(0), vsubq_s8(lo, eight), x0), vsubq_s8(hi, eight), x1);
+                s[j] =
+                    dot16(dot16(vdupq_n_s32(0), vsubq_s8(lo, eight), x0), vsubq_s8(hi, eight), x1);
             }
             for (size_t h = 0; h < 2; h++)
                 acc.v[h] = step(acc.v[h], fold(s + 4 * h), scale.v[h], x->d[i]);
@@ -142,8 +144,8 @@ static inline void q4_k_head_half(struct q4_k_head *h, const struct rows *rows, 
     h->sc[half][0] = vandq_u32(u[1], six);
     h->m[half][0] = vandq_u32(u[2], six);
     h->sc[half][1] = vorrq_u32(vandq_u32(u[3], low), vandq_u32(vshrq_n_u32(u[1], 2), two));
-    h->m[half][1] = vorrq_u32(vandq_u32(vshrq_n_u32(u[3], 4), low),
-                              vandq_u32(vshrq_n_u32(u[2], 2), two));
+    h->m[half][1] =
+        vorrq_u32(vandq_u32(vshrq_n_u32(u[3], 4), low), vandq_u32(vshrq_n_u32(u[2], 2), two));
 }
 
 /* Byte j of each lane as a float. */

@@ -5,10 +5,10 @@
 #include "kernels/kernels.h"
 
 enum tile_range {
-    TILE_U4,  /* 0..15 as they are: 32 products sum in 16 bits          */
-    TILE_S4,  /* -8..7, bias 8 makes them so                             */
-    TILE_S6,  /* -32..31, bias 32: 4 products sum in 16 bits             */
-    TILE_S8,  /* -128..127                                               */
+    TILE_U4, /* 0..15 as they are: 32 products sum in 16 bits          */
+    TILE_S4, /* -8..7, bias 8 makes them so                             */
+    TILE_S6, /* -32..31, bias 32: 4 products sum in 16 bits             */
+    TILE_S8, /* -128..127                                               */
 };
 
 static inline enum tile_range tile_range_of(const struct nb_tile *w)

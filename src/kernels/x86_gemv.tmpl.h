@@ -15,7 +15,7 @@
 
 #include <immintrin.h>
 
-#define ROWS 8
+#define ROWS       8
 #define FETCH_HINT _MM_HINT_T1
 
 /* Rows to work on at once. Fewer than eight: the last one again, its result is not stored. */

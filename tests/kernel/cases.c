@@ -19,7 +19,8 @@ void work_init(struct work *w, size_t bytes)
     memset(w, 0, sizeof *w);
     for (size_t i = 0; i < SLOTS; i++) {
         const size_t n = (bytes + page - 1) / page * page;
-        uint8_t *p = mmap(NULL, n + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        uint8_t *p =
+            mmap(NULL, n + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED || mprotect(p + n, page, PROT_NONE) != 0) {
             perror("mmap");
             exit(1);
@@ -93,7 +94,9 @@ static uint16_t *halves(struct work *w, size_t slot, size_t n, const struct kase
     uint16_t *p = place(w, slot, n * sizeof *p, c->shift * sizeof *p);
     for (size_t i = 0; i < n; i++) {
         const float v = value(w, c->pattern);
-        p[i] = c->pattern == PAT_EXTREME ? (uint16_t)next(w) : bf16 ? nb_f32_to_bf16(v) : nb_f32_to_f16(v);
+        p[i] = c->pattern == PAT_EXTREME ? (uint16_t)next(w)
+               : bf16                    ? nb_f32_to_bf16(v)
+                                         : nb_f32_to_f16(v);
     }
     return p;
 }
@@ -182,8 +185,8 @@ static void setup_gemm(struct work *w, const struct kase *c)
 
 static void call_gemm(void (*fn)(void), struct work *w, const struct kase *c)
 {
-    ((nb_gemm_f32_f32_f32_fn *)fn)(w->p[2], c->rows + 1, w->p[0], c->rows, w->p[1], c->n + 3, c->cols,
-                                   c->n);
+    ((nb_gemm_f32_f32_f32_fn *)fn)(w->p[2], c->rows + 1, w->p[0], c->rows, w->p[1], c->n + 3,
+                                   c->cols, c->n);
 }
 
 /* rows of weights, cols of values, n rows of values */
@@ -233,7 +236,8 @@ static void setup_cvt_to16(struct work *w, const struct kase *c)
     float *p = floats(w, 0, c->n, c);
     if (c->pattern == PAT_COUNT) /* every upper half, with lower halves around the ties */
         for (size_t i = 0; i < c->n; i++)
-            p[i] = nb_f32_from_bits((uint32_t)i << 16 | (uint32_t)(next(w) % 3 == 0 ? 0x8000U : next(w) & 0xffffU));
+            p[i] = nb_f32_from_bits((uint32_t)i << 16 |
+                                    (uint32_t)(next(w) % 3 == 0 ? 0x8000U : next(w) & 0xffffU));
     if (c->pattern == PAT_EXTREME)
         for (size_t i = 0; i < c->n; i += 2) { /* values and ties of f16 */
             const uint32_t u = nb_f32_bits(nb_f16_to_f32((uint16_t)next(w)));
@@ -363,8 +367,11 @@ static void setup_quant(struct work *w, const struct kase *c)
         for (size_t i = 0; i < c->n; i++) {
             const size_t kind = i / 32 % 5;
             const float u = unit(w);
-            x[i] = kind == 0 ? x[i] : kind == 1 ? u * 0x1p-99F : kind == 2 ? u * 0x1p-140F
-                 : kind == 3 ? u * 0x1p127F : (float)((int64_t)(next(w) % 509) - 254) * 0.5F;
+            x[i] = kind == 0   ? x[i]
+                   : kind == 1 ? u * 0x1p-99F
+                   : kind == 2 ? u * 0x1p-140F
+                   : kind == 3 ? u * 0x1p127F
+                               : (float)((int64_t)(next(w) % 509) - 254) * 0.5F;
         }
     int8_t *q = place(w, 1, c->n, c->shift);
     float *d = place(w, 2, c->n / 32 * sizeof *d, 0);
@@ -435,7 +442,8 @@ static void setup_gemv(struct work *w, const struct kase *c, const struct blocks
     const uint8_t fill = c->seed % 2 ? 0x80 : 0x7f;
     for (size_t i = 0; i < bytes; i++)
         p[i] = c->pattern == PAT_EXTREME && c->seed % 5 ? fill
-             : c->pattern == PAT_EXTREME ? 0xff : (uint8_t)next(w);
+               : c->pattern == PAT_EXTREME              ? 0xff
+                                                        : (uint8_t)next(w);
     for (size_t r = 0; r < c->rows; r++)
         for (size_t i = 0; i < c->n / b->elems; i++)
             for (size_t h = 0; h < 2; h++) {
@@ -468,7 +476,8 @@ static void setup_q6_k(struct work *w, const struct kase *c)
     setup_gemv(w, c, &q6_k);
 }
 
-static void call_gemv(void (*fn)(void), struct work *w, const struct kase *c, const struct blocks *b)
+static void call_gemv(void (*fn)(void), struct work *w, const struct kase *c,
+                      const struct blocks *b)
 {
     const size_t row = c->n / b->elems * b->bytes + c->variant;
     ((nb_gemv_q_fn *)fn)(w->p[4], w->p[0], row, c->rows, c->n, &w->x);
@@ -495,8 +504,8 @@ static void call_q6_k(void (*fn)(void), struct work *w, const struct kase *c)
 }
 
 /* variant: 1 sub is 32, 2 has mins, 4 * (range of codes) */
-static const int8_t ranges[][2] = {{0, 0}, {-128, 127}, {-8, 7}, {0, 15}, {-32, 31}, {-127, 127},
-                                   {-7, 7}, {0, 1}, {0, 31}, {-1, 1}};
+static const int8_t ranges[][2] = {{0, 0},      {-128, 127}, {-8, 7}, {0, 15}, {-32, 31},
+                                   {-127, 127}, {-7, 7},     {0, 1},  {0, 31}, {-1, 1}};
 
 static size_t tile_count(void)
 {
@@ -516,7 +525,8 @@ static void tile_case(struct kase *c, size_t i)
 static void setup_tile(struct work *w, const struct kase *c)
 {
     const int8_t *range = ranges[c->variant / 4];
-    const int lo = range[0] == range[1] ? -128 : range[0], hi = range[0] == range[1] ? 127 : range[1];
+    const int lo = range[0] == range[1] ? -128 : range[0],
+              hi = range[0] == range[1] ? 127 : range[1];
     const uint32_t sub = c->variant & 1 ? 32 : 16;
     const size_t n_scales = c->n / sub * NB_TILE_ROWS;
     int8_t *codes = place(w, 0, c->n * NB_TILE_ROWS, 0);
@@ -670,10 +680,10 @@ BYTES(bytes10, 10 * c->n)
 BYTES(bytes24, 24 * c->n)
 BYTES(bytes5, 5 * c->n)
 BYTES(bytes4, 4 * c->n)
-BYTES(bytes_q8_0, c->rows *c->n / 32 * 34)
-BYTES(bytes_q4_0, c->rows *c->n / 32 * 18)
-BYTES(bytes_q4_k, c->rows *c->n / 256 * 144)
-BYTES(bytes_q6_k, c->rows *c->n / 256 * 210)
+BYTES(bytes_q8_0, c->rows * c->n / 32 * 34)
+BYTES(bytes_q4_0, c->rows * c->n / 32 * 18)
+BYTES(bytes_q4_k, c->rows * c->n / 256 * 144)
+BYTES(bytes_q6_k, c->rows * c->n / 256 * 210)
 OPS(ops_gemm, 2 * c->rows * c->cols * c->n)
 
 BYTES(bytes1, c->n)

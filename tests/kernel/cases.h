@@ -6,19 +6,19 @@
 
 /* What inputs look like. */
 enum pattern {
-    PAT_PLAIN,   /* of the size activations and weights have              */
-    PAT_SPIKES,  /* most small, a few 1e4 times as large                  */
+    PAT_PLAIN,  /* of the size activations and weights have              */
+    PAT_SPIKES, /* most small, a few 1e4 times as large                  */
     PAT_EXTREME, /* largest codes of either sign; infinities, NaN, denormals, halves of every bit pattern */
     PAT_ZERO,
     PAT_COUNT
 };
 
 struct kase {
-    size_t n;       /* length, or k                        */
+    size_t n; /* length, or k                        */
     size_t rows, cols;
     enum pattern pattern;
     unsigned variant; /* the op's own switches              */
-    size_t shift;   /* elements kept free behind the end   */
+    size_t shift;     /* elements kept free behind the end   */
     uint64_t seed;
 };
 
@@ -48,11 +48,11 @@ struct work {
 
 struct op {
     const char *name;
-    size_t (*count)(void);                          /* number of cases                       */
-    void (*kase)(struct kase *c, size_t i);         /* the i-th                              */
+    size_t (*count)(void);                  /* number of cases                       */
+    void (*kase)(struct kase *c, size_t i); /* the i-th                              */
     void (*setup)(struct work *w, const struct kase *c);
     void (*call)(void (*fn)(void), struct work *w, const struct kase *c);
-    struct kase bench;                              /* a size from practice                  */
+    struct kase bench;                               /* a size from practice                  */
     double (*work)(const struct kase *c, bool *ops); /* bytes read and written, or operations */
 };
 

@@ -18,7 +18,7 @@
 
 #define MEMORY ((size_t)3 << 20)
 #define MARGIN 64 /* bytes before an output that must keep their value */
-#define MARK 0xa5
+#define MARK   0xa5
 
 struct tally {
     size_t passed, failed, skipped;
@@ -92,8 +92,8 @@ static bool same(const struct work *a, const struct work *b)
 static void report(const struct op *op, const char *isa, const struct kase *c, const struct work *a,
                    const struct work *b)
 {
-    printf("FAIL %s %s: n %zu rows %zu cols %zu pattern %d variant %u\n", op->name, isa, c->n, c->rows,
-           c->cols, (int)c->pattern, c->variant);
+    printf("FAIL %s %s: n %zu rows %zu cols %zu pattern %d variant %u\n", op->name, isa, c->n,
+           c->rows, c->cols, (int)c->pattern, c->variant);
     for (size_t i = 0; i < a->n_outs; i++)
         for (size_t j = 0; j < a->out[i].bytes; j++)
             if (a->out[i].p[j] != b->out[i].p[j]) {

@@ -17,8 +17,8 @@ static inline __m256 load(const float *p)
 }
 
 /* acc[r][c] += w[r] x[c] over n columns, n a multiple of 16. */
-static inline void block(struct v16 acc[ROWS][COLS], const float *w, size_t w_stride, const float *x,
-                         size_t x_stride, size_t n)
+static inline void block(struct v16 acc[ROWS][COLS], const float *w, size_t w_stride,
+                         const float *x, size_t x_stride, size_t n)
 {
     struct v16 a0 = acc[0][0], a1 = acc[0][1], a2 = acc[0][2];
     struct v16 b0 = acc[1][0], b1 = acc[1][1], b2 = acc[1][2];

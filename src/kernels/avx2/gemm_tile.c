@@ -8,7 +8,7 @@
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
-#define COLS 4
+#define COLS   4
 
 /* Four activations in every lane. One instruction; spelled with 32-bit integers, gcc gathers the loads
  * of many steps into vectors first. */
@@ -32,8 +32,8 @@ INLINE __m256i one_group(__m256i s, __m256i w, __m256i x, enum tile_range range)
 }
 
 /* Sums of biased code * xq of one sub-block for n columns starting at q, k apart. */
-INLINE void sub_sums(__m256i sum[COLS], const int8_t *codes, uint32_t sub, const int8_t *q, size_t k,
-                     size_t n, enum tile_range range)
+INLINE void sub_sums(__m256i sum[COLS], const int8_t *codes, uint32_t sub, const int8_t *q,
+                     size_t k, size_t n, enum tile_range range)
 {
     const __m256i one = _mm256_set1_epi16(1), bias = _mm256_set1_epi8((char)tile_bias(range));
     /* columns that may be added up before going to 32 bits: 2 * 2 * 63 * 127 < 2^15 */
@@ -53,12 +53,14 @@ INLINE void sub_sums(__m256i sum[COLS], const int8_t *codes, uint32_t sub, const
             }
         }
         for (size_t c = 0; c < n; c++)
-            sum[c] = range == TILE_S8 ? s[c] : _mm256_add_epi32(sum[c], _mm256_madd_epi16(s[c], one));
+            sum[c] =
+                range == TILE_S8 ? s[c] : _mm256_add_epi32(sum[c], _mm256_madd_epi16(s[c], one));
     }
 }
 
 /* factor * xsum of sub-block s of column c in every lane. */
-INLINE __m256i xsum_of(const struct nb_q8 *x, size_t k, size_t c, size_t s, uint32_t sub, int factor)
+INLINE __m256i xsum_of(const struct nb_q8 *x, size_t k, size_t c, size_t s, uint32_t sub,
+                       int factor)
 {
     const int16_t *p = x->sum16 + c * (k / 16) + s * (sub / 16);
     if (sub == 16) /* the sum in the lower half of each lane meets the factor, the upper 0 */

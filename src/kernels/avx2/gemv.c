@@ -5,7 +5,7 @@
 #include <immintrin.h>
 
 #define NB_FN(op) nb_##op##_avx2
-#define S8_BIAS 0
+#define S8_BIAS   0
 
 /* 8 sums of 4 products below 16 * 127 each per row. */
 static inline __m256i sum_u4(__m256i lo, __m256i xlo, __m256i hi, __m256i xhi)

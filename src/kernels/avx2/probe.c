@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#define CHAINS 10
+#define CHAINS    10
 #define S8_CHAINS 12
 
 uint64_t nb_xor_u64_avx2(const void *data, size_t n)
@@ -15,10 +15,11 @@ uint64_t nb_xor_u64_avx2(const void *data, size_t n)
     size_t i = 0;
     for (; i + 128 <= n; i += 128)
         for (int v = 0; v < 4; v++)
-            x[v] = _mm256_xor_si256(x[v], _mm256_loadu_si256((const void *)(p + i + 32 * (size_t)v)));
+            x[v] =
+                _mm256_xor_si256(x[v], _mm256_loadu_si256((const void *)(p + i + 32 * (size_t)v)));
     uint64_t lane[4], tail = nb_xor_u64_ref(p + i, n - i);
-    _mm256_storeu_si256((void *)lane,
-                        _mm256_xor_si256(_mm256_xor_si256(x[0], x[1]), _mm256_xor_si256(x[2], x[3])));
+    _mm256_storeu_si256(
+        (void *)lane, _mm256_xor_si256(_mm256_xor_si256(x[0], x[1]), _mm256_xor_si256(x[2], x[3])));
     return tail ^ lane[0] ^ lane[1] ^ lane[2] ^ lane[3];
 }
 

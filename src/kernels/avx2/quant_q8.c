@@ -21,7 +21,8 @@ static inline __m256i code8(__m256 x, __m256 inv)
 {
     const __m256i v = _mm256_cvtps_epi32(_mm256_mul_ps(x, inv)); /* to nearest even */
     const __m256i lim = _mm256_set1_epi32(127);
-    return _mm256_max_epi32(_mm256_min_epi32(v, lim), _mm256_sub_epi32(_mm256_setzero_si256(), lim));
+    return _mm256_max_epi32(_mm256_min_epi32(v, lim),
+                            _mm256_sub_epi32(_mm256_setzero_si256(), lim));
 }
 
 void nb_quant_q8_f32_avx2(int8_t *q, float *d, int16_t *sum16, const float *x, size_t k)
@@ -30,9 +31,9 @@ void nb_quant_q8_f32_avx2(int8_t *q, float *d, int16_t *sum16, const float *x, s
     for (size_t b = 0; b < k / NB_Q8_BLOCK; b++, q += 32, x += 32, sum16 += 2) {
         const __m256 x0 = _mm256_loadu_ps(x), x1 = _mm256_loadu_ps(x + 8);
         const __m256 x2 = _mm256_loadu_ps(x + 16), x3 = _mm256_loadu_ps(x + 24);
-        const float inv = q8_scale(&d[b], top(_mm256_max_epi32(
-                                              _mm256_max_epi32(abs_bits(x0), abs_bits(x1)),
-                                              _mm256_max_epi32(abs_bits(x2), abs_bits(x3)))));
+        const float inv =
+            q8_scale(&d[b], top(_mm256_max_epi32(_mm256_max_epi32(abs_bits(x0), abs_bits(x1)),
+                                                 _mm256_max_epi32(abs_bits(x2), abs_bits(x3)))));
         if (!(inv > 0.0F)) {
             _mm256_storeu_si256((void *)q, _mm256_setzero_si256());
             sum16[0] = sum16[1] = 0;

@@ -14,7 +14,8 @@ struct v16 {
     __m256 a, b;
 };
 
-static const int32_t v16_ones[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+static const int32_t v16_ones[32] = {-1, -1, -1, -1, -1, -1, -1, -1,
+                                     -1, -1, -1, -1, -1, -1, -1, -1};
 
 /* All bits set in the lanes below n - 8 * half; n at most 16. */
 static inline __m256i v16_mask(size_t n, size_t half)
@@ -192,7 +193,8 @@ static inline void v16_split(struct v16 *even, struct v16 *odd, const float *p)
     __m256 *e[2] = {&even->a, &even->b}, *o[2] = {&odd->a, &odd->b};
     for (size_t i = 0; i < 2; i++) {
         const __m256 u = _mm256_loadu_ps(p + 16 * i), v = _mm256_loadu_ps(p + 16 * i + 8);
-        const __m256 lo = _mm256_permute2f128_ps(u, v, 0x20), hi = _mm256_permute2f128_ps(u, v, 0x31);
+        const __m256 lo = _mm256_permute2f128_ps(u, v, 0x20),
+                     hi = _mm256_permute2f128_ps(u, v, 0x31);
         *e[i] = _mm256_shuffle_ps(lo, hi, 0x88);
         *o[i] = _mm256_shuffle_ps(lo, hi, 0xdd);
     }

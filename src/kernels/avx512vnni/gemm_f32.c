@@ -2,6 +2,6 @@
 #include "kernels/avx512vnni/v16.h"
 
 #define NB_FN(op) nb_##op##_avx512vnni
-#define ROWS 4
-#define COLS 5
+#define ROWS      4
+#define COLS      5
 #include "kernels/gemm_f32.tmpl.h"

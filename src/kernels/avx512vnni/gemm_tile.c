@@ -8,7 +8,7 @@
 #include <immintrin.h>
 
 #define INLINE static inline __attribute__((always_inline))
-#define COLS 8
+#define COLS   8
 
 /* Four activations in every lane. */
 INLINE __m256i four(const void *p)
@@ -17,7 +17,8 @@ INLINE __m256i four(const void *p)
 }
 
 /* factor * xsum of sub-block s of column c in every lane. */
-INLINE __m256i xsum_of(const struct nb_q8 *x, size_t k, size_t c, size_t s, uint32_t sub, int factor)
+INLINE __m256i xsum_of(const struct nb_q8 *x, size_t k, size_t c, size_t s, uint32_t sub,
+                       int factor)
 {
     const int16_t *p = x->sum16 + c * (k / 16) + s * (sub / 16);
     if (sub == 16) /* the sum in the lower half of each lane meets the factor, the upper 0 */

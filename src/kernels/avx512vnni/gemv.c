@@ -5,7 +5,7 @@
 #include <immintrin.h>
 
 #define NB_FN(op) nb_##op##_avx512vnni
-#define S8_BIAS 128
+#define S8_BIAS   128
 
 static inline __m256i sum_u4(__m256i lo, __m256i xlo, __m256i hi, __m256i xhi)
 {

@@ -70,8 +70,8 @@ static inline void v16_store_bf16(uint16_t *p, struct v16 x)
     const __m512i odd = _mm512_and_si512(top, _mm512_set1_epi32(1));
     const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd);
     const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
-    const __m512i r = _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), nan, top,
-                                           _mm512_set1_epi32(0x40));
+    const __m512i r =
+        _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), nan, top, _mm512_set1_epi32(0x40));
     _mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16(r));
 }
 

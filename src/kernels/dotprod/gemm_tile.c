@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define NB_FN(op) nb_##op##_dotprod
-#define COLS 4
+#define COLS      4
 
 struct sums {
     int32x4_t v[2];

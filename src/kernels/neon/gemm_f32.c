@@ -2,6 +2,6 @@
 #include "kernels/neon/v16.h"
 
 #define NB_FN(op) nb_##op##_neon
-#define ROWS 2
-#define COLS 2
+#define ROWS      2
+#define COLS      2
 #include "kernels/gemm_f32.tmpl.h"

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define NB_FN(op) nb_##op##_neon
-#define COLS 2
+#define COLS      2
 
 /* v[i]: two partial sums of row 2 i, two of row 2 i + 1 */
 struct sums {

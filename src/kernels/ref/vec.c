@@ -16,7 +16,8 @@ void nb_cvt_f16_f32_ref(uint16_t *dst, const float *src, size_t n)
 void nb_cvt_f32_bf16_ref(float *dst, const uint16_t *src, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const uint32_t u = (uint32_t)src[i] << 16; /* bits, so that a signaling NaN stays as it is */
+        const uint32_t u = (uint32_t)src[i]
+                           << 16; /* bits, so that a signaling NaN stays as it is */
         memcpy(dst + i, &u, sizeof u);
     }
 }

@@ -42,7 +42,8 @@ static void test_exp(void **unused)
             const double want = exp((double)nb_f32_from_bits(u));
             int e;
             (void)frexp(want, &e);
-            const double ulps = fabs((double)ref_exp(nb_f32_from_bits(u)) - want) / ldexp(1.0, e - 24);
+            const double ulps =
+                fabs((double)ref_exp(nb_f32_from_bits(u)) - want) / ldexp(1.0, e - 24);
             most = ulps > most ? ulps : most;
         }
     assert_true(most < 1.0);
@@ -67,7 +68,8 @@ static void test_dot(void **unused)
     assert_close((double)nb_dot_f32_f32_ref(a, b, 333), want, size * 333 * 0x1p-24);
     float y[4];
     nb_gemm_f32_f32_f32_ref(y, 2, a, 2, b, 50, 2, 40);
-    assert_true(y[0] == nb_dot_f32_f32_ref(a, b, 40) && y[3] == nb_dot_f32_f32_ref(a + 40, b + 50, 40));
+    assert_true(y[0] == nb_dot_f32_f32_ref(a, b, 40) &&
+                y[3] == nb_dot_f32_f32_ref(a + 40, b + 50, 40));
 }
 
 static void test_softmax(void **unused)
@@ -82,7 +84,8 @@ static void test_softmax(void **unused)
     for (size_t i = 0; i < 77; i++)
         sum += exp(0.5 * (double)x[i]);
     for (size_t i = 0; i < 77; i++)
-        assert_close((double)y[i], exp(0.5 * (double)x[i]) / sum, 1e-6 * exp(0.5 * (double)x[i]) / sum);
+        assert_close((double)y[i], exp(0.5 * (double)x[i]) / sum,
+                     1e-6 * exp(0.5 * (double)x[i]) / sum);
     assert_true(y[0] == 0.0F);
     const double es = (double)nb_expsum_f32_ref(x, 77, &max);
     sum = 0.0;
@@ -285,9 +288,9 @@ static void test_dispatch(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exp),    cmocka_unit_test(test_dot),
-        cmocka_unit_test(test_softmax), cmocka_unit_test(test_decoder_pieces),
-        cmocka_unit_test(test_quant),  cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_exp),      cmocka_unit_test(test_dot),
+        cmocka_unit_test(test_softmax),  cmocka_unit_test(test_decoder_pieces),
+        cmocka_unit_test(test_quant),    cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_dispatch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
