@@ -64,28 +64,26 @@ static enum nb_status fit_memory(struct nb_quant_plan *p, struct nb_error *err)
 
 /* ---- time ---- */
 
+/* Values and room for their encoding in any format. Owns: both. */
+struct probe {
+    float *x;   /* (PROBE_ELEMENTS) */
+    uint8_t *y; /* (PROBE_ELEMENTS) of 8 bytes each */
+};
+
 /* Nanoseconds an element takes to be encoded, from one short run on smooth values. */
-static double encode_ns(const struct nb_numfmt *f, const struct nb_allocator *a)
+static double encode_ns(const struct nb_numfmt *f, const struct probe *p)
 {
-    float *x = nb_alloc(a, PROBE_ELEMENTS, sizeof *x);
-    uint8_t *y = nb_alloc(a, PROBE_ELEMENTS, 2 * sizeof(float));
-    double ns = 0.0;
     struct nb_rng rng = {.seed = 1};
-    if (x != NULL && y != NULL) {
-        for (size_t i = 0; i < PROBE_ELEMENTS; i++)
-            x[i] = (float)(nb_rng_unit(&rng) + nb_rng_unit(&rng) + nb_rng_unit(&rng) - 1.5);
-        f->encode(y, x, NULL, PROBE_ELEMENTS); /* once to warm up */
-        const uint64_t begin = nb_clock_ns();
-        f->encode(y, x, NULL, PROBE_ELEMENTS);
-        nb_numfmt_decode(f, y, x, PROBE_ELEMENTS);
-        ns = (double)(nb_clock_ns() - begin) / PROBE_ELEMENTS;
-    }
-    nb_free(a, x);
-    nb_free(a, y);
-    return ns;
+    for (size_t i = 0; i < PROBE_ELEMENTS; i++)
+        p->x[i] = (float)(nb_rng_unit(&rng) + nb_rng_unit(&rng) + nb_rng_unit(&rng) - 1.5);
+    f->encode(p->y, p->x, NULL, PROBE_ELEMENTS); /* once to warm up */
+    const uint64_t begin = nb_clock_ns();
+    f->encode(p->y, p->x, NULL, PROBE_ELEMENTS);
+    nb_numfmt_decode(f, p->y, p->x, PROBE_ELEMENTS);
+    return (double)(nb_clock_ns() - begin) / PROBE_ELEMENTS;
 }
 
-static void estimate_time(struct nb_quant_plan *p)
+static double sum_time(const struct nb_quant_plan *p, const struct probe *probe)
 {
     size_t n;
     const struct nb_numfmt *const *all = nb_numfmt_all(&n);
@@ -96,10 +94,21 @@ static void estimate_time(struct nb_quant_plan *p)
             if (p->tensors[i].type == all[k] && p->tensors[i].weight->t.type != all[k])
                 elements += (double)p->tensors[i].elements;
         if (elements > 0.0 && all[k]->encode != NULL)
-            ns += elements * (encode_ns(all[k], p->a) + 1.0);
+            ns += elements * (encode_ns(all[k], probe) + 1.0);
     }
-    p->seconds =
-        ns * 1e-9 / nb_pool_threads(p->settings.pool) + (double)p->file_bytes / WRITE_SPEED;
+    return ns * 1e-9 / nb_pool_threads(p->settings.pool) + (double)p->file_bytes / WRITE_SPEED;
+}
+
+static enum nb_status estimate_time(struct nb_quant_plan *p, struct nb_error *err)
+{
+    const struct probe probe = {nb_alloc(p->a, PROBE_ELEMENTS, sizeof(float)),
+                                nb_alloc(p->a, PROBE_ELEMENTS, sizeof(double))};
+    const bool ok = probe.x != NULL && probe.y != NULL;
+    if (ok)
+        p->seconds = sum_time(p, &probe);
+    nb_free(p->a, probe.x);
+    nb_free(p->a, probe.y);
+    return ok ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for an estimate");
 }
 
 /* ---- the plan ---- */
@@ -214,8 +223,7 @@ static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
     const struct nb_export_spec spec = nb_quant_spec(p);
     NB_TRY(nb_export_bytes(p->settings.out, &spec, &p->file_bytes, p->a, err));
     NB_TRY(fit_memory(p, err));
-    estimate_time(p);
-    return NB_OK;
+    return estimate_time(p, err);
 }
 
 enum nb_status nb_quant_plan_create(struct nb_quant_plan **plan, const struct nb_model *m,

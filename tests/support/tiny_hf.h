@@ -145,7 +145,7 @@ static inline void tiny_write_weights(const struct tiny_hf *how, const struct nb
 /* "<dir>/<name>" in a buffer that the next call reuses. */
 static inline const char *tiny_path(const char *dir, const char *name)
 {
-    static char path[4096];
+    static char path[8192];
     (void)snprintf(path, sizeof path, "%s/%s", dir, name);
     return path;
 }
