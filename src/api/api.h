@@ -43,9 +43,10 @@ const char *nb_model_type_name(const struct nb_model *m);
 /* Bits per weight over all tensors, and over those of decoder blocks. */
 void nb_model_bpw(const struct nb_model *m, double *all, double *layers);
 
-/* Scores an opened model; ref may be NULL. */
-NB_CHECKED enum nb_status nb_evaluate_models(nb_context *ctx, struct nb_model *model,
-                                             struct nb_model *ref, const struct nb_eval_options *o,
-                                             struct nb_eval_result *result, struct nb_error *err);
+/* Scores n opened models side by side; ref may be NULL. results (n). */
+NB_CHECKED enum nb_status nb_evaluate_models(nb_context *ctx, struct nb_model *const *models,
+                                             size_t n, struct nb_model *ref,
+                                             const struct nb_eval_options *o,
+                                             struct nb_eval_result *results, struct nb_error *err);
 
 #endif

@@ -102,37 +102,42 @@ static enum nb_status describe(struct nb_compare_model *out, struct compare_owne
     return NB_OK;
 }
 
-static enum nb_status compare_one(struct nb_compare_model *out, struct compare_owner *o,
-                                  nb_context *ctx, struct nb_model *ref, const char *path,
-                                  const struct nb_compare_options *opt, struct nb_error *err)
+/* All models are open while they are scored: the reference runs once for all of them. */
+static enum nb_status score_all(struct nb_compare_model *list, nb_context *ctx,
+                                struct nb_model *const *models, size_t n, struct nb_model *ref,
+                                const struct nb_compare_options *opt, struct nb_error *err)
 {
-    struct nb_model *m = NULL;
-    enum nb_status st;
-    NB_TRY(nb_model_open(&m, path, &ctx->allocator, &ctx->log, err));
-    NB_TRY_TO(out, describe(out, o, m, err));
-    NB_TRY_TO(out, nb_evaluate_models(ctx, m, ref, &opt->eval, &out->eval, err));
-    NB_TRY_TO(out, tensor_errors(out, o, ctx, ref, m, err));
-    if (opt->speed)
-        st = measure_speed(out, ctx, m, err);
-out:
-    nb_model_close(m);
+    struct nb_eval_result *results = nb_alloc(&ctx->allocator, n, sizeof *results);
+    if (results == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for %zu models", n);
+    const enum nb_status st = nb_evaluate_models(ctx, models, n, ref, &opt->eval, results, err);
+    for (size_t i = 0; st == NB_OK && i < n; i++)
+        list[i].eval = results[i];
+    nb_free(&ctx->allocator, results);
     return st;
 }
 
-static enum nb_status compare_all(struct nb_compare_result *r, struct compare_owner *o,
-                                  nb_context *ctx, struct nb_model *ref, const char *const *models,
-                                  size_t n, const struct nb_compare_options *opt,
-                                  struct nb_error *err)
+static enum nb_status compare_opened(struct nb_compare_result *r, struct compare_owner *o,
+                                     nb_context *ctx, struct nb_model *const *models, size_t n,
+                                     struct nb_model *ref, const struct nb_compare_options *opt,
+                                     struct nb_error *err)
 {
     struct nb_compare_model *list = nb_arena_alloc(&o->arena, n, sizeof *list);
     if (list == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for %zu models", n);
     NB_TRY(describe(&r->ref, o, ref, err));
     for (size_t i = 0; i < n; i++)
-        NB_TRY(compare_one(&list[i], o, ctx, ref, models[i], opt, err));
+        NB_TRY(describe(&list[i], o, models[i], err));
+    NB_TRY(score_all(list, ctx, models, n, ref, opt, err));
+    for (size_t i = 0; i < n; i++) {
+        NB_TRY(tensor_errors(&list[i], o, ctx, ref, models[i], err));
+        if (opt->speed)
+            NB_TRY(measure_speed(&list[i], ctx, models[i], err));
+    }
+    if (opt->speed)
+        NB_TRY(measure_speed(&r->ref, ctx, ref, err));
     r->models = list;
     r->n_models = n;
-    /* Every run scored the same positions of the reference. */
     r->ref.eval = (struct nb_eval_result){
         .tokens = list[0].eval.tokens,
         .ctx = list[0].eval.ctx,
@@ -141,9 +146,29 @@ static enum nb_status compare_all(struct nb_compare_result *r, struct compare_ow
         .ppl_error = list[0].eval.ppl_ref_error,
         .top1 = 1,
     };
-    if (opt->speed)
-        NB_TRY(measure_speed(&r->ref, ctx, ref, err));
     return NB_OK;
+}
+
+static enum nb_status compare_all(struct nb_compare_result *r, struct compare_owner *o,
+                                  nb_context *ctx, const char *ref_path, const char *const *paths,
+                                  size_t n, const struct nb_compare_options *opt,
+                                  struct nb_error *err)
+{
+    struct nb_model *ref = NULL;
+    struct nb_model **models = nb_alloc_zero(&ctx->allocator, n, sizeof *models);
+    enum nb_status st = NB_OK;
+    if (models == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for %zu models", n);
+    NB_TRY_TO(out, nb_model_open(&ref, ref_path, &ctx->allocator, &ctx->log, err));
+    for (size_t i = 0; i < n; i++)
+        NB_TRY_TO(out, nb_model_open(&models[i], paths[i], &ctx->allocator, &ctx->log, err));
+    st = compare_opened(r, o, ctx, models, n, ref, opt, err);
+out:
+    for (size_t i = 0; i < n; i++)
+        nb_model_close(models[i]);
+    nb_free(&ctx->allocator, models);
+    nb_model_close(ref);
+    return st;
 }
 
 enum nb_status nb_compare(nb_context *ctx, const char *ref_path, const char *const *models,
@@ -151,7 +176,6 @@ enum nb_status nb_compare(nb_context *ctx, const char *ref_path, const char *con
                           struct nb_compare_result *result, struct nb_error *err)
 {
     struct nb_compare_options opt;
-    struct nb_model *ref = NULL;
     nb_error_clear(err);
     nb_compare_options_init(&opt);
     if (ctx == NULL || ref_path == NULL || models == NULL || n_models == 0 || options == NULL ||
@@ -172,10 +196,7 @@ enum nb_status nb_compare(nb_context *ctx, const char *ref_path, const char *con
     enum nb_status st =
         o->text != NULL ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "no memory for a comparison");
     if (st == NB_OK)
-        st = nb_model_open(&ref, ref_path, &ctx->allocator, &ctx->log, err);
-    if (st == NB_OK)
-        st = compare_all(result, o, ctx, ref, models, n_models, &opt, err);
-    nb_model_close(ref);
+        st = compare_all(result, o, ctx, ref_path, models, n_models, &opt, err);
     if (st != NB_OK)
         nb_compare_result_free(result);
     return st;

@@ -65,49 +65,87 @@ static void fill_result(struct nb_eval_result *r, const struct nb_score *s, uint
     r->top1_error = s->top1_error;
 }
 
-enum nb_status nb_evaluate_models(nb_context *ctx, struct nb_model *model, struct nb_model *ref,
-                                  const struct nb_eval_options *o, struct nb_eval_result *result,
-                                  struct nb_error *err)
-{
-    const uint32_t n_vocab = model->w.hp.n_vocab;
-    struct nb_session *session = NULL, *ref_session = NULL;
+/* Owns: sessions, scores, ids. */
+struct evaluation {
+    struct nb_session **sessions; /* (n) */
+    struct nb_session *ref;
+    struct nb_score *scores; /* (n) */
     struct nb_ids ids;
-    struct nb_score score;
-    enum nb_status st;
-    NB_TRY(check_pair(model, ref, err));
-    uint32_t window = o->ctx > 0 ? o->ctx : NB_MIN(1024U, model->w.hp.n_ctx_train);
+};
+
+static enum nb_status open_sessions(struct evaluation *e, nb_context *ctx,
+                                    struct nb_model *const *models, size_t n, struct nb_model *ref,
+                                    const struct nb_session_options *so, struct nb_error *err)
+{
+    e->sessions = nb_alloc_zero(&ctx->allocator, n, sizeof *e->sessions);
+    e->scores = nb_alloc_zero(&ctx->allocator, n, sizeof *e->scores);
+    if (e->sessions == NULL || e->scores == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for %zu sessions", n);
+    for (size_t i = 0; i < n; i++)
+        NB_TRY(nb_session_create(&e->sessions[i], &models[i]->w, so, &ctx->allocator, err));
+    return ref != NULL ? nb_session_create(&e->ref, &ref->w, so, &ctx->allocator, err) : NB_OK;
+}
+
+static void close_evaluation(struct evaluation *e, const struct nb_allocator *a, size_t n)
+{
+    for (size_t i = 0; e->sessions != NULL && i < n; i++)
+        nb_session_destroy(e->sessions[i]);
+    nb_session_destroy(e->ref);
+    nb_free(a, e->sessions);
+    nb_free(a, e->scores);
+    nb_ids_fini(&e->ids);
+}
+
+/* The longest window that was asked for and that every model was made for. */
+static uint32_t choose_window(struct nb_model *const *models, size_t n, const struct nb_model *ref,
+                              const struct nb_eval_options *o)
+{
+    uint32_t window = o->ctx > 0 ? o->ctx : 1024U;
+    for (size_t i = 0; o->ctx == 0 && i < n; i++)
+        window = NB_MIN(window, models[i]->w.hp.n_ctx_train);
     if (o->ctx == 0 && ref != NULL)
         window = NB_MIN(window, ref->w.hp.n_ctx_train);
+    return window;
+}
+
+enum nb_status nb_evaluate_models(nb_context *ctx, struct nb_model *const *models, size_t n,
+                                  struct nb_model *ref, const struct nb_eval_options *o,
+                                  struct nb_eval_result *results, struct nb_error *err)
+{
+    const struct nb_model *first = models[0];
+    struct evaluation e = {.sessions = NULL};
+    enum nb_status st;
+    for (size_t i = 0; i < n; i++)
+        NB_TRY(check_pair(models[i], ref != NULL ? ref : first, err));
+    const uint32_t window = choose_window(models, n, ref, o);
     struct nb_session_options so = {.n_ctx = window, .pool = ctx->pool};
     so.float_activations = o->float_activations != 0;
     NB_TRY(nb_kv_type_find(&so.kv_type, o->kv_type, err));
-    nb_ids_init(&ids, &ctx->allocator);
-    NB_TRY_TO(out, read_tokens(&ids, ctx, model, o->text, err));
-    NB_TRY_TO(out, nb_session_create(&session, &model->w, &so, &ctx->allocator, err));
-    if (ref != NULL)
-        NB_TRY_TO(out, nb_session_create(&ref_session, &ref->w, &so, &ctx->allocator, err));
-    const struct nb_vocab *vocab = nb_tokenizer_vocab(model->tokenizer);
+    nb_ids_init(&e.ids, &ctx->allocator);
+    NB_TRY_TO(out, read_tokens(&e.ids, ctx, first, o->text, err));
+    NB_TRY_TO(out, open_sessions(&e, ctx, models, n, ref, &so, err));
+    const struct nb_vocab *vocab = nb_tokenizer_vocab(first->tokenizer);
     const struct nb_score_job job = {
-        .session = session,
-        .ref = ref_session,
-        .n_vocab = n_vocab,
-        .tokenizer = model->tokenizer,
-        .tokens = (const uint32_t *)ids.data, /* ids of a text are never negative */
-        .n_tokens = ids.n,
+        .sessions = e.sessions,
+        .n_sessions = n,
+        .ref = e.ref,
+        .n_vocab = first->w.hp.n_vocab,
+        .tokenizer = first->tokenizer,
+        .tokens = (const uint32_t *)e.ids.data, /* ids of a text are never negative */
+        .n_tokens = e.ids.n,
         .bos = vocab->add_bos ? vocab->bos : -1,
         .ctx = window,
         .chunks = o->chunks,
-        .n_rows = nb_score_rows(n_vocab),
+        .n_rows = nb_score_rows(first->w.hp.n_vocab),
         .pool = ctx->pool,
         .progress = &ctx->progress,
         .a = &ctx->allocator,
     };
-    NB_TRY_TO(out, nb_score_run(&score, &job, err));
-    fill_result(result, &score, window, ref != NULL);
+    NB_TRY_TO(out, nb_score_run(e.scores, &job, err));
+    for (size_t i = 0; i < n; i++)
+        fill_result(&results[i], &e.scores[i], window, ref != NULL);
 out:
-    nb_session_destroy(ref_session);
-    nb_session_destroy(session);
-    nb_ids_fini(&ids);
+    close_evaluation(&e, &ctx->allocator, n);
     return st;
 }
 
@@ -128,7 +166,7 @@ enum nb_status nb_evaluate(nb_context *ctx, const char *path, const struct nb_ev
     if (o.against != NULL)
         st = nb_model_open(&ref, o.against, &ctx->allocator, &ctx->log, err);
     if (st == NB_OK)
-        st = nb_evaluate_models(ctx, model, ref, &o, result, err);
+        st = nb_evaluate_models(ctx, &model, 1, ref, &o, result, err);
     nb_model_close(ref);
     nb_model_close(model);
     return st;

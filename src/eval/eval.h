@@ -14,13 +14,16 @@
 #include "text/text.h"
 
 struct nb_score_job {
-    struct nb_session *session, *ref; /* ref: NULL for perplexity alone                         */
-    uint32_t n_vocab;                 /* of both                                                */
+    struct nb_session *const
+        *sessions; /* (n_sessions): scored side by side, the reference run once */
+    size_t n_sessions;
+    struct nb_session *ref; /* NULL: perplexity alone                                       */
+    uint32_t n_vocab;       /* of all                                                */
     const struct nb_tokenizer *tokenizer;
     const uint32_t *tokens; /* (n_tokens), the text without a begin-of-text token              */
     size_t n_tokens;
     int64_t bos;     /* put in place of each window's first token; -1: the model wants none   */
-    uint32_t ctx;    /* >= 4, at most both sessions' contexts                                 */
+    uint32_t ctx;    /* >= 4, at most any session's context                                 */
     uint32_t chunks; /* windows at most; 0: as many as the text fills                         */
     uint32_t n_rows; /* rows of logits asked for at once (nb_score_rows) */
     struct nb_pool *pool;
@@ -43,8 +46,8 @@ struct nb_score {
 
 /* NB_ERR_ARG if the text is shorter than one window; NB_ERR_NUMERIC names the position of a logit
  * that is not finite; NB_ERR_CANCELLED. */
-NB_CHECKED enum nb_status nb_score_run(struct nb_score *out, const struct nb_score_job *job,
-                                       struct nb_error *err);
+NB_CHECKED enum nb_status nb_score_run(struct nb_score *out /* (n_sessions) */,
+                                       const struct nb_score_job *job, struct nb_error *err);
 /* Rows of logits that keep a score's buffers near 32 MiB each: 16 .. 512. */
 uint32_t nb_score_rows(uint32_t n_vocab);
 

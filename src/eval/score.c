@@ -1,4 +1,4 @@
-/* eval/score.c: perplexity and KL divergence of one or two sessions over a text.
+/* eval/score.c: perplexity and KL divergence of sessions over a text, side by side.
  *
  * For a scored position with logits z and reference logits r, in double:
  *   log p(t) = z_t - lse(z)            nll = -log p(next token)
@@ -175,66 +175,88 @@ static enum nb_status finish(struct nb_score *out, const struct nb_score_job *jo
     return NB_OK;
 }
 
-struct work {
-    float *z, *r;          /* (n_rows, n_vocab) */
-    uint32_t *window;      /* (ctx)             */
-    struct row_stat *stat; /* (chunks, scored)  */
+/* One session under way. */
+struct lane {
+    struct row_stat *stat; /* (chunks, scored) */
     struct nb_hasher *hash;
-    uint64_t start_ns, token_ns, done, bytes;
+    uint64_t token_ns;
 };
 
-/* One call of both sessions over window[at .. at + n); logits of all n tokens if `scored`. */
-static enum nb_status advance(struct work *w, const struct nb_score_job *job, uint32_t at,
-                              uint32_t n, bool scored, struct nb_error *err)
-{
-    const size_t first = scored ? 0 : n;
-    const uint64_t t0 = nb_clock_ns();
-    NB_TRY(nb_session_eval(job->session, w->window + at, n, scored ? w->z : NULL, first, err));
-    w->token_ns += nb_clock_ns() - t0;
-    if (job->ref != NULL)
-        NB_TRY(nb_session_eval(job->ref, w->window + at, n, scored ? w->r : NULL, first, err));
-    return NB_OK;
-}
+struct work {
+    const struct nb_score_job *job;
+    float *z, *r;       /* (n_rows, n_vocab): of the session at hand, of the reference */
+    uint32_t *window;   /* (ctx)          */
+    struct lane *lanes; /* (n_sessions)   */
+    uint64_t done, total, bytes;
+};
 
-static enum nb_status report_progress(struct work *w, const struct nb_score_job *job, uint64_t step,
-                                      uint64_t total, struct nb_error *err)
+/* window[at .. at + n) through one session; logits of all n tokens unless NULL. */
+static enum nb_status advance(struct work *w, struct nb_session *s, uint32_t at, uint32_t n,
+                              float *logits, uint64_t *ns, struct nb_error *err)
 {
-    w->done += step;
-    if (job->progress != NULL && job->progress->fn != NULL &&
-        job->progress->fn(job->progress->ctx, "evaluating", w->done, total, "tokens") != 0)
+    const uint64_t t0 = nb_clock_ns();
+    NB_TRY(nb_session_eval(s, w->window + at, n, logits, logits != NULL ? 0 : n, err));
+    *ns += nb_clock_ns() - t0;
+    w->done += n;
+    const struct nb_progress *p = w->job->progress;
+    if (p != NULL && p->fn != NULL && p->fn(p->ctx, "evaluating", w->done, w->total, "tokens") != 0)
         NB_FAIL(err, NB_ERR_CANCELLED, "evaluation cancelled");
     return NB_OK;
 }
 
-/* Runs window c and fills its row_stats. */
-static enum nb_status run_window(struct work *w, const struct nb_score_job *job, uint32_t c,
-                                 uint64_t total, struct nb_error *err)
+/* The first half of a window: context only. */
+static enum nb_status begin_window(struct work *w, uint32_t c, struct nb_error *err)
 {
-    const uint32_t ctx = job->ctx, half = ctx / 2;
-    memcpy(w->window, job->tokens + (size_t)c * ctx, ctx * sizeof *w->window);
+    const struct nb_score_job *job = w->job;
+    uint64_t ref_ns = 0;
+    memcpy(w->window, job->tokens + (size_t)c * job->ctx, job->ctx * sizeof *w->window);
     if (job->bos >= 0)
         w->window[0] = (uint32_t)job->bos;
-    nb_session_rewind(job->session, 0);
-    if (job->ref != NULL)
+    if (job->ref != NULL) {
         nb_session_rewind(job->ref, 0);
-    NB_TRY(advance(w, job, 0, half, false, err));
-    NB_TRY(report_progress(w, job, half, total, err));
-    struct row_stat *stat = w->stat + (size_t)c * (ctx - 1 - half);
-    for (uint32_t at = half; at < ctx - 1;) {
-        const uint32_t n = NB_MIN(job->n_rows, ctx - 1 - at);
-        NB_TRY(advance(w, job, at, n, true, err));
-        nb_hasher_update(w->hash, w->z, (size_t)n * job->n_vocab * sizeof *w->z);
-        struct batch b = {job, w->z, job->ref != NULL ? w->r : NULL, w->window + at + 1, stat};
+        NB_TRY(advance(w, job->ref, 0, job->ctx / 2, NULL, &ref_ns, err));
+    }
+    for (size_t i = 0; i < job->n_sessions; i++) {
+        nb_session_rewind(job->sessions[i], 0);
+        NB_TRY(advance(w, job->sessions[i], 0, job->ctx / 2, NULL, &w->lanes[i].token_ns, err));
+    }
+    return NB_OK;
+}
+
+/* Positions at .. at + n of window c, whose first statistic is number `row` of every lane. */
+static enum nb_status score_batch(struct work *w, uint32_t c, uint32_t at, uint32_t n, size_t row,
+                                  struct nb_error *err)
+{
+    const struct nb_score_job *job = w->job;
+    uint64_t ref_ns = 0;
+    if (job->ref != NULL)
+        NB_TRY(advance(w, job->ref, at, n, w->r, &ref_ns, err));
+    for (size_t i = 0; i < job->n_sessions; i++) {
+        struct lane *l = &w->lanes[i];
+        struct batch b = {job, w->z, w->r, w->window + at + 1, l->stat + row};
+        NB_TRY(advance(w, job->sessions[i], at, n, w->z, &l->token_ns, err));
+        nb_hasher_update(l->hash, w->z, (size_t)n * job->n_vocab * sizeof *w->z);
         nb_pool_for(job->pool, n, 4, score_rows, &b);
-        for (uint32_t i = 0; i < n; i++) {
-            if (!stat[i].finite)
+        for (uint32_t k = 0; k < n; k++)
+            if (!b.stat[k].finite)
                 NB_FAIL(err, NB_ERR_NUMERIC,
-                        "a logit of window %u, position %u is not a finite number", c, at + i);
-            w->bytes += nb_tokenizer_piece(job->tokenizer, (int32_t)w->window[at + i + 1]).n;
+                        "a logit of window %u, position %u is not a finite number", c, at + k);
+    }
+    for (uint32_t k = 0; k < n; k++)
+        w->bytes += nb_tokenizer_piece(job->tokenizer, (int32_t)w->window[at + k + 1]).n;
+    return NB_OK;
+}
+
+static enum nb_status run_windows(struct work *w, uint32_t chunks, struct nb_error *err)
+{
+    const uint32_t end = w->job->ctx - 1;
+    size_t row = 0;
+    for (uint32_t c = 0; c < chunks; c++) {
+        NB_TRY(begin_window(w, c, err));
+        for (uint32_t at = w->job->ctx / 2, n; at < end; at += n, row += n) {
+            n = NB_MIN(w->job->n_rows, end - at);
+            NB_TRY(score_batch(w, c, at, n, row, err));
         }
-        stat += n;
-        at += n;
-        NB_TRY(report_progress(w, job, n + (at == ctx - 1), total, err));
     }
     return NB_OK;
 }
@@ -257,39 +279,59 @@ static enum nb_status check_job(const struct nb_score_job *job, uint32_t *chunks
     return NB_OK;
 }
 
+static bool take_memory(struct work *w, size_t n_positions)
+{
+    const struct nb_score_job *job = w->job;
+    size_t n;
+    if (!nb_mul_size(&n, job->n_rows, job->n_vocab))
+        return false;
+    w->z = nb_alloc(job->a, n, sizeof *w->z);
+    w->r = job->ref != NULL ? nb_alloc(job->a, n, sizeof *w->r) : NULL;
+    w->window = nb_alloc(job->a, job->ctx, sizeof *w->window);
+    w->lanes = nb_alloc_zero(job->a, job->n_sessions, sizeof *w->lanes);
+    bool ok =
+        w->z != NULL && (job->ref == NULL || w->r != NULL) && w->window != NULL && w->lanes != NULL;
+    for (size_t i = 0; ok && i < job->n_sessions; i++) {
+        w->lanes[i].stat = nb_alloc(job->a, n_positions, sizeof *w->lanes[i].stat);
+        w->lanes[i].hash = nb_hasher_create(job->a);
+        ok = w->lanes[i].stat != NULL && w->lanes[i].hash != NULL;
+    }
+    return ok;
+}
+
+static void release_memory(struct work *w)
+{
+    const struct nb_allocator *a = w->job->a;
+    for (size_t i = 0; w->lanes != NULL && i < w->job->n_sessions; i++) {
+        nb_hasher_destroy(w->lanes[i].hash);
+        nb_free(a, w->lanes[i].stat);
+    }
+    nb_free(a, w->lanes);
+    nb_free(a, w->window);
+    nb_free(a, w->r);
+    nb_free(a, w->z);
+}
+
 enum nb_status nb_score_run(struct nb_score *out, const struct nb_score_job *job,
                             struct nb_error *err)
 {
     uint32_t chunks = 0;
     NB_TRY(check_job(job, &chunks, err));
-    const uint32_t scored = job->ctx - 1 - job->ctx / 2;
-    struct work w = {0};
-    size_t n_rows_vocab = 0;
+    const size_t n = (size_t)chunks * (job->ctx - 1 - job->ctx / 2);
+    struct work w = {.job = job};
+    w.total = (uint64_t)chunks * (job->ctx - 1) * (job->n_sessions + (job->ref != NULL));
     enum nb_status st = NB_OK;
-    *out = (struct nb_score){.chunks = chunks};
-    if (!nb_mul_size(&n_rows_vocab, job->n_rows, job->n_vocab))
-        NB_FAIL(err, NB_ERR_ARG, "%u rows of %u logits are too many", job->n_rows, job->n_vocab);
-    w.z = nb_alloc(job->a, n_rows_vocab, sizeof *w.z);
-    w.r = job->ref != NULL ? nb_alloc(job->a, n_rows_vocab, sizeof *w.r) : NULL;
-    w.window = nb_alloc(job->a, job->ctx, sizeof *w.window);
-    w.stat = nb_alloc(job->a, (size_t)chunks * scored, sizeof *w.stat);
-    w.hash = nb_hasher_create(job->a);
-    if (w.z == NULL || (job->ref != NULL && w.r == NULL) || w.window == NULL || w.stat == NULL ||
-        w.hash == NULL) {
+    if (!take_memory(&w, n))
         st = NB_ERROR(err, NB_ERR_NOMEM, "no memory for %u rows of %u logits", job->n_rows,
                       job->n_vocab);
-        goto out;
+    if (st == NB_OK)
+        st = run_windows(&w, chunks, err);
+    for (size_t i = 0; st == NB_OK && i < job->n_sessions; i++) {
+        out[i] = (struct nb_score){.chunks = chunks,
+                                   .seconds = (double)w.lanes[i].token_ns * 1e-9,
+                                   .logits = nb_hasher_digest(w.lanes[i].hash)};
+        st = finish(&out[i], job, w.lanes[i].stat, n, w.bytes, err);
     }
-    for (uint32_t c = 0; c < chunks; c++)
-        NB_TRY_TO(out, run_window(&w, job, c, (uint64_t)chunks * job->ctx, err));
-    out->seconds = (double)w.token_ns * 1e-9;
-    out->logits = nb_hasher_digest(w.hash);
-    st = finish(out, job, w.stat, (size_t)chunks * scored, w.bytes, err);
-out:
-    nb_hasher_destroy(w.hash);
-    nb_free(job->a, w.stat);
-    nb_free(job->a, w.window);
-    nb_free(job->a, w.r);
-    nb_free(job->a, w.z);
+    release_memory(&w);
     return st;
 }

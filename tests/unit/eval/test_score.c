@@ -44,9 +44,12 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct nb_score_job job_of(struct fixture *f, struct nb_session *s, struct nb_session *ref)
+/* The session at s, against ref. */
+static struct nb_score_job job_of(struct fixture *f, struct nb_session *const *s,
+                                  struct nb_session *ref)
 {
-    return (struct nb_score_job){.session = s,
+    return (struct nb_score_job){.sessions = s,
+                                 .n_sessions = 1,
                                  .ref = ref,
                                  .n_vocab = f->model->w.hp.n_vocab,
                                  .tokenizer = f->model->tokenizer,
@@ -61,16 +64,12 @@ static struct nb_score_job job_of(struct fixture *f, struct nb_session *s, struc
 static void test_itself(void **state)
 {
     struct fixture *f = *state;
-    struct nb_score s, alone;
+    struct nb_score s, alone, both[2];
     struct nb_error err;
-    struct nb_score_job job = job_of(f, f->a, f->a);
-    job.ref = f->b;
-    job.session = f->b;
-    /* One session cannot stand on both sides at once: a second one of the same options. */
     struct nb_session *twin;
     const struct nb_session_options so = {.n_ctx = CTX, .kv_type = &nb_numfmt_f16};
     assert_ok(nb_session_create(&twin, &f->model->w, &so, NULL, &err), &err);
-    job.ref = twin;
+    struct nb_score_job job = job_of(f, &f->b, twin);
     assert_ok(nb_score_run(&s, &job, &err), &err);
     assert_int_equal(s.n, CHUNKS * (CTX - 1 - CTX / 2));
     assert_true(s.kld_mean == 0 && s.kld_max == 0 && s.top1 == 1);
@@ -80,6 +79,13 @@ static void test_itself(void **state)
     assert_ok(nb_score_run(&alone, &job, &err), &err);
     assert_true(alone.nll == s.nll);
     assert_memory_equal(&alone.logits, &s.logits, sizeof s.logits);
+    /* Nor does company. */
+    struct nb_session *const two[] = {f->a, f->b};
+    job = job_of(f, two, twin);
+    job.n_sessions = 2;
+    assert_ok(nb_score_run(both, &job, &err), &err);
+    assert_true(both[1].nll == s.nll && both[1].kld_mean == 0);
+    assert_true(both[0].nll != s.nll && both[0].kld_mean > 0);
     nb_session_destroy(twin);
 }
 
@@ -96,7 +102,7 @@ static void test_against_sums_here(void **state)
     struct fixture *f = *state;
     struct nb_score s;
     struct nb_error err;
-    const struct nb_score_job job = job_of(f, f->b, f->a);
+    const struct nb_score_job job = job_of(f, &f->b, f->a);
     const uint32_t n = job.n_vocab;
     float *z = test_malloc(2 * n * sizeof *z), *r = z + n;
     double nll = 0, kld = 0, same = 0, bytes = 0;
@@ -138,13 +144,13 @@ static void test_bad_jobs(void **state)
     struct fixture *f = *state;
     struct nb_score s;
     struct nb_error err;
-    struct nb_score_job job = job_of(f, f->a, NULL);
+    struct nb_score_job job = job_of(f, &f->a, NULL);
     job.n_tokens = CTX - 1;
     assert_fails(nb_score_run(&s, &job, &err), NB_ERR_ARG, &err, "fewer than one window");
-    job = job_of(f, f->a, NULL);
+    job = job_of(f, &f->a, NULL);
     job.ctx = 2;
     assert_fails(nb_score_run(&s, &job, &err), NB_ERR_ARG, &err, "too short");
-    job = job_of(f, f->a, NULL);
+    job = job_of(f, &f->a, NULL);
     job.n_vocab = 1;
     assert_fails(nb_score_run(&s, &job, &err), NB_ERR_ARG, &err, "the model has 1");
 }
@@ -164,7 +170,7 @@ static void test_cancel(void **state)
     struct nb_error err;
     uint64_t limit = 20;
     const struct nb_progress progress = {&limit, stop};
-    struct nb_score_job job = job_of(f, f->a, NULL);
+    struct nb_score_job job = job_of(f, &f->a, NULL);
     job.progress = &progress;
     assert_fails(nb_score_run(&s, &job, &err), NB_ERR_CANCELLED, &err, "cancelled");
 }
