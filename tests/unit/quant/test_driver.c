@@ -114,6 +114,55 @@ static void test_bundled_round_trip(void **state)
     nb_model_close(b);
 }
 
+/* llama.cpp takes a value only in the exact type it expects (handbook/formats.md 1.2). */
+static void test_exact_types(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        enum nb_meta_type type, item;
+    } want[] = {
+        {"general.architecture", NB_META_STRING, 0},
+        {"general.file_type", NB_META_U32, 0},
+        {"general.quantization_version", NB_META_U32, 0},
+        {"llama.block_count", NB_META_U32, 0},
+        {"llama.context_length", NB_META_U32, 0},
+        {"llama.embedding_length", NB_META_U32, 0},
+        {"llama.feed_forward_length", NB_META_U32, 0},
+        {"llama.attention.head_count", NB_META_U32, 0},
+        {"llama.attention.head_count_kv", NB_META_U32, 0},
+        {"llama.attention.layer_norm_rms_epsilon", NB_META_F32, 0},
+        {"llama.rope.dimension_count", NB_META_U32, 0},
+        {"llama.rope.freq_base", NB_META_F32, 0},
+        {"llama.vocab_size", NB_META_U32, 0},
+        {"tokenizer.ggml.model", NB_META_STRING, 0},
+        {"tokenizer.ggml.pre", NB_META_STRING, 0},
+        {"tokenizer.ggml.tokens", NB_META_ARRAY, NB_META_STRING},
+        {"tokenizer.ggml.token_type", NB_META_ARRAY, NB_META_I32},
+        {"tokenizer.ggml.merges", NB_META_ARRAY, NB_META_STRING},
+        {"tokenizer.ggml.bos_token_id", NB_META_U32, 0},
+        {"tokenizer.ggml.eos_token_id", NB_META_U32, 0},
+        {"tokenizer.ggml.add_bos_token", NB_META_BOOL, 0},
+    };
+    struct outcome o;
+    struct nb_file *f;
+    struct nb_error err;
+    const char *out = nbtest_tmp("exact.gguf");
+    run_with(&o, nbtest_model("tiny-7m"), out, "q8_0", 2, 0);
+    assert_ok(nb_file_open(&f, out, NULL, &err), &err);
+    assert_string_equal(f->meta.kv[0].key, "general.architecture");
+    for (size_t i = 0; i < NB_COUNTOF(want); i++) {
+        const struct nb_meta_kv *kv = nb_meta_find(&f->meta, want[i].key);
+        assert_non_null(kv);
+        assert_int_equal(kv->type, want[i].type);
+        if (kv->type == NB_META_ARRAY)
+            assert_int_equal(kv->item, want[i].item);
+    }
+    assert_int_equal(f->data_offset % 32, 0);
+    assert_int_equal(f->map.size % 32, 0); /* padded behind the last tensor too */
+    nb_file_close(f);
+}
+
 /* ---- failures ---- */
 
 static enum nb_status try_run(const struct nb_model *m, const char *type, const char *out,
@@ -225,6 +274,7 @@ static void test_out_of_memory(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_hashes),
-             cmocka_unit_test(test_bundled_round_trip), cmocka_unit_test(test_not_finite),
-             cmocka_unit_test(test_cancelled), cmocka_unit_test(test_existing_target),
-             cmocka_unit_test(test_requantizing), cmocka_unit_test(test_out_of_memory))
+             cmocka_unit_test(test_bundled_round_trip), cmocka_unit_test(test_exact_types),
+             cmocka_unit_test(test_not_finite), cmocka_unit_test(test_cancelled),
+             cmocka_unit_test(test_existing_target), cmocka_unit_test(test_requantizing),
+             cmocka_unit_test(test_out_of_memory))
