@@ -36,8 +36,8 @@ void nb_evaluate_json(struct nb_jw *w, const struct nb_eval_result *e)
 
 void nb_evaluate_convention(FILE *f, const struct nb_eval_result *e)
 {
-    fprintf(f, "windows of %u tokens, second half scored: %u windows, %llu tokens scored\n", e->ctx,
-            e->chunks, (unsigned long long)e->tokens);
+    fprintf(f, "windows of %u tokens, second half scored: %u window%s, %llu tokens scored\n",
+            e->ctx, e->chunks, e->chunks == 1 ? "" : "s", (unsigned long long)e->tokens);
 }
 
 void nb_evaluate_table(FILE *f, const struct nb_eval_result *e)
