@@ -12,6 +12,7 @@
 
 #define MAX_LAYERS 4096
 #define MAX_WIDTH  (1U << 20) /* n_embd, and n_heads * head_dim */
+#define MAX_HEAD   65536      /* head_dim, given or worked out */
 
 #define FIELD(member) offsetof(struct nb_hparams, member)
 static const struct nb_hparam_field fields[] = {
@@ -25,7 +26,7 @@ static const struct nb_hparam_field fields[] = {
 static const struct nb_hparam_field kv_heads = {
     "num_key_value_heads", "attention.head_count_kv", FIELD(n_kv_heads), 1, 65536, true};
 static const struct nb_hparam_field head_dim = {
-    "head_dim", "attention.key_length", FIELD(head_dim), 2, 65536, true};
+    "head_dim", "attention.key_length", FIELD(head_dim), 2, MAX_HEAD, true};
 static const struct nb_hparam_field vocab = {"vocab_size", "vocab_size", FIELD(n_vocab), 1,
                                              1U << 24,     false};
 static const struct nb_hparam_field vocab_gguf = {"vocab_size", "vocab_size", FIELD(n_vocab), 1,
@@ -47,6 +48,9 @@ static enum nb_status settle(struct nb_hparams *hp, const char *where, struct nb
     if (hp->head_dim % 2 != 0)
         NB_FAIL(err, NB_ERR_FORMAT, "%s: head size %u is odd, rotation needs pairs", where,
                 hp->head_dim);
+    if (hp->head_dim > MAX_HEAD)
+        NB_FAIL(err, NB_ERR_FORMAT, "%s: head size %u is larger than %u", where, hp->head_dim,
+                MAX_HEAD);
     if ((uint64_t)hp->n_heads * hp->head_dim > MAX_WIDTH)
         NB_FAIL(err, NB_ERR_FORMAT, "%s: %u heads of %u are wider than %u", where, hp->n_heads,
                 hp->head_dim, MAX_WIDTH);
