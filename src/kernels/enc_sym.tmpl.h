@@ -19,8 +19,7 @@ struct sym_blocks {
     vf peak;
 };
 
-NB_LANES_INLINE void sym_load(struct sym_blocks *b, const float *x, const float *w,
-                              size_t used)
+NB_LANES_INLINE void sym_load(struct sym_blocks *b, const float *x, const float *w, size_t used)
 {
     vf_load_turned(b->x, x, SYM_BLOCK, used);
     b->unit = unit_of(abs_max(b->x, SYM_BLOCK));
@@ -65,8 +64,7 @@ NB_LANES_INLINE void sym_store(uint8_t *dst, vf d, const vu *word, int n_words, 
 
 /* Steps of 1/127 around absmax, wide enough to find a scale whose rounding errors happen to be small:
  * at 8 bits there is nothing to clip, only luck to pick from (-0.6 dB for 11 trials). */
-NB_LANES_INLINE void q8_0_round(uint8_t *dst, const float *x, const float *w,
-                                size_t used)
+NB_LANES_INLINE void q8_0_round(uint8_t *dst, const float *x, const float *w, size_t used)
 {
     const struct code_range range = {-127.0F, 127.0F};
     struct sym_blocks b;
@@ -76,7 +74,8 @@ NB_LANES_INLINE void q8_0_round(uint8_t *dst, const float *x, const float *w,
     sym_load(&b, x, w, used);
     const vf per_peak = vf_set(1.0F) / vf_abs(b.peak);
     for (int t = -5; t <= 5; t++)
-        sym_try(&best, b.x, w != NULL ? b.w : NULL, SYM_BLOCK, per_peak * (127.0F + (float)t), range);
+        sym_try(&best, b.x, w != NULL ? b.w : NULL, SYM_BLOCK, per_peak * (127.0F + (float)t),
+                range);
     const vf d = sym_scale(&b, best.scale, &inv);
     for (int k = 0; k < 8; k++) {
         vu c[4];
@@ -88,8 +87,7 @@ NB_LANES_INLINE void q8_0_round(uint8_t *dst, const float *x, const float *w,
 }
 
 /* The largest weight near -8 or near +7 (the scale is signed): 11 trials each. */
-NB_LANES_INLINE void q4_0_round(uint8_t *dst, const float *x, const float *w,
-                                size_t used)
+NB_LANES_INLINE void q4_0_round(uint8_t *dst, const float *x, const float *w, size_t used)
 {
     const struct code_range range = {-8.0F, 7.0F};
     struct sym_blocks b;
@@ -120,7 +118,8 @@ NB_LANES_INLINE void q4_0_round(uint8_t *dst, const float *x, const float *w,
 
 /* All of n elements, LANES blocks at a time; the last round may leave lanes unused. */
 #define SYM_ENCODER(name, bytes)                                                                   \
-    static __attribute__((noinline)) void name##_plain(uint8_t *dst, const float *x, size_t blocks) \
+    static                                                                                         \
+        __attribute__((noinline)) void name##_plain(uint8_t *dst, const float *x, size_t blocks)   \
     {                                                                                              \
         for (size_t b = 0; b < blocks; b += LANES)                                                 \
             name##_round(dst + b * (bytes), x + b * SYM_BLOCK, NULL, blocks - b);                  \

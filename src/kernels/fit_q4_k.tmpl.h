@@ -51,8 +51,8 @@ NB_LANES_INLINE const vf *q4_weights(const struct q4_block *b, int g)
 }
 
 /* One trial: codes (x - start) * inv, then least squares for x = scale * code - low with low >= 0. */
-NB_LANES_INLINE void q4_try(struct q4_fit *best, const vf *x, const vf *w, const struct q4_sums *sums,
-                            vf start, vf inv)
+NB_LANES_INLINE void q4_try(struct q4_fit *best, const vf *x, const vf *w,
+                            const struct q4_sums *sums, vf start, vf inv)
 {
     const vf zero = vf_set(0.0F);
     vf l1 = zero;
@@ -252,7 +252,8 @@ NB_LANES_INLINE void q4_store(struct nb_fit_k *out, const struct q4_block *b,
     }
 }
 
-NB_LANES_INLINE void q4_fit(struct nb_fit_k *out, struct q4_block *b, const float *x, const float *w)
+NB_LANES_INLINE void q4_fit(struct nb_fit_k *out, struct q4_block *b, const float *x,
+                            const float *w)
 {
     struct q4_grid best;
     q4_load(b, x, w);
@@ -276,7 +277,8 @@ static __attribute__((noinline)) void q4_plain(struct nb_fit_k *out, const float
     q4_fit(out, &b, x, NULL);
 }
 
-static __attribute__((noinline)) void q4_weighted(struct nb_fit_k *out, const float *x, const float *w)
+static __attribute__((noinline)) void q4_weighted(struct nb_fit_k *out, const float *x,
+                                                  const float *w)
 {
     struct q4_block b;
     q4_fit(out, &b, x, w);

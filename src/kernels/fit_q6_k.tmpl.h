@@ -98,7 +98,8 @@ NB_LANES_INLINE float q6_best_d(const struct q6_block *b, const struct q6_grid *
 }
 
 /* The d whose code -128 is the scale of largest magnitude, and the codes of the others. */
-NB_LANES_INLINE void q6_first(const struct q6_block *b, struct q6_grid *grid, float grow, float shrink)
+NB_LANES_INLINE void q6_first(const struct q6_block *b, struct q6_grid *grid, float grow,
+                              float shrink)
 {
     float scale[Q6_SUBS];
     float peak = 0.0F;
@@ -114,7 +115,8 @@ NB_LANES_INLINE void q6_first(const struct q6_block *b, struct q6_grid *grid, fl
         grid->code[g] = vf_code(vf_load(scale + g * LANES) * inv, -128.0F, 127.0F);
 }
 
-NB_LANES_INLINE void q6_fit(struct nb_fit_k *out, struct q6_block *b, const float *x, const float *w)
+NB_LANES_INLINE void q6_fit(struct nb_fit_k *out, struct q6_block *b, const float *x,
+                            const float *w)
 {
     const struct unit unit = k_unit(x);
     float grow[LANES];
@@ -157,7 +159,8 @@ static __attribute__((noinline)) void q6_plain(struct nb_fit_k *out, const float
     q6_fit(out, &b, x, NULL);
 }
 
-static __attribute__((noinline)) void q6_weighted(struct nb_fit_k *out, const float *x, const float *w)
+static __attribute__((noinline)) void q6_weighted(struct nb_fit_k *out, const float *x,
+                                                  const float *w)
 {
     struct q6_block b;
     q6_fit(out, &b, x, w);

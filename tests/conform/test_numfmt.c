@@ -40,7 +40,8 @@ static double squared_error(const float *x, const float *y, const float *w, size
     return sum;
 }
 
-static void encode(const struct nb_numfmt *f, uint8_t *dst, const float *x, const float *w, size_t n)
+static void encode(const struct nb_numfmt *f, uint8_t *dst, const float *x, const float *w,
+                   size_t n)
 {
     struct nb_error err;
     assert_ok(nb_numfmt_encode(f, dst, x, w, n, &err), &err);
@@ -321,8 +322,8 @@ static void test_extremes(void **state)
     static float y[N];
     static float w[N];
     static uint8_t raw[MAX_BYTES];
-    const float sizes[] = {0.0F, 1e-45F, -1e-45F, 1e-39F, 1e-20F, 6e-8F, 1e-5F, 1.0F, 6e4F, 1e9F,
-                           3.4e38F, -3.4e38F};
+    const float sizes[] = {0.0F,  1e-45F, -1e-45F, 1e-39F, 1e-20F,  6e-8F,
+                           1e-5F, 1.0F,   6e4F,    1e9F,   3.4e38F, -3.4e38F};
     for (size_t k = 0; k < n_formats; k++) {
         const struct nb_numfmt *f = formats[k];
         if (f->kind != NB_NUMFMT_BLOCK)
@@ -335,8 +336,8 @@ static void test_extremes(void **state)
                 encode(f, raw, x, NULL, N);
                 f->decode(raw, y, N);
                 for (size_t i = 0; i < N; i++)
-                    assert_true(isfinite(y[i]) && fabsf(y[i]) <= 2.2F * fmaxf(fabsf(sizes[a]),
-                                                                              fabsf(sizes[b])));
+                    assert_true(isfinite(y[i]) &&
+                                fabsf(y[i]) <= 2.2F * fmaxf(fabsf(sizes[a]), fabsf(sizes[b])));
             }
         }
         const float constants[] = {0.0F, 0.75F, -0.75F, 0.1F, -1000.0F};
@@ -439,10 +440,14 @@ static void test_no_worse_on_weights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_described),          cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_refuses),            cmocka_unit_test(test_blocks_agree),
-        cmocka_unit_test(test_idempotent),         cmocka_unit_test(test_scale_by_two),
-        cmocka_unit_test(test_extremes),           cmocka_unit_test(test_no_worse_than_ggml),
+        cmocka_unit_test(test_described),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_blocks_agree),
+        cmocka_unit_test(test_idempotent),
+        cmocka_unit_test(test_scale_by_two),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_no_worse_than_ggml),
         cmocka_unit_test(test_no_worse_on_weights),
     };
     formats = nb_numfmt_all(&n_formats);
