@@ -59,7 +59,7 @@ static size_t first_bad(const float *x, size_t n)
     return n;
 }
 
-/* Adds the sums of one batch of whole rows. y becomes x - y. False: something is not finite. */
+/* Adds the sums of one batch of whole rows. y becomes y - x. False: something is not finite. */
 static bool add_error(const struct run *r, size_t s, const float *x, float *y, uint64_t n_rows)
 {
     const size_t cols = (size_t)r->cols;
@@ -67,8 +67,7 @@ static bool add_error(const struct run *r, size_t s, const float *x, float *y, u
         const float signal = r->kernels->dot_f32_f32(x, x, cols);
         r->seg.signal[s] += (double)signal;
         if (y != NULL) {
-            for (size_t i = 0; i < cols; i++)
-                y[i] = x[i] - y[i];
+            r->kernels->axpy_f32_f32(y, -1.0F, x, cols);
             const float noise = r->kernels->dot_f32_f32(y, y, cols);
             r->seg.noise[s] += (double)noise;
             y += cols;
