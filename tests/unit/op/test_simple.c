@@ -100,7 +100,7 @@ static void check_rope(bool halves, uint64_t head_dim)
     const uint32_t freqs = nb_graph_value(&b.g, &v);
     double *freq = bench_alloc(&b, PAIRS, sizeof *freq);
     for (size_t i = 0; i < PAIRS; i++)
-        freq[i] = pow(10000.0, -(double)i / PAIRS);
+        freq[i] = pow(10000.0, -(double)i / (double)PAIRS);
     b.slots[freqs].data = freq;
     const uint32_t x = bench_input(&b, "x", HEADS * head_dim);
     const uint32_t table =
