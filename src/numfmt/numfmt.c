@@ -87,19 +87,28 @@ enum nb_status nb_numfmt_bytes(const struct nb_numfmt *f, const struct nb_shape 
     return NB_OK;
 }
 
+/* All ones in the exponent carry into the sign bit. The loop's length is fixed so that the compiler
+ * makes vectors of it. */
+enum { RUN = 256 };
+
+static bool run_is_finite(const float *x)
+{
+    uint32_t seen = 0;
+    for (size_t i = 0; i < RUN; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        seen |= (bits & 0x7fffffffU) + 0x00800000U;
+    }
+    return (seen & 0x80000000U) == 0;
+}
+
 /* Index of the first NaN or infinity, n if all are finite. A run is scanned branch-free first. */
 static size_t first_not_finite(const float *x, size_t n)
 {
-    enum { RUN = 256 };
     for (size_t at = 0; at < n; at += RUN) {
-        const size_t end = NB_MIN(at + RUN, n);
-        uint32_t worst = 0;
-        for (size_t i = at; i < end; i++) {
-            const uint32_t mag = nb_f32_bits(x[i]) & 0x7fffffffU;
-            worst = mag > worst ? mag : worst;
-        }
-        if (worst < 0x7f800000U)
+        if (n - at >= RUN && run_is_finite(x + at))
             continue;
+        const size_t end = NB_MIN(at + RUN, n);
         for (size_t i = at; i < end; i++)
             if ((nb_f32_bits(x[i]) & 0x7f800000U) == 0x7f800000U)
                 return i;
