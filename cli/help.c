@@ -209,7 +209,7 @@ static void put_scdoc(FILE *f, const char *text)
 
 static void man_heading(FILE *f, const char *group)
 {
-    fprintf(f, "## %s options\n\n", group);
+    fprintf(f, "## %s\n\n", group);
 }
 
 static void man_option(FILE *f, const struct nb_cli_opt *o)
