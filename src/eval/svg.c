@@ -184,7 +184,7 @@ void nb_plot_line(struct nb_plot *p, unsigned series, const double *x, const dou
 
 void nb_plot_legend(struct nb_plot *p, unsigned i, unsigned series, const char *text)
 {
-    const double x = LEFT + 84.0 * i;
+    const double x = LEFT + 100.0 * i;
     nb_str_printf(p->out,
                   "<rect class=\"key s%u\" x=\"%.1f\" y=\"29\" width=\"10\" height=\"10\"/>",
                   series % NB_SVG_SERIES, x);
