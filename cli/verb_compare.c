@@ -214,8 +214,8 @@ const struct nb_cli_verb nb_cli_verb_compare = {
         "Measures every MODEL against REF on one text, as eval does, with its size, the error "
         "of each tensor and its speed. --html writes a report with plots of size against KL "
         "divergence and error per tensor.",
-    .examples = "nibble compare Qwen3-0.6B q8.gguf q4.gguf --text book.txt\n"
-                "nibble compare Qwen3-0.6B q*.gguf --chunks 8 --html report.html",
+    .examples = "nibble compare Llama-3.2-1B q8.gguf q4.gguf --text book.txt\n"
+                "nibble compare Llama-3.2-1B q*.gguf --chunks 8 --html report.html",
     .options = options,
     .args_bytes = sizeof(struct args),
     .min_positional = 2,

@@ -154,8 +154,8 @@ const struct nb_cli_verb nb_cli_verb_eval = {
         "mean and percentiles of the KL divergence say how far MODEL's predictions are from the "
         "reference's, 'same top-1' how often both find the same token most likely. Each figure has "
         "its standard error; that of the difference pairs the positions.",
-    .examples = "nibble eval q.gguf --text book.txt --against Qwen3-0.6B\n"
-                "nibble eval q.gguf --text book.txt --against Qwen3-0.6B --max-kld 0.02 --json",
+    .examples = "nibble eval q.gguf --text book.txt --against Llama-3.2-1B\n"
+                "nibble eval q.gguf --text book.txt --against Llama-3.2-1B --max-kld 0.02 --json",
     .options = options,
     .args_bytes = sizeof(struct args),
     .min_positional = 1,

@@ -289,7 +289,7 @@ const struct nb_cli_verb nb_cli_verb_inspect = {
         "Shows the architecture, the types and sizes of the weights, the tokenizer, and how "
         "the file was made. Reads headers only, so it is quick on files of any size.",
     .examples = "nibble inspect model.gguf\n"
-                "nibble inspect Qwen3-0.6B --tensors --meta\n"
+                "nibble inspect Llama-3.2-1B --tensors --meta\n"
                 "nibble inspect model.gguf --hash --json",
     .options = options,
     .args_bytes = sizeof(struct args),

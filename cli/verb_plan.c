@@ -21,7 +21,7 @@ const struct nb_cli_verb nb_cli_verb_plan = {
         "Takes the options of quantize, reads the headers of MODEL only and writes nothing. "
         "Prints the type and size of every tensor, the size of the file, and an estimate "
         "of the memory and time that quantize would need.",
-    .examples = "nibble plan Qwen3-0.6B --type q4_k_m\n"
+    .examples = "nibble plan Llama-3.2-1B --type q4_k_m\n"
                 "nibble plan model-f16.gguf --type q6_k --max-ram 2GiB --json",
     .options = nb_quantize_options,
     .args_bytes = sizeof(struct nb_quantize_args),

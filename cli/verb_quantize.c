@@ -145,10 +145,10 @@ const struct nb_cli_verb nb_cli_verb_quantize = {
         "and hashes are kept in the file. The same command gives the same bytes on every machine.\n"
         "\n"
         "With -v every tensor is listed with its signal-to-noise ratio.",
-    .examples = "nibble quantize Qwen3-0.6B\n"
+    .examples = "nibble quantize Llama-3.2-1B\n"
                 "nibble quantize model-f16.gguf small.gguf Q4_K_M\n"
-                "nibble quantize Qwen3-0.6B -o q.gguf --type q4_0 --tensor-type 'ffn_down=q6_k'\n"
-                "nibble quantize Qwen3-0.6B -o q.gguf --eval book.txt --max-kld 0.02",
+                "nibble quantize Llama-3.2-1B -o q.gguf --type q4_0 --tensor-type 'ffn_down=q6_k'\n"
+                "nibble quantize Llama-3.2-1B -o q.gguf --eval book.txt --max-kld 0.02",
     .options = nb_quantize_options,
     .args_bytes = sizeof(struct nb_quantize_args),
     .min_positional = 1,

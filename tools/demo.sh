@@ -37,7 +37,7 @@ cat <<'EOF'
 
 The report with its plots is demo/report.html; the models are beside it and run in llama.cpp too.
 Next, a model of your own (a Hugging Face folder or a GGUF file):
-  build/nibble quantize ~/Qwen3-0.6B -o q.gguf --type q4_k_m
-  build/nibble eval q.gguf --against ~/Qwen3-0.6B
+  build/nibble quantize ~/Llama-3.2-1B -o q.gguf --type q4_k_m
+  build/nibble eval q.gguf --against ~/Llama-3.2-1B
   build/nibble run q.gguf
 EOF
