@@ -231,8 +231,8 @@ static void sample_oom(enum nb_status (*body)(const struct nb_allocator *a))
     assert_int_equal(body(&x.a), NB_OK);
     assert_int_equal(x.live, 0);
     const size_t n = x.n_allocs;
-    const size_t step = n / 40 + 1;
-    for (size_t k = 1; k <= n; k += k + step < n - 20 ? step : 1) {
+    const size_t step = n / 12 + 1;
+    for (size_t k = 1; k <= n; k += k + step < n - 4 ? step : 1) {
         nbtest_alloc_init(&x, k);
         assert_int_equal(body(&x.a), NB_ERR_NOMEM);
         assert_int_equal(x.live, 0);
