@@ -70,7 +70,7 @@ const struct nb_cli_verb nb_cli_verb_convert = {
         "Writes MODEL as OUT without rounding anything: a Hugging Face folder becomes a GGUF "
         "file and back, tokenizer and metadata included. Weights keep their values.",
     .examples = "nibble convert Llama-3.2-1B llama.gguf\n"
-                "nibble convert llama.gguf qwen3-folder",
+                "nibble convert llama.gguf llama-folder",
     .options = options,
     .args_bytes = sizeof(struct nb_quantize_args),
     .min_positional = 1,
