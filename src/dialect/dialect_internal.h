@@ -35,7 +35,7 @@ const char *nb_arch_list(char *dst, size_t cap);
 /* Appends an entry without copying what it points to. */
 NB_CHECKED enum nb_status nb_meta_borrow(struct nb_meta *m, const struct nb_meta_kv *kv);
 
-/* ---- tokenizers in GGUF metadata (formats.md 1.11) ---- */
+/* ---- tokenizers in GGUF metadata (docs/formats/gguf.md) ---- */
 /* From m->tokenizer_meta. A kind that nibble cannot use leaves m->tokenizer NULL and the reason in
  * m->tokenizer_problem; one that is malformed is an error. */
 NB_CHECKED enum nb_status nb_tokenizer_from_meta(struct nb_model *m, struct nb_error *err);

@@ -1,4 +1,4 @@
-/* dialect/gguf.c: models in GGUF files, as llama.cpp reads and writes them (formats.md 1.2 to 1.11).
+/* dialect/gguf.c: models in GGUF files, as llama.cpp reads and writes them (docs/formats/gguf.md).
  *
  * Reading keeps metadata that nibble does not know. Writing: vectors in f32, exact metadata types,
  * provenance under "nibble.".

@@ -1,6 +1,6 @@
 /* dialect/hf.c: Hugging Face folders: config.json, safetensors (one file or shards), tokenizer.json.
  *
- * Rules: handbook/formats.md 3.3 (shards), 4.1 (config), 4.3 (tokenizer). Weights are f32, f16 or bf16.
+ * Rules: docs/formats/safetensors.md (shards), docs/architectures.md, docs/tokenizers.md. Weights are f32, f16 or bf16.
  * Left out: pickled checkpoints, quantized checkpoints, tokenizer.model.
  */
 #include "dialect/dialect_internal.h"

@@ -1,7 +1,7 @@
 /* dialect/hf_export.c: weights into a Hugging Face folder: one safetensors file, or shards and an index.
  *
  * Shards are filled in canonical order up to shard_bytes; inside a file tensors lie as the reference
- * writer sorts them. Rows of Q and K are gathered head by head and go out as halves (formats.md 1.9).
+ * writer sorts them. Rows of Q and K are gathered head by head and go out as halves (docs/formats/gguf.md).
  */
 #include "dialect/dialect_internal.h"
 

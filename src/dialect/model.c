@@ -1,7 +1,7 @@
 /* dialect/model.c: opening a model of any convention, and reading its weights row by row.
  *
  * Weights stay in the mapping. Rows of Q and K that a Hugging Face file pairs as halves come out in
- * canonical order, as interleaved pairs (handbook/formats.md 1.9).
+ * canonical order, as interleaved pairs (docs/formats/gguf.md).
  */
 #include "dialect/dialect_internal.h"
 

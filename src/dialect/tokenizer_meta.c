@@ -1,4 +1,4 @@
-/* dialect/tokenizer_meta.c: tokenizers in and out of GGUF metadata (handbook/formats.md 1.11).
+/* dialect/tokenizer_meta.c: tokenizers in and out of GGUF metadata (docs/formats/gguf.md).
  *
  * Keys that nibble does not understand travel on from GGUF to GGUF untouched; the arrays too, as long as
  * they have an entry for each row of the embedding. Otherwise they are padded with unused tokens.

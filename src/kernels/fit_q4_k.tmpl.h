@@ -1,7 +1,7 @@
 /* kernels/fit_q4_k.tmpl.h: the search of q4_k: 8 sub-blocks of 32, 6-bit scales and minima, f16 d, dmin.
  *
  * 1. Each sub-block, a lane, tries ranges around the span of its values; for the codes of each range
- *    weighted least squares gives scale and minimum in closed form (handbook/algorithms.md A.10).
+ *    weighted least squares gives scale and minimum in closed form (docs/numfmt.md).
  * 2. d and dmin make the largest scale and minimum 63; every sub-block then tries the integer pairs
  *    around its own, its codes rounded anew, and keeps the pair with the least weighted squared error.
  * 3. With all codes fixed, least squares gives better d and dmin; sub-blocks try the neighbouring

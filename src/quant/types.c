@@ -1,6 +1,6 @@
 /* quant/types.c: which type each weight gets: rules, then named types, then the mix, then what fits.
  *
- * Order and fallbacks follow llama-quantize (handbook/formats.md 2.5). Weights that are not quantizable
+ * Order and fallbacks follow llama-quantize (docs/formats/ggml-blocks.md). Weights that are not quantizable
  * (norms, biases) keep their type, or take the output's float type.
  */
 #include "quant/quant_internal.h"

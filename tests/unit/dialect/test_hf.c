@@ -96,7 +96,7 @@ static void test_single(void **state)
     nb_model_close(NULL);
 }
 
-/* gguf_row[h hd + 2i + j] = hf_row[h hd + j hd/2 + i] (formats.md 1.9) */
+/* gguf_row[h hd + 2i + j] = hf_row[h hd + j hd/2 + i] (docs/formats/gguf.md) */
 static void test_rows_paired(void **state)
 {
     (void)state;

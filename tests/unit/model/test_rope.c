@@ -16,7 +16,7 @@ static struct nb_hparams llama3(uint32_t dim, float factor)
                                .rope_ctx_orig = 8192};
 }
 
-/* formats.md 1.7 in the C library's double arithmetic. */
+/* The llama3 rule (docs/architectures.md) in the C library's double arithmetic. */
 static double expected(const struct nb_hparams *hp, uint32_t i)
 {
     const double pi = 3.14159265358979323846;

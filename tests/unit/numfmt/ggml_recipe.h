@@ -1,4 +1,4 @@
-/* ggml_recipe.h: the published behaviour of ggml's own encoders (handbook: formats 2.4), written anew
+/* ggml_recipe.h: the published behaviour of ggml's own encoders (ggml-org/ggml, ggml-quants.c), written anew
  * as a yardstick. test_ggml_recipe.c proves it by the hashes of bytes that ggml itself wrote; the
  * conformance test then asks that ours is never worse.
  *

@@ -1,4 +1,4 @@
-/* golden.h: the hash and the generator that the handbook's golden vectors are stated with. */
+/* golden.h: the hash and the generator that the golden vectors are stated with. */
 #ifndef NB_TESTS_GOLDEN_H
 #define NB_TESTS_GOLDEN_H
 

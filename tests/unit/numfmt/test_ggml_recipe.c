@@ -1,4 +1,4 @@
-/* The yardstick of ggml_recipe.h against bytes that ggml wrote (handbook: formats, appendix B). */
+/* The yardstick of ggml_recipe.h against bytes that ggml wrote (golden hashes of ggml-org/ggml d99724f2). */
 #include "support/nbtest.h"
 
 #include "ggml_recipe.h"

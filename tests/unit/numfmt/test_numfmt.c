@@ -1,5 +1,5 @@
 /* numfmt/: names and numbers of the registry, sizes, errors, and decoding bit for bit as the formats'
- * owners do (handbook: formats, appendix B). */
+ * owners do (golden hashes of ggml-org/ggml d99724f2). */
 #include "support/nbtest.h"
 
 #include "golden.h"

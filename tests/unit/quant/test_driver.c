@@ -114,7 +114,7 @@ static void test_bundled_round_trip(void **state)
     nb_model_close(b);
 }
 
-/* llama.cpp takes a value only in the exact type it expects (handbook/formats.md 1.2). */
+/* llama.cpp takes a value only in the exact type it expects (docs/formats/gguf.md). */
 static void test_exact_types(void **state)
 {
     (void)state;

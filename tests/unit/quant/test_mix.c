@@ -1,4 +1,4 @@
-/* Mixes: where the finer formats go (handbook/formats.md 2.5, its worked example). */
+/* Mixes: where the finer formats go (llama-quantize's; 32 blocks worked out by hand). */
 #include "quant/quant.h"
 #include "support/nbtest.h"
 
