@@ -43,7 +43,8 @@ static void *memory(size_t n)
 static void do_read(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct job *j = ctx;
-    j->sink[8 * worker] += j->kernels->xor_u64(j->w + begin * j->row_bytes, (end - begin) * j->row_bytes);
+    j->sink[8 * worker] +=
+        j->kernels->xor_u64(j->w + begin * j->row_bytes, (end - begin) * j->row_bytes);
 }
 
 static void do_gemv(void *ctx, size_t begin, size_t end, unsigned worker)
@@ -107,10 +108,12 @@ static void bench_gemv(struct nb_pool *pool, struct job *j, size_t bytes)
         j->gemv = of[i].gemv;
         j->row_bytes = of[i].row_bytes;
         const size_t rows = bytes / j->row_bytes;
-        const double read = best(pool, rows, GRAIN, do_read, j); /* beside it: shared machines drift */
+        const double read =
+            best(pool, rows, GRAIN, do_read, j); /* beside it: shared machines drift */
         const double t = best(pool, rows, GRAIN, do_gemv, j);
         const double gbs = (double)(rows * j->row_bytes) * 1e-9 / t;
-        printf("%-18s %8.2f GB/s  %5.2f of reading (%.2f)\n", of[i].name, gbs, read / t, gbs * t / read);
+        printf("%-18s %8.2f GB/s  %5.2f of reading (%.2f)\n", of[i].name, gbs, read / t,
+               gbs * t / read);
     }
 }
 
@@ -119,15 +122,17 @@ static void bench_products(struct nb_pool *pool, struct job *j)
     static const struct {
         const char *name;
         int8_t lo, hi;
-    } range[] = {{"codes 0..15", 0, 15}, {"codes -8..7", -8, 7}, {"codes -32..31", -32, 31},
+    } range[] = {{"codes 0..15", 0, 15},
+                 {"codes -8..7", -8, 7},
+                 {"codes -32..31", -32, 31},
                  {"codes -128..127", 0, 0}};
     for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
         j->tile.code_min = range[i].lo;
         j->tile.code_max = range[i].hi;
         j->tile.sub = range[i].lo == -32 ? 16 : 32;
         const double t = best(pool, 128, 4, do_tile, j);
-        printf("%-18s %8.1f GOP/s   %s\n", "gemm_f32_tile_q8", 2.0 * 128 * 8 * TOKENS * K * 1e-9 / t,
-               range[i].name);
+        printf("%-18s %8.1f GOP/s   %s\n", "gemm_f32_tile_q8",
+               2.0 * 128 * 8 * TOKENS * K * 1e-9 / t, range[i].name);
     }
     const double t = best(pool, 1024, 32, do_gemm, j);
     printf("%-18s %8.1f GFLOP/s\n", "gemm_f32_f32_f32", 2.0 * 1024 * TOKENS * K * 1e-9 / t);
@@ -148,7 +153,10 @@ int main(int argc, char **argv)
     int16_t *sum16 = memory(TOKENS * K / 16 * sizeof *sum16);
     float *xf = floats((size_t)TOKENS * K), *scale = floats(K / 16 * 8);
     struct nb_rng rng = {.seed = 1};
-    struct job j = {.kernels = nb_kernels_get(), .w = memory(bytes), .x = {q, d, sum16}, .xf = xf,
+    struct job j = {.kernels = nb_kernels_get(),
+                    .w = memory(bytes),
+                    .x = {q, d, sum16},
+                    .xf = xf,
                     .y = memory((size_t)1024 * TOKENS * sizeof(float) + bytes / 500),
                     .sink = memory((size_t)threads * 64)};
     for (size_t i = 0; i < bytes; i += 8)
