@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 nibble=${1:-build/nibble}
 case $nibble in /*) ;; *) nibble=$PWD/$nibble ;; esac
 model=models/tiny-7m
-chunks=${DEMO_CHUNKS:-12}
+chunks=${DEMO_CHUNKS:-8}
 types="q8_0 q6_k q4_k_m q4_0"
 
 step() {
