@@ -99,7 +99,7 @@ enum nb_status nb_cursor_take(struct nb_cursor *c, const uint8_t **out, uint64_t
 enum nb_status nb_cursor_u8(struct nb_cursor *c, uint8_t *out, const char *what,
                             struct nb_error *err)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     NB_TRY(nb_cursor_take(c, &p, 1, what, err));
     *out = *p;
     return NB_OK;
@@ -108,7 +108,7 @@ enum nb_status nb_cursor_u8(struct nb_cursor *c, uint8_t *out, const char *what,
 enum nb_status nb_cursor_u16(struct nb_cursor *c, uint16_t *out, const char *what,
                              struct nb_error *err)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     NB_TRY(nb_cursor_take(c, &p, 2, what, err));
     *out = nb_load_u16(p);
     return NB_OK;
@@ -117,7 +117,7 @@ enum nb_status nb_cursor_u16(struct nb_cursor *c, uint16_t *out, const char *wha
 enum nb_status nb_cursor_u32(struct nb_cursor *c, uint32_t *out, const char *what,
                              struct nb_error *err)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     NB_TRY(nb_cursor_take(c, &p, 4, what, err));
     *out = nb_load_u32(p);
     return NB_OK;
@@ -126,7 +126,7 @@ enum nb_status nb_cursor_u32(struct nb_cursor *c, uint32_t *out, const char *wha
 enum nb_status nb_cursor_u64(struct nb_cursor *c, uint64_t *out, const char *what,
                              struct nb_error *err)
 {
-    const uint8_t *p;
+    const uint8_t *p = NULL;
     NB_TRY(nb_cursor_take(c, &p, 8, what, err));
     *out = nb_load_u64(p);
     return NB_OK;

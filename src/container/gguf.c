@@ -184,7 +184,7 @@ static enum nb_status read_kv(struct gguf_in *in, struct nb_map *keys, struct nb
 {
     struct nb_meta *m = &in->f->meta;
     struct nb_meta_kv kv = {0};
-    struct nb_text key;
+    struct nb_text key = {NULL, 0};
     char quote[QUOTE_BYTES];
     const uint64_t at = in->c.at;
     NB_TRY(read_name(&in->c, &key, "key", err));
@@ -261,7 +261,7 @@ static enum nb_status read_tensor(struct gguf_in *in, struct nb_error *err)
 {
     struct nb_file *f = in->f;
     struct nb_tensor t = {0};
-    struct nb_text name;
+    struct nb_text name = {NULL, 0};
     char quote[QUOTE_BYTES];
     const uint64_t at = in->c.at;
     NB_TRY(read_name(&in->c, &name, "tensor name", err));

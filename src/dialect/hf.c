@@ -179,7 +179,7 @@ static enum nb_status take_entry(struct nb_model *m, struct nb_map *shards, cons
     const char *name = nb_json_string(value, &n);
     NB_TRY(check_shard_name(tensor, n_tensor, name, n, err));
     if (!nb_map_get(shards, name, n, &shard)) {
-        bool found;
+        bool found = false;
         NB_TRY(has_file(m, name, &found, err));
         if (!found)
             NB_FAIL(err, NB_ERR_NOT_FOUND, "%s names '%s', which is not in this folder",
@@ -230,7 +230,7 @@ static enum nb_status open_shards(struct nb_model *m, const nb_json *root, struc
 
 static enum nb_status no_weights(const struct nb_model *m, struct nb_error *err)
 {
-    bool pickle;
+    bool pickle = false;
     NB_TRY(has_file(m, "pytorch_model.bin", &pickle, err));
     NB_FAIL(err, NB_ERR_NOT_FOUND, "neither %s nor %s in this folder%s", NB_HF_WEIGHTS, NB_HF_INDEX,
             pickle ? " (pytorch_model.bin is not read)" : "");
@@ -314,7 +314,7 @@ static enum nb_status read_template(struct nb_model *m, struct nb_error *err)
 
 static enum nb_status no_tokenizer(struct nb_model *m, struct nb_error *err)
 {
-    bool pieces;
+    bool pieces = false;
     NB_TRY(has_file(m, "tokenizer.model", &pieces, err));
     return nb_model_without_tokenizer(m, pieces ? "the folder has a tokenizer.model, but no "
                                                   "tokenizer.json, which is what nibble reads"
