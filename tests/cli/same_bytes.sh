@@ -17,13 +17,18 @@ logits_hash() { # options after the model
 levels=$("$NIBBLE" list kernels | grep -v '(not' | awk '{ print $2 }' | sort -u)
 echo "$levels" | grep -qx ref || { echo "list kernels names no ref"; exit 1; }
 
+threads_too="1 7"
+if [ -n "${NB_EXE_WRAPPER:-}" ]; then # emulated, 30 times slower: against the file only
+    threads_too= levels=
+fi
+
 for type in q8_0 q6_k q4_k_m q4_0 bf16; do
     "$NIBBLE" quantize "$model" -o ref.gguf --type $type --threads 2 --quiet -f
     want_file=$(file_hash ref.gguf)
     want_logits=$(logits_hash ref.gguf --threads 2)
     [ -n "$want_logits" ] || { echo "$type: eval printed no logits_hash"; exit 1; }
     echo "$type,$want_file,$want_logits" >> got.csv
-    for threads in 1 7; do
+    for threads in $threads_too; do
         "$NIBBLE" quantize "$model" -o x.gguf --type $type --threads $threads --quiet -f
         [ "$(file_hash x.gguf)" = "$want_file" ] || { echo "$type: $threads threads: other file"; exit 1; }
         [ "$(logits_hash ref.gguf --threads $threads)" = "$want_logits" ] ||
