@@ -240,7 +240,7 @@ static enum nb_status open_weights(struct nb_model *m, struct nb_error *err)
 {
     struct nb_str text;
     nb_json *root = NULL;
-    bool single;
+    bool single = false;
     NB_TRY(has_file(m, NB_HF_WEIGHTS, &single, err));
     if (single)
         return add_weights(m, NB_HF_WEIGHTS, err);
