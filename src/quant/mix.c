@@ -1,7 +1,4 @@
 /* quant/mix.c: the mixtures of formats that people know from llama-quantize (docs/formats/ggml-blocks.md).
- *
- * Difference: q4_k_s spends q5_k on a few tensors there; where that format is not registered they get
- * q6_k (types.c).
  */
 #include "quant/quant.h"
 

@@ -22,7 +22,7 @@ if [ -n "${NB_EXE_WRAPPER:-}" ]; then # emulated, 30 times slower: against the f
     threads_too= levels=
 fi
 
-for type in q8_0 q6_k q4_k_m q4_0 bf16; do
+for type in q8_0 q6_k q4_k_m q4_k_s q4_0 bf16; do
     "$NIBBLE" quantize "$model" -o ref.gguf --type $type --threads 2 --quiet -f
     want_file=$(file_hash ref.gguf)
     want_logits=$(logits_hash ref.gguf --threads 2)

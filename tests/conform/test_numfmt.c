@@ -259,8 +259,14 @@ static void test_blocks_agree(void **state)
 }
 
 /* Encoding what was decoded from a format gives the same values again: exactly where a block has one
- * scale; in two-level formats, whose outer scale is searched anew, within a fiftieth of the error
- * that the first encoding made. */
+ * scale; in two-level formats, whose outer scale is searched anew, within a small share of the error
+ * that the first encoding made. The share is larger in q5_k: half a step of its 6-bit scales moves the
+ * highest of 32 codes by a quarter of a step. */
+static double drift_allowed(const struct nb_numfmt *f)
+{
+    return f->block == f->sub ? 0.0 : f == &nb_numfmt_q5_k ? 0.07 : 0.02;
+}
+
 static void test_idempotent(void **state)
 {
     (void)state;
@@ -281,7 +287,7 @@ static void test_idempotent(void **state)
             f->decode(raw, z, N);
             const double drift = squared_error(y, z, NULL, N);
             const double error = squared_error(x[d], y, NULL, N);
-            assert_true(f->block == f->sub ? drift == 0.0 : drift <= 0.02 * error);
+            assert_true(drift <= drift_allowed(f) * error);
         }
     }
 }
@@ -369,6 +375,7 @@ static recipe_fn *recipe_of(const struct nb_numfmt *f)
     return f == &nb_numfmt_q8_0   ? recipe_q8_0
            : f == &nb_numfmt_q4_0 ? recipe_q4_0
            : f == &nb_numfmt_q4_k ? recipe_q4_k
+           : f == &nb_numfmt_q5_k ? recipe_q5_k
            : f == &nb_numfmt_q6_k ? recipe_q6_k
                                   : NULL;
 }

@@ -245,7 +245,7 @@ static void recipe_q4_0(uint8_t *dst, const float *x, const float *qw, size_t n)
 }
 
 /* What qw stands for in the K formats without importance. */
-static void recipe_q4_k_weights(float w[256], const float *x, const float *qw)
+static void recipe_min_k_weights(float w[256], const float *x, const float *qw)
 {
     const float sigma2 = 2.0F * recipe_square_sum(x, 256) / 256.0F;
     for (size_t j = 0; j < 8; j++) {
@@ -255,7 +255,8 @@ static void recipe_q4_k_weights(float w[256], const float *x, const float *qw)
     }
 }
 
-static void recipe_q4_k_grid(struct nb_grid *g, int (*codes)[32], const float *x, const float *qw)
+static void recipe_min_k_grid(struct nb_grid *g, int (*codes)[32], const float *x, const float *qw,
+                              int top)
 {
     float w[256];
     float scale[8];
@@ -265,11 +266,12 @@ static void recipe_q4_k_grid(struct nb_grid *g, int (*codes)[32], const float *x
     int m[8];
     float max_scale = 0.0F;
     float max_low = 0.0F;
-    recipe_q4_k_weights(w, x, qw);
+    recipe_min_k_weights(w, x, qw);
     for (size_t j = 0; j < 8; j++) {
-        const struct recipe_range range = qw != NULL ? (struct recipe_range){-0.9F, 0.05F, 36}
-                                                     : (struct recipe_range){-1.0F, 0.1F, 20};
-        scale[j] = recipe_qk(32, 15, x + 32 * j, w + 32 * j, codes[j], &low[j], range);
+        const struct recipe_range range = qw != NULL  ? (struct recipe_range){-0.9F, 0.05F, 36}
+                                          : top == 15 ? (struct recipe_range){-1.0F, 0.1F, 20}
+                                                      : (struct recipe_range){-0.5F, 0.1F, 15};
+        scale[j] = recipe_qk(32, top, x + 32 * j, w + 32 * j, codes[j], &low[j], range);
         sum_w[j] = 0.0F;
         for (size_t i = 0; i < 32; i++)
             sum_w[j] += w[32 * j + i];
@@ -296,24 +298,36 @@ static void recipe_q4_k_grid(struct nb_grid *g, int (*codes)[32], const float *x
     }
 }
 
-static void recipe_q4_k(uint8_t *dst, const float *x, const float *qw, size_t n)
+static void recipe_min_k(const struct nb_numfmt *f, uint8_t *dst, const float *x, const float *qw,
+                         size_t n)
 {
-    for (size_t at = 0; at < n; at += 256, dst += 144) {
+    for (size_t at = 0; at < n; at += 256, dst += f->block_bytes) {
         struct nb_grid g;
         int found[8][32];
         int8_t codes[256];
-        recipe_q4_k_grid(&g, found, x + at, qw != NULL ? qw + at : NULL);
+        recipe_min_k_grid(&g, found, x + at, qw != NULL ? qw + at : NULL, f->code_max);
         for (size_t j = 0; j < 8; j++) {
             const float d = g.d * (float)g.scale_code[j];
             const float dm = g.dmin * (float)g.min_code[j];
             for (size_t i = 0; i < 32; i++) {
                 const float v = x[at + 32 * j + i];
                 codes[32 * j + i] =
-                    (int8_t)(d == 0.0F ? found[j][i] : recipe_clamp(nb_rne((v + dm) / d), 0, 15));
+                    (int8_t)(d == 0.0F ? found[j][i]
+                                       : recipe_clamp(nb_rne((v + dm) / d), 0, f->code_max));
             }
         }
-        nb_numfmt_q4_k.pack(dst, &g, codes);
+        f->pack(dst, &g, codes);
     }
+}
+
+static void recipe_q4_k(uint8_t *dst, const float *x, const float *qw, size_t n)
+{
+    recipe_min_k(&nb_numfmt_q4_k, dst, x, qw, n);
+}
+
+static void recipe_q5_k(uint8_t *dst, const float *x, const float *qw, size_t n)
+{
+    recipe_min_k(&nb_numfmt_q5_k, dst, x, qw, n);
 }
 
 static void recipe_q6_k(uint8_t *dst, const float *x, const float *qw, size_t n)

@@ -44,6 +44,13 @@ static void test_q4_k(void **state)
           (const uint64_t[]){UINT64_C(0xcb78d06229f90c8a), UINT64_C(0x071ecc0584d132fc)});
 }
 
+static void test_q5_k(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q5_k, recipe_q5_k,
+          (const uint64_t[]){UINT64_C(0x4f38843c74633048), UINT64_C(0x84eef9889e38ccae)});
+}
+
 static void test_q6_k(void **state)
 {
     (void)state;
@@ -52,4 +59,4 @@ static void test_q6_k(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_q8_0), cmocka_unit_test(test_q4_0), cmocka_unit_test(test_q4_k),
-             cmocka_unit_test(test_q6_k))
+             cmocka_unit_test(test_q5_k), cmocka_unit_test(test_q6_k))

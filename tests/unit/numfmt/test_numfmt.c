@@ -82,6 +82,8 @@ static void test_golden_decode(void **state)
                  (const uint64_t[]){UINT64_C(0x563b4e094c7e44c6), UINT64_C(0xba6fe2b6becf8a69)});
     check_decode(&nb_numfmt_q4_k, 0, 2,
                  (const uint64_t[]){UINT64_C(0xfe7c6488608b1e51), UINT64_C(0x7b4a71058ccd8a24)});
+    check_decode(&nb_numfmt_q5_k, 0, 2,
+                 (const uint64_t[]){UINT64_C(0x8ad170f2f6f83747), UINT64_C(0x38b36ee851d3145b)});
     check_decode(&nb_numfmt_q6_k, 208, -1,
                  (const uint64_t[]){UINT64_C(0xa82a3d56a7ca78fb), UINT64_C(0x543b5e40ca23ddfc)});
 }
@@ -171,6 +173,7 @@ static void test_encoded_bytes(void **state)
     } want[] = {
         {&nb_numfmt_q8_0, UINT64_C(0x096897670e0a995b), UINT64_C(0x9f625397eef75eeb)},
         {&nb_numfmt_q6_k, UINT64_C(0xd9799ad45d439683), UINT64_C(0x5a23915d00b73156)},
+        {&nb_numfmt_q5_k, UINT64_C(0xfd87bccf353420f5), UINT64_C(0xc3890e428a86f62c)},
         {&nb_numfmt_q4_k, UINT64_C(0xad8ecdc63d432a7a), UINT64_C(0xc645b1a68eb1969d)},
         {&nb_numfmt_q4_0, UINT64_C(0xd9660b4d2d303b4b), UINT64_C(0xd959b67f6a83ec83)},
     };

@@ -3,7 +3,7 @@
 
 #include "op_bench.h"
 
-static const char *const formats[] = {"f32", "f16", "bf16", "q8_0", "q6_k", "q4_k", "q4_0"};
+static const char *const formats[] = {"f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k", "q4_0"};
 
 struct job {
     const struct nb_numfmt *type;

@@ -1,4 +1,5 @@
-/* kernels/fit_q4_k.tmpl.h: the search of q4_k: 8 sub-blocks of 32, 6-bit scales and minima, f16 d, dmin.
+/* kernels/fit_min_k.tmpl.h: the search of q4_k and q5_k: 8 sub-blocks of 32, 6-bit scales and minima,
+ * f16 d, dmin. MK_TOP is the highest code (15.0F, 31.0F), MK_FIT the function's name.
  *
  * 1. Each sub-block, a lane, tries ranges around the span of its values; for the codes of each range
  *    weighted least squares gives scale and minimum in closed form (docs/numfmt.md).
@@ -10,56 +11,58 @@
 #include "kernels/enc_k.h"
 #include "kernels/kernels.h"
 
-enum { Q4_SUB = 32, Q4_SUBS = 8, Q4_GROUPS = Q4_SUBS / LANES };
+enum { MK_SUB = 32, MK_SUBS = 8, MK_GROUPS = MK_SUBS / LANES };
 
 /* Ends of the trial ranges, as shares of the span cut off on either side (negative: added), and how
- * often step 3 is repeated. Chosen by squared error on trained weights: 4.86e-3 of the signal, with
+ * often step 3 is repeated. Chosen by squared error of q4_k on trained weights: 4.86e-3 of the signal, with
  * 81 trials 4.85e-3, with cuts but no additions 4.93e-3. */
-enum { Q4_CUTS = 5, Q4_REFINEMENTS = 3 };
-static const float q4_cut[Q4_CUTS] = {-0.07F, -0.045F, -0.02F, 0.005F, 0.03F};
+enum { MK_CUTS = 5, MK_REFINEMENTS = 3 };
+#define MK_CUT(share) ((share) * (15.0F / MK_TOP)) /* the same number of steps */
+static const float mk_cut[MK_CUTS] = {MK_CUT(-0.07F), MK_CUT(-0.045F), MK_CUT(-0.02F),
+                                      MK_CUT(0.005F), MK_CUT(0.03F)};
 
-static const struct code_range q4_range = {0.0F, 15.0F};
+static const struct code_range mk_range = {0.0F, MK_TOP};
 
 /* The block in units of its largest magnitude. */
-struct q4_block {
-    vf x[Q4_GROUPS][Q4_SUB];
-    vf w[Q4_GROUPS][Q4_SUB]; /* only if weighted */
+struct mk_block {
+    vf x[MK_GROUPS][MK_SUB];
+    vf w[MK_GROUPS][MK_SUB]; /* only if weighted */
     bool weighted;
     float grow, shrink;
 };
 
 /* A way to store it: integer scales and minima, d and dmin in units of the block. */
-struct q4_grid {
-    vf scale[Q4_GROUPS], low[Q4_GROUPS];
+struct mk_grid {
+    vf scale[MK_GROUPS], low[MK_GROUPS];
     float d, dmin;
     float error;
 };
 
 /* Scale and minimum (>= 0, subtracted) of a sub-block, and its error as a drop from S(w x x). */
-struct q4_fit {
+struct mk_fit {
     vf scale, low, gain;
 };
 
 /* Sums that do not depend on the codes. */
-struct q4_sums {
+struct mk_sums {
     vf w, wx;
 };
 
-NB_LANES_INLINE const vf *q4_weights(const struct q4_block *b, int g)
+NB_LANES_INLINE const vf *mk_weights(const struct mk_block *b, int g)
 {
     return b->weighted ? b->w[g] : NULL;
 }
 
 /* One trial: codes (x - start) * inv, then least squares for x = scale * code - low with low >= 0. */
-NB_LANES_INLINE void q4_try(struct q4_fit *best, const vf *x, const vf *w,
-                            const struct q4_sums *sums, vf start, vf inv)
+NB_LANES_INLINE void mk_try(struct mk_fit *best, const vf *x, const vf *w,
+                            const struct mk_sums *sums, vf start, vf inv)
 {
     const vf zero = vf_set(0.0F);
     vf l1 = zero;
     vf l2 = zero;
     vf lx = zero;
-    for (int i = 0; i < Q4_SUB; i++) {
-        const vf l = vf_code((x[i] - start) * inv, q4_range.lo, q4_range.hi);
+    for (int i = 0; i < MK_SUB; i++) {
+        const vf l = vf_code((x[i] - start) * inv, mk_range.lo, mk_range.hi);
         const vf wl = w != NULL ? w[i] * l : l;
         l1 += wl;
         l2 += wl * l;
@@ -79,13 +82,13 @@ NB_LANES_INLINE void q4_try(struct q4_fit *best, const vf *x, const vf *w,
     best->gain = vf_select(better, gain, best->gain);
 }
 
-NB_LANES_INLINE struct q4_fit q4_sub_fit(const vf *x, const vf *w)
+NB_LANES_INLINE struct mk_fit mk_sub_fit(const vf *x, const vf *w)
 {
     const vf zero = vf_set(0.0F);
-    struct q4_sums sums = {zero, zero};
+    struct mk_sums sums = {zero, zero};
     vf lo = zero;
     vf hi = x[0];
-    for (int i = 0; i < Q4_SUB; i++) {
+    for (int i = 0; i < MK_SUB; i++) {
         lo = vf_min(x[i], lo);
         hi = vf_max(x[i], hi);
         sums.w += w != NULL ? w[i] : vf_set(1.0F);
@@ -93,26 +96,26 @@ NB_LANES_INLINE struct q4_fit q4_sub_fit(const vf *x, const vf *w)
     }
     const vf span = hi - lo;
     /* Without a scale: all of it the minimum. */
-    struct q4_fit best = {zero, zero - lo, lo * (sums.wx + sums.wx - lo * sums.w)};
-    for (int a = 0; a < Q4_CUTS; a++) {
-        for (int b = 0; b < Q4_CUTS; b++) {
-            const vf inv = vf_inverse(span * ((1.0F - q4_cut[a] - q4_cut[b]) / 15.0F));
-            q4_try(&best, x, w, &sums, lo + span * q4_cut[a], inv);
+    struct mk_fit best = {zero, zero - lo, lo * (sums.wx + sums.wx - lo * sums.w)};
+    for (int a = 0; a < MK_CUTS; a++) {
+        for (int b = 0; b < MK_CUTS; b++) {
+            const vf inv = vf_inverse(span * ((1.0F - mk_cut[a] - mk_cut[b]) / MK_TOP));
+            mk_try(&best, x, w, &sums, lo + span * mk_cut[a], inv);
         }
     }
-    q4_try(&best, x, w, &sums, zero - best.low, vf_inverse(best.scale));
+    mk_try(&best, x, w, &sums, zero - best.low, vf_inverse(best.scale));
     return best;
 }
 
 /* Tries the integer pairs beside those in grid; sums the error. */
-NB_LANES_INLINE void q4_search(const struct q4_block *b, struct q4_grid *grid)
+NB_LANES_INLINE void mk_search(const struct mk_block *b, struct mk_grid *grid)
 {
     const vf d = vf_set(grid->d);
     const vf minus_dmin = vf_set(-grid->dmin);
     const vf top = vf_set(63.0F);
     const vf zero = vf_set(0.0F);
-    float error[Q4_SUBS];
-    for (int g = 0; g < Q4_GROUPS; g++) {
+    float error[MK_SUBS];
+    for (int g = 0; g < MK_GROUPS; g++) {
         const vf mid_scale = grid->scale[g];
         const vf mid_low = grid->low[g];
         vf best = vf_set(1e30F);
@@ -120,8 +123,8 @@ NB_LANES_INLINE void q4_search(const struct q4_block *b, struct q4_grid *grid)
             for (int j = -1; j <= 1; j++) {
                 const vf scale = vf_min(vf_max(mid_scale + (float)i, zero), top);
                 const vf low = vf_min(vf_max(mid_low + (float)j, zero), top);
-                const vf e = grid_error(b->x[g], q4_weights(b, g), Q4_SUB, d * scale,
-                                        minus_dmin * low, q4_range);
+                const vf e = grid_error(b->x[g], mk_weights(b, g), MK_SUB, d * scale,
+                                        minus_dmin * low, mk_range);
                 const vu better = vf_lt(e, best);
                 grid->scale[g] = vf_select(better, scale, grid->scale[g]);
                 grid->low[g] = vf_select(better, low, grid->low[g]);
@@ -130,20 +133,20 @@ NB_LANES_INLINE void q4_search(const struct q4_block *b, struct q4_grid *grid)
         }
         vf_store(error + g * LANES, best);
     }
-    grid->error = sum_of(error, Q4_SUBS);
+    grid->error = sum_of(error, MK_SUBS);
 }
 
 /* d and dmin by least squares over the whole block, its codes as they are: x = d u - dmin m with
  * u = scale * code. */
-NB_LANES_INLINE void q4_best_d(const struct q4_block *b, struct q4_grid *grid)
+NB_LANES_INLINE void mk_best_d(const struct mk_block *b, struct mk_grid *grid)
 {
-    float uu[Q4_SUBS];
-    float um[Q4_SUBS];
-    float mm[Q4_SUBS];
-    float ux[Q4_SUBS];
-    float mx[Q4_SUBS];
-    for (int g = 0; g < Q4_GROUPS; g++) {
-        const vf *w = q4_weights(b, g);
+    float uu[MK_SUBS];
+    float um[MK_SUBS];
+    float mm[MK_SUBS];
+    float ux[MK_SUBS];
+    float mx[MK_SUBS];
+    for (int g = 0; g < MK_GROUPS; g++) {
+        const vf *w = mk_weights(b, g);
         const vf inv = vf_inverse(vf_set(grid->d) * grid->scale[g]);
         const vf offset = vf_set(-grid->dmin) * grid->low[g];
         vf s1 = vf_set(0.0F);
@@ -151,9 +154,9 @@ NB_LANES_INLINE void q4_best_d(const struct q4_block *b, struct q4_grid *grid)
         vf su = vf_set(0.0F);
         vf suu = vf_set(0.0F);
         vf sux = vf_set(0.0F);
-        for (int i = 0; i < Q4_SUB; i++) {
+        for (int i = 0; i < MK_SUB; i++) {
             const vf x = b->x[g][i];
-            const vf u = vf_code((x - offset) * inv, q4_range.lo, q4_range.hi) * grid->scale[g];
+            const vf u = vf_code((x - offset) * inv, mk_range.lo, mk_range.hi) * grid->scale[g];
             const vf wu = w != NULL ? w[i] * u : u;
             s1 += w != NULL ? w[i] : vf_set(1.0F);
             sx += w != NULL ? w[i] * x : x;
@@ -167,11 +170,11 @@ NB_LANES_INLINE void q4_best_d(const struct q4_block *b, struct q4_grid *grid)
         vf_store(ux + g * LANES, sux);
         vf_store(mx + g * LANES, sx * grid->low[g]);
     }
-    const float a = sum_of(uu, Q4_SUBS);
-    const float c = sum_of(um, Q4_SUBS);
-    const float e = sum_of(mm, Q4_SUBS);
-    const float p = sum_of(ux, Q4_SUBS);
-    const float q = sum_of(mx, Q4_SUBS);
+    const float a = sum_of(uu, MK_SUBS);
+    const float c = sum_of(um, MK_SUBS);
+    const float e = sum_of(mm, MK_SUBS);
+    const float p = sum_of(ux, MK_SUBS);
+    const float q = sum_of(mx, MK_SUBS);
     const float det = a * e - c * c;
     if (det > 0.0F) {
         grid->d = (e * p - c * q) / det;
@@ -181,39 +184,39 @@ NB_LANES_INLINE void q4_best_d(const struct q4_block *b, struct q4_grid *grid)
     }
 }
 
-NB_LANES_INLINE void q4_round_d(const struct q4_block *b, struct q4_grid *grid)
+NB_LANES_INLINE void mk_round_d(const struct mk_block *b, struct mk_grid *grid)
 {
     grid->d = via_f16(grid->d * b->grow) * b->shrink;
     grid->dmin = via_f16(grid->dmin * b->grow) * b->shrink;
 }
 
-NB_LANES_INLINE void q4_first(const struct q4_block *b, struct q4_grid *grid)
+NB_LANES_INLINE void mk_first(const struct mk_block *b, struct mk_grid *grid)
 {
-    float scale[Q4_SUBS];
-    float low[Q4_SUBS];
+    float scale[MK_SUBS];
+    float low[MK_SUBS];
     float max_scale = 0.0F;
     float max_low = 0.0F;
-    for (int g = 0; g < Q4_GROUPS; g++) {
-        const struct q4_fit fit = q4_sub_fit(b->x[g], q4_weights(b, g));
+    for (int g = 0; g < MK_GROUPS; g++) {
+        const struct mk_fit fit = mk_sub_fit(b->x[g], mk_weights(b, g));
         vf_store(scale + g * LANES, fit.scale);
         vf_store(low + g * LANES, fit.low);
     }
-    for (int s = 0; s < Q4_SUBS; s++) {
+    for (int s = 0; s < MK_SUBS; s++) {
         max_scale = scale[s] > max_scale ? scale[s] : max_scale;
         max_low = low[s] > max_low ? low[s] : max_low;
     }
     grid->d = max_scale / 63.0F;
     grid->dmin = max_low / 63.0F;
-    q4_round_d(b, grid);
+    mk_round_d(b, grid);
     const vf inv_d = vf_inverse(vf_set(grid->d));
     const vf inv_dmin = vf_inverse(vf_set(grid->dmin));
-    for (int g = 0; g < Q4_GROUPS; g++) {
+    for (int g = 0; g < MK_GROUPS; g++) {
         grid->scale[g] = vf_code(vf_load(scale + g * LANES) * inv_d, 0.0F, 63.0F);
         grid->low[g] = vf_code(vf_load(low + g * LANES) * inv_dmin, 0.0F, 63.0F);
     }
 }
 
-NB_LANES_INLINE void q4_load(struct q4_block *b, const float *x, const float *w)
+NB_LANES_INLINE void mk_load(struct mk_block *b, const float *x, const float *w)
 {
     const struct unit unit = k_unit(x);
     float grow[LANES];
@@ -223,21 +226,21 @@ NB_LANES_INLINE void q4_load(struct q4_block *b, const float *x, const float *w)
     b->grow = grow[0];
     b->shrink = shrink[0];
     b->weighted = w != NULL;
-    for (int g = 0; g < Q4_GROUPS; g++) {
-        vf_load_turned(b->x[g], x + g * LANES * Q4_SUB, Q4_SUB, LANES);
-        for (int i = 0; i < Q4_SUB; i++)
+    for (int g = 0; g < MK_GROUPS; g++) {
+        vf_load_turned(b->x[g], x + g * LANES * MK_SUB, MK_SUB, LANES);
+        for (int i = 0; i < MK_SUB; i++)
             b->x[g][i] = unit_apply(b->x[g][i], unit.shrink);
         if (w != NULL)
-            vf_load_turned(b->w[g], w + g * LANES * Q4_SUB, Q4_SUB, LANES);
+            vf_load_turned(b->w[g], w + g * LANES * MK_SUB, MK_SUB, LANES);
     }
 }
 
-NB_LANES_INLINE void q4_store(struct nb_fit_k *out, const struct q4_block *b,
-                              const struct q4_grid *grid)
+NB_LANES_INLINE void mk_store(struct nb_fit_k *out, const struct mk_block *b,
+                              const struct mk_grid *grid)
 {
     out->d = grid->d * b->grow;
     out->dmin = grid->dmin * b->grow;
-    for (int g = 0; g < Q4_GROUPS; g++) {
+    for (int g = 0; g < MK_GROUPS; g++) {
         uint32_t scale[LANES];
         uint32_t low[LANES];
         vu_store(scale, vf_int_bits(grid->scale[g]));
@@ -246,49 +249,49 @@ NB_LANES_INLINE void q4_store(struct nb_fit_k *out, const struct q4_block *b,
             out->scale_code[g * LANES + l] = (int16_t)scale[l];
             out->min_code[g * LANES + l] = (int16_t)low[l];
         }
-        k_store_codes(out->codes + g * LANES * Q4_SUB, b->x[g], Q4_SUB,
+        k_store_codes(out->codes + g * LANES * MK_SUB, b->x[g], MK_SUB,
                       vf_set(grid->d) * grid->scale[g], vf_set(-grid->dmin) * grid->low[g],
-                      q4_range);
+                      mk_range);
     }
 }
 
-NB_LANES_INLINE void q4_fit(struct nb_fit_k *out, struct q4_block *b, const float *x,
+NB_LANES_INLINE void mk_fit(struct nb_fit_k *out, struct mk_block *b, const float *x,
                             const float *w)
 {
-    struct q4_grid best;
-    q4_load(b, x, w);
-    q4_first(b, &best);
-    q4_search(b, &best);
-    for (int round = 0; round < Q4_REFINEMENTS; round++) {
-        struct q4_grid next = best;
-        q4_best_d(b, &next);
-        q4_round_d(b, &next);
-        q4_search(b, &next);
+    struct mk_grid best;
+    mk_load(b, x, w);
+    mk_first(b, &best);
+    mk_search(b, &best);
+    for (int round = 0; round < MK_REFINEMENTS; round++) {
+        struct mk_grid next = best;
+        mk_best_d(b, &next);
+        mk_round_d(b, &next);
+        mk_search(b, &next);
         if (!(next.error < best.error))
             break;
         best = next;
     }
-    q4_store(out, b, &best);
+    mk_store(out, b, &best);
 }
 
-static __attribute__((noinline)) void q4_plain(struct nb_fit_k *out, const float *x)
+static __attribute__((noinline)) void mk_plain(struct nb_fit_k *out, const float *x)
 {
-    struct q4_block b;
-    q4_fit(out, &b, x, NULL);
+    struct mk_block b;
+    mk_fit(out, &b, x, NULL);
 }
 
-static __attribute__((noinline)) void q4_weighted(struct nb_fit_k *out, const float *x,
+static __attribute__((noinline)) void mk_weighted(struct nb_fit_k *out, const float *x,
                                                   const float *w)
 {
-    struct q4_block b;
-    q4_fit(out, &b, x, w);
+    struct mk_block b;
+    mk_fit(out, &b, x, w);
 }
 
-void NB_LANES_NAME(fit_q4_k_f32)(struct nb_fit_k *out, const float *x, const float *w)
+void MK_FIT(struct nb_fit_k *out, const float *x, const float *w)
 {
     memset(out, 0, sizeof *out);
     if (w == NULL)
-        q4_plain(out, x);
+        mk_plain(out, x);
     else
-        q4_weighted(out, x, w);
+        mk_weighted(out, x, w);
 }
