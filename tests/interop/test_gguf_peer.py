@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The `gguf` package reads what nibble writes, and nibble reads what the package writes."""
+import json
 import os
 
 import peer
@@ -120,6 +121,19 @@ def check_peer_values(folder, name, stored):
     peer.check(len(tensors) == len(stored), "%s: values of %d tensors in a folder" % (name, len(stored)))
 
 
+def logits(model):
+    text = os.path.join(os.environ.get("NB_DATA", os.path.join(peer.ROOT, "data")), "evaluation.txt")
+    out = peer.nibble("eval", model, "--text", text, "--ctx", "64", "--chunks", "2", "--json", "--no-progress")
+    return json.loads(out)["logits_hash"]
+
+
+def check_logits(folder):
+    """The package's file runs, and to the last bit as nibble's own and as the folder both came from."""
+    write_by_peer(folder("peer.gguf"), [gguf.GGMLQuantizationType.BF16])
+    hashes = [logits(m) for m in (folder("peer.gguf"), folder("m.gguf"), peer.MODEL)]
+    peer.check(len(set(hashes)) == 1, "the same logits from the package's file, nibble's and the folder: " + hashes[0])
+
+
 def main():
     q = gguf.GGMLQuantizationType
     with peer.Folder() as folder:
@@ -131,6 +145,7 @@ def main():
         floats = check_peer_file(folder, "floats", [q.F16, q.F32, q.BF16])
         check_peer_values(folder, "floats", floats)
         check_peer_file(folder, "blocks", [q.Q8_0, q.Q4_0])
+        check_logits(folder)
 
 
 main()
