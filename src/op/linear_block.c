@@ -8,7 +8,7 @@
 
 /* From so many tokens on, expanding a tile costs less than decoding its blocks again for each token. */
 #define MANY_TOKENS   8U
-#define CHUNK_WEIGHTS 65536U
+#define CHUNK_WEIGHTS 262144U
 #define TILE_BYTES    131072U /* expanded weights that stay in the second cache ... */
 #define COLUMN_BYTES  131072U /* ... together with these activations                */
 #define PAD_TOKENS    64U     /* tokens at once where a tile is not full            */
