@@ -211,6 +211,22 @@ void nb_numfmt_encode_k(const struct nb_numfmt *f, nb_fit_k_fn *kernel, void *ds
     }
 }
 
+static void round_block(const struct nb_numfmt *f, const struct nb_grid *g, int8_t *codes,
+                        const float *x, const float *importance)
+{
+    float w[NB_NUMFMT_MAX_BLOCK];
+    float values[NB_NUMFMT_MAX_BLOCK];
+    if (f->dim <= 1) {
+        for (uint32_t i = 0; i < f->block; i++)
+            codes[i] = (int8_t)f->round(g, i, x[i], values + i);
+        return;
+    }
+    if (importance != NULL)
+        nb_numfmt_weights(w, importance, f->block);
+    for (uint32_t i = 0; i < f->block; i += f->dim)
+        f->round_vec(g, i, x + i, importance != NULL ? w + i : NULL, codes + i, values + i);
+}
+
 void nb_numfmt_encode_blocks(const struct nb_numfmt *f, void *dst, const float *src,
                              const float *importance, size_t n)
 {
@@ -218,10 +234,8 @@ void nb_numfmt_encode_blocks(const struct nb_numfmt *f, void *dst, const float *
     for (size_t at = 0; at < n; at += f->block, out += f->block_bytes) {
         struct nb_grid g;
         int8_t codes[NB_NUMFMT_MAX_BLOCK];
-        float value;
         f->fit(&g, src + at, importance == NULL ? NULL : importance + at);
-        for (uint32_t i = 0; i < f->block; i++)
-            codes[i] = (int8_t)f->round(&g, i, src[at + i], &value);
+        round_block(f, &g, codes, src + at, importance == NULL ? NULL : importance + at);
         f->pack(out, &g, codes);
     }
 }

@@ -40,6 +40,7 @@ struct nb_numfmt {
     uint32_t block_bytes; /* stored bytes of a block                                            */
     int32_t code_min, code_max; /* signed codes: value = scale * code + offset                  */
     bool has_min;         /* offset[] is used                                                   */
+    uint32_t dim;         /* elements of a code word; 0 or 1: every element has its own code    */
     int32_t gguf_type;    /* ggml_type id, -1 if GGUF cannot hold it                            */
     int32_t gguf_ftype;   /* general.file_type of a pure file, -1 if none                       */
     const char *st_dtype; /* safetensors dtype, NULL if none                                    */
@@ -54,8 +55,15 @@ struct nb_numfmt {
     void (*fit)(struct nb_grid *g, const float *x, const float *importance);
     /* sub-block s; d, dmin frozen */
     void (*refit)(struct nb_grid *g, uint32_t s, const float *x, const float *importance);
-    /* element i -> code */
+    /* element i -> code; NULL in vector formats */
     int32_t (*round)(const struct nb_grid *g, uint32_t i, float x, float *value);
+    /* Vector formats (dim > 1), NULL in the others: elements i .. i + dim - 1, i a multiple of dim, have
+     * one code word. x, w, codes, values: (dim); w: weights of the squared errors, or NULL: all ones.
+     * codes are the signed numbers of the code book (say 8, 25, 43, either sign), so that value =
+     * scale * code + offset holds as in scalar formats; pack finds the index. It takes the codes of this
+     * function or of unpack, no others: most tuples have no index. */
+    void (*round_vec)(const struct nb_grid *g, uint32_t i, const float *x, const float *w,
+                      int8_t *codes, float *values);
     /* codes: (block); unpack(pack(x)) is exact */
     void (*pack)(void *dst, const struct nb_grid *g, const int8_t *codes);
     void (*unpack)(struct nb_grid *g, int8_t *codes, const void *src);
