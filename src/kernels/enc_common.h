@@ -58,4 +58,70 @@ NB_LANES_INLINE void put_u16(uint8_t *p, uint16_t v)
     memcpy(p, &v, sizeof v);
 }
 
+/* Four codes to the bytes of a word, the first lowest. */
+NB_LANES_INLINE vu word_of(const vu *c)
+{
+    return c[0] | c[1] << 8 | c[2] << 16 | c[3] << 24;
+}
+
+enum { HEADS_MAX = 2, WORDS_MAX = 8 };
+
+/* dst: lane after lane, n_heads f16 fields and n_words words of codes, for the lanes in use. */
+NB_LANES_INLINE void blocks_store(uint8_t *dst, const vf *head, int n_heads, const vu *word,
+                                  int n_words, size_t used)
+{
+    float field[HEADS_MAX][LANES];
+    uint32_t lane[WORDS_MAX][LANES];
+    for (int k = 0; k < n_heads; k++)
+        vf_store(field[k], head[k]);
+    for (int k = 0; k < n_words; k++)
+        vu_store(lane[k], word[k]);
+    for (size_t l = 0; l < LANES && l < used; l++) {
+        for (int k = 0; k < n_heads; k++, dst += 2)
+            put_u16(dst, nb_f32_to_f16(field[k][l]));
+        for (int k = 0; k < n_words; k++, dst += 4)
+            memcpy(dst, &lane[k][l], 4);
+    }
+}
+
+/* Codes 0..31 of 32 elements: the low nibbles as word 0..3 (elements i and i + 16 share a byte); returns
+ * the fifth bits, element i in bit i. */
+NB_LANES_INLINE vu nibble_words(vu *word, const vu *code)
+{
+    vu fifth = vu_set(0U);
+    for (int k = 0; k < 4; k++) {
+        vu c[4];
+        for (int j = 0; j < 4; j++) {
+            const int i = 4 * k + j;
+            c[j] = (code[i] & 15U) | (code[i + 16] & 15U) << 4;
+            fifth |= (code[i] >> 4) << i | (code[i + 16] >> 4) << (i + 16);
+        }
+        word[k] = word_of(c);
+    }
+    return fifth;
+}
+
+/* nb_enc_<name>_f32_<isa> of name_round(dst, x, w, used), which encodes LANES blocks of `elems` into `bytes` each
+ * and stores those in use; the last round may leave lanes unused. */
+#define BLOCKS_ENCODER(name, elems, bytes)                                                         \
+    static                                                                                         \
+        __attribute__((noinline)) void name##_plain(uint8_t *dst, const float *x, size_t blocks)   \
+    {                                                                                              \
+        for (size_t b = 0; b < blocks; b += LANES)                                                 \
+            name##_round(dst + b * (bytes), x + b * (elems), NULL, blocks - b);                    \
+    }                                                                                              \
+    static __attribute__((noinline)) void name##_weighted(uint8_t *dst, const float *x,            \
+                                                          const float *w, size_t blocks)           \
+    {                                                                                              \
+        for (size_t b = 0; b < blocks; b += LANES)                                                 \
+            name##_round(dst + b * (bytes), x + b * (elems), w + b * (elems), blocks - b);         \
+    }                                                                                              \
+    void NB_LANES_NAME(enc_##name##_f32)(void *dst, const float *x, const float *w, size_t n)      \
+    {                                                                                              \
+        if (w == NULL)                                                                             \
+            name##_plain(dst, x, n / (elems));                                                     \
+        else                                                                                       \
+            name##_weighted(dst, x, w, n / (elems));                                               \
+    }
+
 #endif

@@ -6,20 +6,6 @@
 
 enum { K_BLOCK = 256 };
 
-/* Weighted squared error of sub-blocks stored with this scale and offset. w NULL: all ones. */
-NB_LANES_INLINE vf grid_error(const vf *x, const vf *w, int n, vf scale, vf offset,
-                              struct code_range range)
-{
-    const vf inv = vf_inverse(scale);
-    vf sum = vf_set(0.0F);
-    for (int i = 0; i < n; i++) {
-        const vf code = vf_code((x[i] - offset) * inv, range.lo, range.hi);
-        const vf diff = x[i] - (scale * code + offset);
-        sum += (w != NULL ? w[i] * diff : diff) * diff;
-    }
-    return sum;
-}
-
 /* Of the largest magnitude in the whole block, for every lane. */
 NB_LANES_INLINE struct unit k_unit(const float *x)
 {

@@ -1,4 +1,5 @@
-/* kernels/enc_search.h: the scale search of symmetric grids, one sub-block per lane. */
+/* kernels/enc_search.h: the scale search of symmetric grids, and the error of any uniform grid, one
+ * sub-block per lane. */
 #ifndef NB_KERNELS_ENC_SEARCH_H
 #define NB_KERNELS_ENC_SEARCH_H
 
@@ -26,6 +27,20 @@ NB_LANES_INLINE void sym_try(struct sym_fit *best, const vf *x, const vf *w, int
     const vu better = vf_lt(best->gain, gain);
     best->scale = vf_select(better, scale, best->scale);
     best->gain = vf_select(better, gain, best->gain);
+}
+
+/* Weighted squared error of sub-blocks stored with this scale and offset. w NULL: all ones. */
+NB_LANES_INLINE vf grid_error(const vf *x, const vf *w, int n, vf scale, vf offset,
+                              struct code_range range)
+{
+    const vf inv = vf_inverse(scale);
+    vf sum = vf_set(0.0F);
+    for (int i = 0; i < n; i++) {
+        const vf code = vf_code((x[i] - offset) * inv, range.lo, range.hi);
+        const vf diff = x[i] - (scale * code + offset);
+        sum += (w != NULL ? w[i] * diff : diff) * diff;
+    }
+    return sum;
 }
 
 #endif

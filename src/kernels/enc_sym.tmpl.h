@@ -1,4 +1,4 @@
-/* kernels/enc_sym.tmpl.h: encoding into q8_0 and q4_0, blocks of 32 with one f16 scale.
+/* kernels/enc_sym.tmpl.h: encoding into q8_0, q4_0 and q5_0, blocks of 32 with one f16 scale.
  *
  * A lane holds a block. The scale is searched among steps around the plain absmax fit by the closed
  * form of weighted least squares: codes q of a trial step give d = S(w x q) / S(w q q) and lower the
@@ -14,7 +14,10 @@ enum { SYM_BLOCK = 32 };
 /* The blocks of one round of lanes, brought to a common size. */
 struct sym_blocks {
     vf x[SYM_BLOCK];
-    vf w[SYM_BLOCK]; /* only if weighted */
+    union {
+        vf w[SYM_BLOCK]; /* only if weighted */
+        vu code[SYM_BLOCK];
+    };
     struct unit unit;
     vf peak;
 };
@@ -40,28 +43,6 @@ NB_LANES_INLINE vf sym_scale(const struct sym_blocks *b, vf scale, vf *inv)
     return d;
 }
 
-/* Four codes to the bytes of a word, the first lowest. */
-NB_LANES_INLINE vu word_of(const vu *c)
-{
-    return c[0] | c[1] << 8 | c[2] << 16 | c[3] << 24;
-}
-
-/* dst: lane after lane, an f16 scale and n_words words of codes, for the lanes in use. */
-NB_LANES_INLINE void sym_store(uint8_t *dst, vf d, const vu *word, int n_words, size_t used)
-{
-    float scale[LANES];
-    uint32_t lane[8][LANES];
-    vf_store(scale, d);
-    for (int k = 0; k < n_words; k++)
-        vu_store(lane[k], word[k]);
-    for (size_t l = 0; l < LANES && l < used; l++) {
-        put_u16(dst, nb_f32_to_f16(scale[l]));
-        for (int k = 0; k < n_words; k++)
-            memcpy(dst + 2 + 4 * k, &lane[k][l], 4);
-        dst += 2 + 4 * n_words;
-    }
-}
-
 /* Steps of 1/127 around absmax, wide enough to find a scale whose rounding errors happen to be small:
  * at 8 bits there is nothing to clip, only luck to pick from (-0.6 dB for 11 trials). */
 NB_LANES_INLINE void q8_0_round(uint8_t *dst, const float *x, const float *w, size_t used)
@@ -83,60 +64,50 @@ NB_LANES_INLINE void q8_0_round(uint8_t *dst, const float *x, const float *w, si
             c[j] = vf_int_bits(vf_code(b.x[4 * k + j] * inv, range.lo, range.hi)) & 255U;
         word[k] = word_of(c);
     }
-    sym_store(dst, d, word, 8, used);
+    blocks_store(dst, &d, 1, word, 8, used);
 }
 
-/* The largest weight near -8 or near +7 (the scale is signed): 11 trials each. */
-NB_LANES_INLINE void q4_0_round(uint8_t *dst, const float *x, const float *w, size_t used)
+/* Signed grids -half..half-1: the largest weight near either end, 11 trials each. Fills b->code with
+ * codes + half; returns the scale. */
+NB_LANES_INLINE vf sym_signed(struct sym_blocks *b, const float *x, const float *w, size_t used,
+                              float half)
 {
-    const struct code_range range = {-8.0F, 7.0F};
-    struct sym_blocks b;
+    const struct code_range range = {-half, half - 1.0F};
     struct sym_fit best = {vf_set(0.0F), vf_set(0.0F)};
-    const vf *weight = w != NULL ? b.w : NULL;
-    vu word[4];
+    const vf *weight = w != NULL ? b->w : NULL;
     vf inv;
-    sym_load(&b, x, w, used);
-    const vf per_peak = vf_set(1.0F) / b.peak;
+    sym_load(b, x, w, used);
+    const vf per_peak = vf_set(1.0F) / b->peak;
     for (int t = -5; t <= 5; t++) {
         const float more = 0.2F * (float)t;
-        sym_try(&best, b.x, weight, SYM_BLOCK, per_peak * (-8.0F - more), range);
-        sym_try(&best, b.x, weight, SYM_BLOCK, per_peak * (7.0F + more), range);
+        sym_try(&best, b->x, weight, SYM_BLOCK, per_peak * (range.lo - more), range);
+        sym_try(&best, b->x, weight, SYM_BLOCK, per_peak * (range.hi + more), range);
     }
-    sym_try(&best, b.x, weight, SYM_BLOCK, vf_inverse(best.scale), range);
-    const vf d = sym_scale(&b, best.scale, &inv);
-    for (int k = 0; k < 4; k++) {
-        vu c[4];
-        for (int j = 0; j < 4; j++) {
-            const vu lo = vf_int_bits(vf_code(b.x[4 * k + j] * inv, range.lo, range.hi)) + 8U;
-            const vu hi = vf_int_bits(vf_code(b.x[4 * k + j + 16] * inv, range.lo, range.hi)) + 8U;
-            c[j] = lo | hi << 4;
-        }
-        word[k] = word_of(c);
-    }
-    sym_store(dst, d, word, 4, used);
+    sym_try(&best, b->x, weight, SYM_BLOCK, vf_inverse(best.scale), range);
+    const vf d = sym_scale(b, best.scale, &inv);
+    for (int i = 0; i < SYM_BLOCK; i++)
+        b->code[i] = vf_int_bits(vf_code(b->x[i] * inv, range.lo, range.hi) + half);
+    return d;
 }
 
-/* All of n elements, LANES blocks at a time; the last round may leave lanes unused. */
-#define SYM_ENCODER(name, bytes)                                                                   \
-    static                                                                                         \
-        __attribute__((noinline)) void name##_plain(uint8_t *dst, const float *x, size_t blocks)   \
-    {                                                                                              \
-        for (size_t b = 0; b < blocks; b += LANES)                                                 \
-            name##_round(dst + b * (bytes), x + b * SYM_BLOCK, NULL, blocks - b);                  \
-    }                                                                                              \
-    static __attribute__((noinline)) void name##_weighted(uint8_t *dst, const float *x,            \
-                                                          const float *w, size_t blocks)           \
-    {                                                                                              \
-        for (size_t b = 0; b < blocks; b += LANES)                                                 \
-            name##_round(dst + b * (bytes), x + b * SYM_BLOCK, w + b * SYM_BLOCK, blocks - b);     \
-    }                                                                                              \
-    void NB_LANES_NAME(enc_##name##_f32)(void *dst, const float *x, const float *w, size_t n)      \
-    {                                                                                              \
-        if (w == NULL)                                                                             \
-            name##_plain(dst, x, n / SYM_BLOCK);                                                   \
-        else                                                                                       \
-            name##_weighted(dst, x, w, n / SYM_BLOCK);                                             \
-    }
+NB_LANES_INLINE void q4_0_round(uint8_t *dst, const float *x, const float *w, size_t used)
+{
+    struct sym_blocks b;
+    vu word[4];
+    const vf d = sym_signed(&b, x, w, used, 8.0F);
+    nibble_words(word, b.code);
+    blocks_store(dst, &d, 1, word, 4, used);
+}
 
-SYM_ENCODER(q8_0, 34)
-SYM_ENCODER(q4_0, 18)
+NB_LANES_INLINE void q5_0_round(uint8_t *dst, const float *x, const float *w, size_t used)
+{
+    struct sym_blocks b;
+    vu word[5];
+    const vf d = sym_signed(&b, x, w, used, 16.0F);
+    word[0] = nibble_words(word + 1, b.code);
+    blocks_store(dst, &d, 1, word, 5, used);
+}
+
+BLOCKS_ENCODER(q8_0, SYM_BLOCK, 34)
+BLOCKS_ENCODER(q4_0, SYM_BLOCK, 18)
+BLOCKS_ENCODER(q5_0, SYM_BLOCK, 22)

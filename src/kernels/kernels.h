@@ -120,7 +120,8 @@ typedef double nb_peak_s8_fn(uint32_t steps, float *sink);
 /* n values, a multiple of the format's block, finite; w: (n) weights of their squared errors, not all
  * zero in a block, or NULL: all ones. */
 typedef void nb_enc_fn(void *dst, const float *x, const float *w, size_t n);
-typedef nb_enc_fn nb_enc_q8_0_f32_fn, nb_enc_q4_0_f32_fn;
+typedef nb_enc_fn nb_enc_q8_0_f32_fn, nb_enc_q4_0_f32_fn, nb_enc_q5_0_f32_fn, nb_enc_q4_1_f32_fn,
+    nb_enc_q5_1_f32_fn;
 
 /* One block of 256 in a two-level format: the integers to be stored; d and dmin as f16 gives them
  * back. min_code and dmin are 0 in formats without minima. */
@@ -166,6 +167,9 @@ struct nb_kernels {
     nb_peak_s8_fn *peak_s8;
     nb_enc_fn *enc_q8_0_f32;
     nb_enc_fn *enc_q4_0_f32;
+    nb_enc_fn *enc_q5_0_f32;
+    nb_enc_fn *enc_q4_1_f32;
+    nb_enc_fn *enc_q5_1_f32;
     nb_fit_k_fn *fit_q6_k_f32;
     nb_fit_k_fn *fit_q4_k_f32;
     nb_fit_k_fn *fit_q5_k_f32;

@@ -4,32 +4,23 @@
  * stored as code + 8. value = d * code, code -8..7; d may be negative, so that the largest weight
  * can use the extra level.
  */
-#include "numfmt/numfmt_internal.h"
+#include "numfmt/nibbles.h"
 
 enum { BLOCK = 32, BYTES = 18 };
-
-static void codes_of(int8_t *codes, const uint8_t *qs)
-{
-    for (size_t i = 0; i < 16; i++) {
-        codes[i] = (int8_t)((qs[i] & 15) - 8);
-        codes[i + 16] = (int8_t)((qs[i] >> 4) - 8);
-    }
-}
 
 static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
 {
     memset(g, 0, sizeof *g);
     g->d = nb_f16_to_f32(nb_load_u16(src));
     g->scale[0] = g->d;
-    codes_of(codes, (const uint8_t *)src + 2);
+    nb_nibbles_read(codes, (const uint8_t *)src + 2, 0, 8);
 }
 
 static void pack(void *dst, const struct nb_grid *g, const int8_t *codes)
 {
     uint8_t *p = dst;
     nb_store_u16(p, nb_f32_to_f16(g->d));
-    for (size_t i = 0; i < 16; i++)
-        p[2 + i] = (uint8_t)((codes[i] + 8) | (codes[i + 16] + 8) << 4);
+    (void)nb_nibbles_write(p + 2, codes, 8);
 }
 
 static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *value)
@@ -69,7 +60,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
     const uint8_t *p = src;
     for (size_t b = 0; b < n / BLOCK; b++, p += BYTES) {
         scale[b] = nb_f16_to_f32(nb_load_u16(p));
-        codes_of(codes + b * BLOCK, p + 2);
+        nb_nibbles_read(codes + b * BLOCK, p + 2, 0, 8);
     }
 }
 

@@ -374,6 +374,9 @@ static recipe_fn *recipe_of(const struct nb_numfmt *f)
 {
     return f == &nb_numfmt_q8_0   ? recipe_q8_0
            : f == &nb_numfmt_q4_0 ? recipe_q4_0
+           : f == &nb_numfmt_q4_1 ? recipe_q4_1
+           : f == &nb_numfmt_q5_0 ? recipe_q5_0
+           : f == &nb_numfmt_q5_1 ? recipe_q5_1
            : f == &nb_numfmt_q4_k ? recipe_q4_k
            : f == &nb_numfmt_q5_k ? recipe_q5_k
            : f == &nb_numfmt_q6_k ? recipe_q6_k

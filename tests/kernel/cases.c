@@ -586,15 +586,16 @@ static void setup_enc_bytes(struct work *w, const struct kase *c, const struct b
     add_out(w, y, c->n / b->elems * b->bytes, false);
 }
 
-static void setup_enc_q8_0(struct work *w, const struct kase *c)
-{
-    setup_enc_bytes(w, c, &q8_0);
-}
-
-static void setup_enc_q4_0(struct work *w, const struct kase *c)
-{
-    setup_enc_bytes(w, c, &q4_0);
-}
+#define SETUP_ENC(name, block, stored)                                                             \
+    static void setup_enc_##name(struct work *w, const struct kase *c)                             \
+    {                                                                                              \
+        setup_enc_bytes(w, c, &(const struct blocks){.elems = (block), .bytes = (stored)});        \
+    }
+SETUP_ENC(q8_0, 32, 34)
+SETUP_ENC(q4_0, 32, 18)
+SETUP_ENC(q4_1, 32, 20)
+SETUP_ENC(q5_0, 32, 22)
+SETUP_ENC(q5_1, 32, 24)
 
 static void call_enc(void (*fn)(void), struct work *w, const struct kase *c)
 {
@@ -720,6 +721,9 @@ static const struct op ops[] = {
      {.rows = 8, .cols = 64, .n = 4096, .variant = 1 + 4 * 2}, ops_gemm},
     {"enc_q8_0_f32", enc_count, enc_case, setup_enc_q8_0, call_enc, {VEC}, bytes4},
     {"enc_q4_0_f32", enc_count, enc_case, setup_enc_q4_0, call_enc, {VEC}, bytes4},
+    {"enc_q4_1_f32", enc_count, enc_case, setup_enc_q4_1, call_enc, {VEC}, bytes4},
+    {"enc_q5_0_f32", enc_count, enc_case, setup_enc_q5_0, call_enc, {VEC}, bytes4},
+    {"enc_q5_1_f32", enc_count, enc_case, setup_enc_q5_1, call_enc, {VEC}, bytes4},
     {"fit_q4_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"fit_q5_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"fit_q6_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},

@@ -1,4 +1,4 @@
-/* kernels/avx2/enc_sym.c: enc_q8_0_f32 and enc_q4_0_f32 from the common template. */
+/* kernels/avx2/enc_sym.c: enc_q8_0_f32, enc_q4_0_f32 and enc_q5_0_f32 from the common template. */
 #define NB_LANES_AVX2
 #define NB_LANES_NAME(op) nb_##op##_avx2
 #include "kernels/kernels.h"

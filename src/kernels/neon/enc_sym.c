@@ -1,4 +1,4 @@
-/* kernels/neon/enc_sym.c: enc_q8_0_f32 and enc_q4_0_f32 from the common template. */
+/* kernels/neon/enc_sym.c: enc_q8_0_f32, enc_q4_0_f32 and enc_q5_0_f32 from the common template. */
 #define NB_LANES_NEON
 #define NB_LANES_NAME(op) nb_##op##_neon
 #include "kernels/kernels.h"

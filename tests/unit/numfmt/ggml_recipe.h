@@ -221,27 +221,93 @@ static void recipe_q8_0(uint8_t *dst, const float *x, const float *qw, size_t n)
 }
 
 /* n: one row, whose mean square enters the weights. */
-static void recipe_q4_0(uint8_t *dst, const float *x, const float *qw, size_t n)
+static void recipe_row_weights(float w[32], const float *x, const float *qw, float sigma2)
 {
+    for (size_t i = 0; i < 32; i++)
+        w[i] = qw[i] * sqrtf(sigma2 + x[i] * x[i]);
+}
+
+/* q4_0, q5_0: codes in -half..half-1. */
+static void recipe_sym(const struct nb_numfmt *f, uint8_t *dst, const float *x, const float *qw,
+                       size_t n)
+{
+    const int half = -f->code_min;
     const float sigma2 = recipe_square_sum(x, n) / (float)n;
-    for (size_t at = 0; at < n; at += 32, dst += 18) {
+    for (size_t at = 0; at < n; at += 32, dst += f->block_bytes) {
+        struct nb_grid g = {.d = 0.0F};
         int codes[32];
-        float d;
+        int8_t out[32];
         if (qw == NULL) {
-            d = recipe_peak(x + at, 32) / -8.0F;
-            const float inv = d != 0.0F ? 1.0F / d : 0.0F;
-            for (size_t i = 0; i < 32; i++)
-                codes[i] = NB_MIN(15, (int)(int8_t)(x[at + i] * inv + 8.5F)) - 8;
+            g.d = recipe_peak(x + at, 32) / (float)-half;
+            const float inv = g.d != 0.0F ? 1.0F / g.d : 0.0F;
+            for (size_t i = 0; i < 32; i++) {
+                const int q = (int)(int8_t)(x[at + i] * inv + (float)half + 0.5F);
+                codes[i] = NB_MIN(2 * half - 1, q) - half;
+            }
         } else {
             float w[32];
-            for (size_t i = 0; i < 32; i++)
-                w[i] = qw[at + i] * sqrtf(sigma2 + x[at + i] * x[at + i]);
-            d = recipe_qx(32, 8, x + at, w, codes);
+            recipe_row_weights(w, x + at, qw + at, sigma2);
+            g.d = recipe_qx(32, half, x + at, w, codes);
         }
-        nb_store_u16(dst, nb_f32_to_f16(d));
-        for (size_t i = 0; i < 16; i++)
-            dst[2 + i] = (uint8_t)((codes[i] + 8) | (codes[i + 16] + 8) << 4);
+        for (size_t i = 0; i < 32; i++)
+            out[i] = (int8_t)codes[i];
+        f->pack(dst, &g, out);
     }
+}
+
+static void recipe_q4_0(uint8_t *dst, const float *x, const float *qw, size_t n)
+{
+    recipe_sym(&nb_numfmt_q4_0, dst, x, qw, n);
+}
+
+static void recipe_q5_0(uint8_t *dst, const float *x, const float *qw, size_t n)
+{
+    recipe_sym(&nb_numfmt_q5_0, dst, x, qw, n);
+}
+
+/* q4_1, q5_1. */
+static void recipe_min(const struct nb_numfmt *f, uint8_t *dst, const float *x, const float *qw,
+                       size_t n)
+{
+    const int top = f->code_max;
+    const float sigma2 = recipe_square_sum(x, n) / (float)n;
+    for (size_t at = 0; at < n; at += 32, dst += f->block_bytes) {
+        struct nb_grid g = {.d = 0.0F};
+        int codes[32];
+        int8_t out[32];
+        if (qw == NULL) {
+            float min = x[at];
+            float max = x[at];
+            for (size_t i = 1; i < 32; i++) {
+                min = x[at + i] < min ? x[at + i] : min;
+                max = x[at + i] > max ? x[at + i] : max;
+            }
+            g.d = (max - min) / (float)top;
+            g.dmin = min;
+            const float inv = g.d != 0.0F ? 1.0F / g.d : 0.0F;
+            for (size_t i = 0; i < 32; i++)
+                codes[i] = NB_MIN(top, (int)((x[at + i] - min) * inv + 0.5F));
+        } else {
+            float w[32];
+            recipe_row_weights(w, x + at, qw + at, sigma2);
+            g.d = recipe_qk(32, top, x + at, w, codes, &g.dmin,
+                            (struct recipe_range){-0.9F, 0.05F, 36});
+            g.dmin = -g.dmin;
+        }
+        for (size_t i = 0; i < 32; i++)
+            out[i] = (int8_t)codes[i];
+        f->pack(dst, &g, out);
+    }
+}
+
+static void recipe_q4_1(uint8_t *dst, const float *x, const float *qw, size_t n)
+{
+    recipe_min(&nb_numfmt_q4_1, dst, x, qw, n);
+}
+
+static void recipe_q5_1(uint8_t *dst, const float *x, const float *qw, size_t n)
+{
+    recipe_min(&nb_numfmt_q5_1, dst, x, qw, n);
 }
 
 /* What qw stands for in the K formats without importance. */

@@ -37,6 +37,27 @@ static void test_q4_0(void **state)
           (const uint64_t[]){UINT64_C(0x2274a3781740bbf4), UINT64_C(0xd7ad2d48af09f80d)});
 }
 
+static void test_q4_1(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q4_1, recipe_q4_1,
+          (const uint64_t[]){UINT64_C(0x6509d43404a90dc8), UINT64_C(0x7a6d876a695ceedd)});
+}
+
+static void test_q5_0(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q5_0, recipe_q5_0,
+          (const uint64_t[]){UINT64_C(0x2c05f9a18845641c), UINT64_C(0xe4cc1b75d6dd7b60)});
+}
+
+static void test_q5_1(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q5_1, recipe_q5_1,
+          (const uint64_t[]){UINT64_C(0x348fb8da37e69c56), UINT64_C(0xbdf2a934fdec1923)});
+}
+
 static void test_q4_k(void **state)
 {
     (void)state;
@@ -58,5 +79,6 @@ static void test_q6_k(void **state)
           (const uint64_t[]){UINT64_C(0xf5b92255d330d064), UINT64_C(0xfe183cfe0ba2cbb3)});
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_q8_0), cmocka_unit_test(test_q4_0), cmocka_unit_test(test_q4_k),
+NB_TEST_MAIN(cmocka_unit_test(test_q8_0), cmocka_unit_test(test_q4_0), cmocka_unit_test(test_q4_1),
+             cmocka_unit_test(test_q5_0), cmocka_unit_test(test_q5_1), cmocka_unit_test(test_q4_k),
              cmocka_unit_test(test_q5_k), cmocka_unit_test(test_q6_k))

@@ -78,6 +78,12 @@ static void test_golden_decode(void **state)
     (void)state;
     check_decode(&nb_numfmt_q4_0, 0, -1,
                  (const uint64_t[]){UINT64_C(0xb1076931a43a661f), UINT64_C(0xf1ce2c52ffe971e4)});
+    check_decode(&nb_numfmt_q4_1, 0, 2,
+                 (const uint64_t[]){UINT64_C(0xbfa0c74b71ba0b30), UINT64_C(0x5df69710383792ee)});
+    check_decode(&nb_numfmt_q5_0, 0, -1,
+                 (const uint64_t[]){UINT64_C(0x4c90c874a08aea6a), UINT64_C(0xd98997e481a710a0)});
+    check_decode(&nb_numfmt_q5_1, 0, 2,
+                 (const uint64_t[]){UINT64_C(0xee242bef28e214fe), UINT64_C(0x558d17318e1d11d1)});
     check_decode(&nb_numfmt_q8_0, 0, -1,
                  (const uint64_t[]){UINT64_C(0x563b4e094c7e44c6), UINT64_C(0xba6fe2b6becf8a69)});
     check_decode(&nb_numfmt_q4_k, 0, 2,
@@ -175,6 +181,9 @@ static void test_encoded_bytes(void **state)
         {&nb_numfmt_q6_k, UINT64_C(0xd9799ad45d439683), UINT64_C(0x5a23915d00b73156)},
         {&nb_numfmt_q5_k, UINT64_C(0xfd87bccf353420f5), UINT64_C(0xc3890e428a86f62c)},
         {&nb_numfmt_q4_k, UINT64_C(0xad8ecdc63d432a7a), UINT64_C(0xc645b1a68eb1969d)},
+        {&nb_numfmt_q5_1, UINT64_C(0xe413068961084975), UINT64_C(0x8244acb01124d214)},
+        {&nb_numfmt_q5_0, UINT64_C(0xb1b2c48b18933dec), UINT64_C(0x7da34b38e090c421)},
+        {&nb_numfmt_q4_1, UINT64_C(0x2fd217c5fee6dd59), UINT64_C(0xacf92dbdd3f5e1d2)},
         {&nb_numfmt_q4_0, UINT64_C(0xd9660b4d2d303b4b), UINT64_C(0xd959b67f6a83ec83)},
     };
     golden_values(x, NB_COUNTOF(x), 12345);
