@@ -1,4 +1,4 @@
-/* math/math.h: double arithmetic whose bits are the same everywhere.
+/* math/math.h: double arithmetic whose bits are the same everywhere, and what is built on it.
  *
  * exp, log, sin, cos are our own (argument reduction and polynomials in plain double operations, no
  * libm), error below 2 ulp over the ranges stated; no fma is used.
@@ -6,8 +6,7 @@
 #ifndef NB_MATH_MATH_H
 #define NB_MATH_MATH_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/base.h"
 
 double nb_exp(double x);           /* all x; overflow to infinity, underflow to 0        */
 double nb_log(double x);           /* x > 0; -inf at 0, NaN below                        */
@@ -17,5 +16,44 @@ double nb_cos(double x);
 
 /* Sum in the canonical order: 16 lanes, then the tree 8-4-2-1. */
 double nb_sum_f64(const double *x, size_t n);
+
+/* ---- scalar codebooks: k-means in one dimension, exactly ---- */
+#define NB_KMEANS_MAX 256 /* levels */
+
+/* Borrows: all arrays. */
+struct nb_kmeans {
+    const double *x;   /* (n) ascending, finite; equal values may repeat */
+    const double *w;   /* (n) weights, not negative; NULL or all zero: ones */
+    size_t n;          /* 1 .. 2^32 - 2 */
+    uint32_t k;        /* levels wanted, 1 .. NB_KMEANS_MAX */
+    double *levels;    /* out: (k) ascending; past n_levels the last one repeats */
+    uint8_t *assign;   /* out: (n) index of the nearest level, the lower of two; or NULL */
+    uint32_t n_levels; /* out: k, or how many values with a weight there are if fewer */
+    double cost;       /* out: sum of w (x - level)^2 */
+};
+
+/* The levels of least cost over all choices. O(k n log n) time, 4 k n bytes of memory meanwhile.
+ * NB_ERR_ARG for a count out of range, NB_ERR_NOMEM. */
+NB_CHECKED enum nb_status nb_kmeans_levels(struct nb_kmeans *job, const struct nb_allocator *a,
+                                           struct nb_error *err);
+
+/* A large weighted sample as at most NB_KMEANS_POINTS points, for nb_kmeans_levels. Exact (a point
+ * per value) while the sample has no more values than that, which holds for any tensor of f16 or
+ * bf16 numbers; kmeans_sample.c says what more values cost. */
+#define NB_KMEANS_POINTS 65536
+
+/* Owns: x, w, through the allocator given to nb_kmeans_sample. */
+struct nb_kmeans_points {
+    double *x, *w; /* (n) ascending; mean and weight of each point */
+    size_t n;      /* 0 if no weight is positive */
+    double within; /* sum of w (value - its point)^2: 0 when exact */
+};
+
+/* x: (n) finite, any order. w: (n_w) weights, not negative, repeated along x (one per column of a
+ * matrix); n_w == 0: ones. Values without weight are dropped. */
+NB_CHECKED enum nb_status nb_kmeans_sample(struct nb_kmeans_points *p, const float *x, size_t n,
+                                           const float *w, size_t n_w,
+                                           const struct nb_allocator *a);
+void nb_kmeans_points_fini(struct nb_kmeans_points *p, const struct nb_allocator *a);
 
 #endif
