@@ -2,6 +2,7 @@
 #include "support/nbtest.h"
 
 #include "ggml_recipe.h"
+#include "ggml_recipe_few.h"
 #include "golden.h"
 
 typedef void recipe_fn(uint8_t *dst, const float *x, const float *qw, size_t n);
@@ -79,6 +80,36 @@ static void test_q6_k(void **state)
           (const uint64_t[]){UINT64_C(0xf5b92255d330d064), UINT64_C(0xfe183cfe0ba2cbb3)});
 }
 
+static void test_q1_0(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q1_0, recipe_q1_0,
+          (const uint64_t[]){UINT64_C(0xa7eae00930921511), UINT64_C(0xa7eae00930921511)});
+}
+
+static void test_q2_0(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_q2_0, recipe_q2_0,
+          (const uint64_t[]){UINT64_C(0x55d7e7041649e61e), UINT64_C(0x55d7e7041649e61e)});
+}
+
+static void test_tq1_0(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_tq1_0, recipe_tq1_0,
+          (const uint64_t[]){UINT64_C(0x06853304a772e8fa), UINT64_C(0x06853304a772e8fa)});
+}
+
+static void test_tq2_0(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_tq2_0, recipe_tq2_0,
+          (const uint64_t[]){UINT64_C(0x68d7a134457d27bf), UINT64_C(0x68d7a134457d27bf)});
+}
+
 NB_TEST_MAIN(cmocka_unit_test(test_q8_0), cmocka_unit_test(test_q4_0), cmocka_unit_test(test_q4_1),
-             cmocka_unit_test(test_q5_0), cmocka_unit_test(test_q5_1), cmocka_unit_test(test_q4_k),
-             cmocka_unit_test(test_q5_k), cmocka_unit_test(test_q6_k))
+             cmocka_unit_test(test_q5_0), cmocka_unit_test(test_q5_1), cmocka_unit_test(test_q1_0),
+             cmocka_unit_test(test_q2_0), cmocka_unit_test(test_tq1_0),
+             cmocka_unit_test(test_tq2_0), cmocka_unit_test(test_q4_k), cmocka_unit_test(test_q5_k),
+             cmocka_unit_test(test_q6_k))

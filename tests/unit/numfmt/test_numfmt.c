@@ -84,6 +84,14 @@ static void test_golden_decode(void **state)
                  (const uint64_t[]){UINT64_C(0x4c90c874a08aea6a), UINT64_C(0xd98997e481a710a0)});
     check_decode(&nb_numfmt_q5_1, 0, 2,
                  (const uint64_t[]){UINT64_C(0xee242bef28e214fe), UINT64_C(0x558d17318e1d11d1)});
+    check_decode(&nb_numfmt_q1_0, 0, -1,
+                 (const uint64_t[]){UINT64_C(0x6a6f81cf8a3e4385), UINT64_C(0x68590397f931b425)});
+    check_decode(&nb_numfmt_q2_0, 0, -1,
+                 (const uint64_t[]){UINT64_C(0xd9d01b6a6707ae64), UINT64_C(0xb3b954d485bd0eec)});
+    check_decode(&nb_numfmt_tq1_0, 52, -1,
+                 (const uint64_t[]){UINT64_C(0x6dd2bf9059f9155b), UINT64_C(0x2590e25681a87b3b)});
+    check_decode(&nb_numfmt_tq2_0, 64, -1,
+                 (const uint64_t[]){UINT64_C(0xea71d48b4b03a216), UINT64_C(0x6d6bef4362ebdebe)});
     check_decode(&nb_numfmt_q8_0, 0, -1,
                  (const uint64_t[]){UINT64_C(0x563b4e094c7e44c6), UINT64_C(0xba6fe2b6becf8a69)});
     check_decode(&nb_numfmt_q4_k, 0, 2,
@@ -185,6 +193,10 @@ static void test_encoded_bytes(void **state)
         {&nb_numfmt_q5_0, UINT64_C(0xb1b2c48b18933dec), UINT64_C(0x7da34b38e090c421)},
         {&nb_numfmt_q4_1, UINT64_C(0x2fd217c5fee6dd59), UINT64_C(0xacf92dbdd3f5e1d2)},
         {&nb_numfmt_q4_0, UINT64_C(0xd9660b4d2d303b4b), UINT64_C(0xd959b67f6a83ec83)},
+        {&nb_numfmt_q2_0, UINT64_C(0x1324a93b5e959001), UINT64_C(0x3922d03de5318753)},
+        {&nb_numfmt_tq2_0, UINT64_C(0x06005c383b2554c8), UINT64_C(0xebfbb5d55a75c896)},
+        {&nb_numfmt_tq1_0, UINT64_C(0x0b1705549731c2f0), UINT64_C(0x2627502b9efbd168)},
+        {&nb_numfmt_q1_0, UINT64_C(0x5690058daee82aab), UINT64_C(0xee3b132688f19394)},
     };
     golden_values(x, NB_COUNTOF(x), 12345);
     for (size_t i = 0; i < NB_COUNTOF(w); i++)
