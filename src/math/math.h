@@ -56,4 +56,44 @@ NB_CHECKED enum nb_status nb_kmeans_sample(struct nb_kmeans_points *p, const flo
                                            const struct nb_allocator *a);
 void nb_kmeans_points_fini(struct nb_kmeans_points *p, const struct nb_allocator *a);
 
+/* ---- codebooks of vectors ---- */
+#define NB_VQ_MAX_DIM   8
+#define NB_VQ_MAX_CODES 65536
+
+/* Borrows: all arrays. */
+struct nb_vq {
+    const float *x;       /* (n, dim) finite, below 1e18 in magnitude */
+    size_t n;             /* 1 .. 2^32 - 2 */
+    uint32_t dim;         /* 1 .. NB_VQ_MAX_DIM */
+    uint32_t k;           /* code words wanted, 1 .. NB_VQ_MAX_CODES */
+    const float *w;       /* (n_w) weights of single numbers, not negative, repeated along x */
+    size_t n_w;           /* 0: ones */
+    uint32_t max_iters;   /* of Lloyd's iteration at full size; 0: 50 */
+    double tol;           /* stop when an iteration gains less than this share; 0: 1e-4 */
+    struct nb_pool *pool; /* NULL: this thread alone; the result is the same */
+    float *codebook;      /* out: (k, dim); past n_codes the last one repeats */
+    uint16_t *index;      /* out: (n) nearest code word; or NULL */
+    uint32_t n_codes;     /* out: k unless there were fewer different vectors */
+    uint32_t n_iters;     /* out */
+    double error;         /* out: sum of w (x - code)^2 */
+};
+
+/* A local optimum by splitting and Lloyd's iteration. 4 n (6 n without index) bytes meanwhile.
+ * NB_ERR_ARG for a count out of range, NB_ERR_NOMEM. */
+NB_CHECKED enum nb_status nb_vq_train(struct nb_vq *v, const struct nb_allocator *a,
+                                      struct nb_error *err);
+
+/* Borrows: all arrays. */
+struct nb_vq_search {
+    const float *codebook; /* (k, dim) */
+    uint32_t k, dim;
+    const float *x; /* (n, dim) */
+    const float *w; /* as in nb_vq */
+    size_t n_w;
+};
+
+/* The nearest code word of vectors [begin, end) to index (end - begin), the first of equal ones; the
+ * sum of the squared errors. */
+double nb_vq_nearest(const struct nb_vq_search *q, size_t begin, size_t end, uint16_t *index);
+
 #endif
