@@ -122,6 +122,7 @@ typedef double nb_peak_s8_fn(uint32_t steps, float *sink);
 typedef void nb_enc_fn(void *dst, const float *x, const float *w, size_t n);
 typedef nb_enc_fn nb_enc_q8_0_f32_fn, nb_enc_q4_0_f32_fn, nb_enc_q5_0_f32_fn, nb_enc_q4_1_f32_fn,
     nb_enc_q5_1_f32_fn;
+typedef nb_enc_fn nb_enc_iq4_nl_f32_fn;
 
 /* One block of 256 in a two-level format: the integers to be stored; d and dmin as f16 gives them
  * back. min_code and dmin are 0 in formats without minima. */
@@ -132,6 +133,7 @@ struct nb_fit_k {
 };
 typedef void nb_fit_k_fn(struct nb_fit_k *out, const float *x, const float *w);
 typedef nb_fit_k_fn nb_fit_q4_k_f32_fn, nb_fit_q5_k_f32_fn, nb_fit_q6_k_f32_fn;
+typedef nb_fit_k_fn nb_fit_iq4_xs_f32_fn;
 
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
@@ -173,6 +175,8 @@ struct nb_kernels {
     nb_fit_k_fn *fit_q6_k_f32;
     nb_fit_k_fn *fit_q4_k_f32;
     nb_fit_k_fn *fit_q5_k_f32;
+    nb_enc_fn *enc_iq4_nl_f32;
+    nb_fit_k_fn *fit_iq4_xs_f32;
 };
 
 /* The table, filled once per process: reference first, then every line whose flags this CPU has and

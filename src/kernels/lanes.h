@@ -178,6 +178,21 @@ NB_LANES_INLINE vu vf_int_bits(vf t)
     return vf_bits(t + 12582912.0F) - 0x4b400000U;
 }
 
+/* table[i], lane by lane; only the low three bits of i count. */
+NB_LANES_INLINE vf vf_pick8(const float *table, vu i)
+{
+#if defined(NB_LANES_REF)
+    return table[i & 7U];
+#elif defined(NB_LANES_AVX2)
+    return _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), (__m256i)i);
+#else
+    const uint8x16x2_t bytes = {
+        {vreinterpretq_u8_f32(vld1q_f32(table)), vreinterpretq_u8_f32(vld1q_f32(table + 4))}};
+    const vu at = (i & 7U) * 0x04040404U + 0x03020100U;
+    return (vf)vreinterpretq_f32_u8(vqtbl2q_u8(bytes, vreinterpretq_u8_u32((uint32x4_t)at)));
+#endif
+}
+
 /* 1 / a, and 0 for 0. */
 NB_LANES_INLINE vf vf_inverse(vf a)
 {

@@ -9,6 +9,7 @@
 #include "container/container.h"
 #include "unit/numfmt/ggml_recipe.h"
 #include "unit/numfmt/ggml_recipe_few.h"
+#include "unit/numfmt/ggml_recipe_4bit.h"
 #include "unit/numfmt/golden.h"
 
 enum { N = 4096, MAX_BYTES = N * 4 };
@@ -413,21 +414,34 @@ static void test_extremes(void **state)
 
 typedef void recipe_fn(uint8_t *dst, const float *x, const float *qw, size_t n);
 
+static const struct {
+    const struct nb_numfmt *f;
+    recipe_fn *recipe;
+} recipes[] = {
+    /* clang-format off */
+    {&nb_numfmt_q8_0, recipe_q8_0},
+    {&nb_numfmt_q4_0, recipe_q4_0},
+    {&nb_numfmt_q4_1, recipe_q4_1},
+    {&nb_numfmt_q5_0, recipe_q5_0},
+    {&nb_numfmt_q5_1, recipe_q5_1},
+    {&nb_numfmt_q1_0, recipe_q1_0},
+    {&nb_numfmt_q2_0, recipe_q2_0},
+    {&nb_numfmt_tq1_0, recipe_tq1_0},
+    {&nb_numfmt_tq2_0, recipe_tq2_0},
+    {&nb_numfmt_q4_k, recipe_q4_k},
+    {&nb_numfmt_q5_k, recipe_q5_k},
+    {&nb_numfmt_q6_k, recipe_q6_k},
+    {&nb_numfmt_iq4_nl, recipe_iq4_nl},
+    {&nb_numfmt_iq4_xs, recipe_iq4_xs},
+    /* clang-format on */
+};
+
 static recipe_fn *recipe_of(const struct nb_numfmt *f)
 {
-    return f == &nb_numfmt_q8_0    ? recipe_q8_0
-           : f == &nb_numfmt_q4_0  ? recipe_q4_0
-           : f == &nb_numfmt_q4_1  ? recipe_q4_1
-           : f == &nb_numfmt_q5_0  ? recipe_q5_0
-           : f == &nb_numfmt_q5_1  ? recipe_q5_1
-           : f == &nb_numfmt_q1_0  ? recipe_q1_0
-           : f == &nb_numfmt_q2_0  ? recipe_q2_0
-           : f == &nb_numfmt_tq1_0 ? recipe_tq1_0
-           : f == &nb_numfmt_tq2_0 ? recipe_tq2_0
-           : f == &nb_numfmt_q4_k  ? recipe_q4_k
-           : f == &nb_numfmt_q5_k  ? recipe_q5_k
-           : f == &nb_numfmt_q6_k  ? recipe_q6_k
-                                   : NULL;
+    for (size_t i = 0; i < NB_COUNTOF(recipes); i++)
+        if (recipes[i].f == f)
+            return recipes[i].recipe;
+    return NULL;
 }
 
 /* n: a multiple of 256, at most N. Plain squares, and squares under weights that both are given. */

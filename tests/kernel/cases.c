@@ -727,6 +727,8 @@ static const struct op ops[] = {
     {"fit_q4_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"fit_q5_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"fit_q6_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
+    {"enc_iq4_nl_f32", enc_count, enc_case, setup_enc_q4_0, call_enc, {VEC}, bytes4},
+    {"fit_iq4_xs_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"xor_u64", length_count, length_case, setup_xor, call_xor, {.n = 32768}, bytes1},
     {"peak_f32", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},
     {"peak_s8", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},

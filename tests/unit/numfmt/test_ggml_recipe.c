@@ -3,6 +3,7 @@
 
 #include "ggml_recipe.h"
 #include "ggml_recipe_few.h"
+#include "ggml_recipe_4bit.h"
 #include "golden.h"
 
 typedef void recipe_fn(uint8_t *dst, const float *x, const float *qw, size_t n);
@@ -108,8 +109,33 @@ static void test_tq2_0(void **state)
           (const uint64_t[]){UINT64_C(0x68d7a134457d27bf), UINT64_C(0x68d7a134457d27bf)});
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_q8_0), cmocka_unit_test(test_q4_0), cmocka_unit_test(test_q4_1),
-             cmocka_unit_test(test_q5_0), cmocka_unit_test(test_q5_1), cmocka_unit_test(test_q1_0),
-             cmocka_unit_test(test_q2_0), cmocka_unit_test(test_tq1_0),
-             cmocka_unit_test(test_tq2_0), cmocka_unit_test(test_q4_k), cmocka_unit_test(test_q5_k),
-             cmocka_unit_test(test_q6_k))
+static void test_iq4_nl(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_iq4_nl, recipe_iq4_nl,
+          (const uint64_t[]){UINT64_C(0x793756e3c7dacead), UINT64_C(0x38ed4eba3638b792)});
+}
+
+static void test_iq4_xs(void **state)
+{
+    (void)state;
+    check(&nb_numfmt_iq4_xs, recipe_iq4_xs,
+          (const uint64_t[]){UINT64_C(0x946af4d68e73efe4), UINT64_C(0x02f9622ed8ce355b)});
+}
+
+/* clang-format off */
+NB_TEST_MAIN(cmocka_unit_test(test_q8_0),
+             cmocka_unit_test(test_q4_0),
+             cmocka_unit_test(test_q4_1),
+             cmocka_unit_test(test_q5_0),
+             cmocka_unit_test(test_q5_1),
+             cmocka_unit_test(test_q4_k),
+             cmocka_unit_test(test_q5_k),
+             cmocka_unit_test(test_q6_k),
+             cmocka_unit_test(test_q1_0),
+             cmocka_unit_test(test_q2_0),
+             cmocka_unit_test(test_tq1_0),
+             cmocka_unit_test(test_tq2_0),
+             cmocka_unit_test(test_iq4_nl),
+             cmocka_unit_test(test_iq4_xs))
+/* clang-format on */

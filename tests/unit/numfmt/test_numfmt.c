@@ -100,6 +100,10 @@ static void test_golden_decode(void **state)
                  (const uint64_t[]){UINT64_C(0x8ad170f2f6f83747), UINT64_C(0x38b36ee851d3145b)});
     check_decode(&nb_numfmt_q6_k, 208, -1,
                  (const uint64_t[]){UINT64_C(0xa82a3d56a7ca78fb), UINT64_C(0x543b5e40ca23ddfc)});
+    check_decode(&nb_numfmt_iq4_nl, 0, -1,
+                 (const uint64_t[]){UINT64_C(0x82e95bda5bed948f), UINT64_C(0x6333a31fd55e0938)});
+    check_decode(&nb_numfmt_iq4_xs, 0, -1,
+                 (const uint64_t[]){UINT64_C(0x4f33d070b7ab04da), UINT64_C(0xc2d63820f49a1fe2)});
 }
 
 /* Every 16-bit pattern against arithmetic on its fields; aligned and at an odd address. */

@@ -1,0 +1,6 @@
+/* kernels/avx2/enc_iq4_nl.c: enc_iq4_nl_f32 from the common template. */
+#define NB_LANES_AVX2
+#define NB_LANES_NAME(op) nb_##op##_avx2
+#include "kernels/kernels.h"
+
+#include "kernels/enc_iq4_nl.tmpl.h"

@@ -1,0 +1,6 @@
+/* kernels/neon/enc_iq4_nl.c: enc_iq4_nl_f32 from the common template. */
+#define NB_LANES_NEON
+#define NB_LANES_NAME(op) nb_##op##_neon
+#include "kernels/kernels.h"
+
+#include "kernels/enc_iq4_nl.tmpl.h"
