@@ -43,9 +43,16 @@ struct nb_session_memory {
 };
 void nb_session_memory(const struct nb_session *s, struct nb_session_memory *out);
 
-/* Calibration taps an edge: called with the input of every linear node, (n_tokens, k). NULL: off. */
-typedef void nb_tap_fn(void *ctx, const char *weight_name, const float *x, size_t n_tokens,
-                       size_t k);
+/* Calibration taps an edge: called with the input of every linear node, before it runs. Nodes that read
+ * the same value (q, k and v; gate and up) have the same edge. Borrowed for the call, but weight, which
+ * lives as long as the session. NULL: off. */
+struct nb_tap {
+    const char *weight; /* canonical name                      */
+    uint32_t edge;      /* which value it is, from 1 on        */
+    const float *x;     /* (n_tokens, k) */
+    size_t n_tokens, k;
+};
+typedef void nb_tap_fn(void *ctx, const struct nb_tap *tap);
 void nb_session_tap(struct nb_session *s, nb_tap_fn *fn, void *ctx);
 
 /* ---- sampling ---- */

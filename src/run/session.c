@@ -75,8 +75,13 @@ static void tap_node(const struct nb_session *s, const struct nb_node *n)
     if (weight < 0 || s->g.values[n->in[0]].type != NB_VALUE_F32)
         return;
     const struct nb_slot *x = &s->slots[n->in[0]];
-    if (x->rows)
-        s->tap(s->tap_ctx, s->g.values[n->in[weight]].name, x->data, x->rows, x->cols);
+    const struct nb_tap tap = {.weight = s->g.values[n->in[weight]].name,
+                               .edge = n->in[0],
+                               .x = x->data,
+                               .n_tokens = (size_t)x->rows,
+                               .k = (size_t)x->cols};
+    if (tap.n_tokens > 0)
+        s->tap(s->tap_ctx, &tap);
 }
 
 /* n tokens, the last n_rows of which get logits. */

@@ -383,19 +383,26 @@ static void test_out_of_memory(void **state)
 struct seen {
     size_t calls, rows, head_rows;
     double first;
+    uint32_t gate;
 };
 
-static void on_tap(void *ctx, const char *name, const float *x, size_t n_tokens, size_t k)
+static void on_tap(void *ctx, const struct nb_tap *tap)
 {
     struct seen *seen = ctx;
     seen->calls++;
-    if (strcmp(name, "blk.1.ffn_down.weight") == 0) {
-        assert_int_equal(k, 96);
-        seen->rows += n_tokens;
-        seen->first = (double)x[0];
+    if (strcmp(tap->weight, "blk.1.ffn_down.weight") == 0) {
+        assert_int_equal(tap->k, 96);
+        seen->rows += tap->n_tokens;
+        seen->first = (double)tap->x[0];
     }
-    if (strcmp(name, "token_embd.weight") == 0)
-        seen->head_rows += n_tokens;
+    if (strcmp(tap->weight, "blk.1.ffn_gate.weight") == 0)
+        seen->gate = tap->edge;
+    if (strcmp(tap->weight, "blk.1.ffn_up.weight") == 0) /* they read the same values */
+        assert_int_equal(tap->edge, seen->gate);
+    if (strcmp(tap->weight, "blk.1.attn_q.weight") == 0)
+        assert_true(tap->edge != seen->gate);
+    if (strcmp(tap->weight, "token_embd.weight") == 0)
+        seen->head_rows += tap->n_tokens;
 }
 
 static void test_tap(void **state)
