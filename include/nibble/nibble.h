@@ -108,6 +108,9 @@ struct nb_quant_options {
     int32_t allow_requantize; /* the source may hold quantized tensors                      */
     uint64_t max_ram;         /* bytes; 0: no budget. Checked by the plan                   */
     uint64_t shard_bytes;     /* Hugging Face output: bytes per file; 0: 5 GB               */
+    const char
+        *imatrix; /* path of a file that nb_calibrate or llama-imatrix wrote: columns of weights
+                            count as much as what flows into them; NULL: all the same */
 };
 NB_API void nb_quant_options_init(struct nb_quant_options *o);
 
@@ -131,6 +134,8 @@ struct nb_quant_result {
     const char *worst_tensor;
     double snr_db; /* all rounded tensors together; infinity if lossless, NaN in a plan */
     void *owner;
+    const char *imatrix_hash;        /* of the file of importance; NULL: there was none */
+    size_t n_weighted, n_unweighted; /* tensors rounded with importance, and without */
 };
 /* What nb_quantize would do. Reads headers only; writes nothing. */
 NB_API NB_CHECKED enum nb_status nb_plan(nb_context *ctx, const char *model, const char *out,
@@ -140,6 +145,40 @@ NB_API NB_CHECKED enum nb_status nb_quantize(nb_context *ctx, const char *model,
                                              const struct nb_quant_options *o,
                                              struct nb_quant_result *result, struct nb_error *err);
 NB_API void nb_quant_result_free(struct nb_quant_result *r);
+
+/* ---- calibrate ---- */
+struct nb_calibrate_options {
+    uint32_t size;
+    const char *const *texts; /* paths of UTF-8 texts, one after the other */
+    size_t n_texts;
+    uint32_t ctx;       /* tokens per window; 0: 512                                       */
+    uint32_t chunks;    /* windows at most; 0: all that the text fills                     */
+    const char *format; /* "gguf" (default), or "dat": llama.cpp's imatrix, new and old    */
+    int32_t overwrite;
+    int32_t head; /* the output head too; what llama-imatrix calls --process-output */
+};
+NB_API void nb_calibrate_options_init(struct nb_calibrate_options *o);
+
+struct nb_calibrate_result {
+    uint64_t tokens;      /* of all windows */
+    uint32_t ctx, chunks; /* merged: chunks of the first file's windows */
+    uint64_t weights;     /* entries of the file */
+    uint64_t bytes;       /* of the file         */
+    double seconds, tok_per_s;
+    char hash[33]; /* of the file */
+};
+/* Runs the float model over the texts and writes, for every weight of a linear layer, the mean square of
+ * each column of its input. The bytes do not depend on threads or CPU. */
+NB_API NB_CHECKED enum nb_status nb_calibrate(nb_context *ctx, const char *model, const char *out,
+                                              const struct nb_calibrate_options *o,
+                                              struct nb_calibrate_result *result,
+                                              struct nb_error *err);
+/* Adds up what several such files have seen. Of the options format and overwrite count. */
+NB_API NB_CHECKED enum nb_status nb_calibrate_merge(nb_context *ctx, const char *const *files,
+                                                    size_t n_files, const char *out,
+                                                    const struct nb_calibrate_options *o,
+                                                    struct nb_calibrate_result *result,
+                                                    struct nb_error *err);
 
 /* ---- eval ---- */
 struct nb_eval_options {

@@ -30,15 +30,15 @@ static bool list_type(size_t i, struct nb_list_item *item)
 {
     size_t n;
     const struct nb_mix *mixes = nb_mix_all(&n);
-    if (i < n) {
-        *item =
-            (struct nb_list_item){.name = mixes[i].name, .summary = mixes[i].summary, .usable = 1};
-        const struct nb_numfmt *base = nb_numfmt_find(mixes[i].base);
-        if (base != NULL)
-            item->bits_per_weight = nb_numfmt_bpw(base);
-        return true;
-    }
-    i -= n;
+    for (size_t k = 0; k < n; k++)
+        if (nb_mix_offered(&mixes[k]) && i-- == 0) {
+            *item = (struct nb_list_item){.name = mixes[k].name,
+                                          .summary = mixes[k].summary,
+                                          .bits_per_weight =
+                                              nb_numfmt_bpw(nb_numfmt_find(mixes[k].base)),
+                                          .usable = 1};
+            return true;
+        }
     const struct nb_numfmt *const *all = nb_numfmt_all(&n);
     for (size_t k = 0; k < n; k++)
         if (all[k]->kind != NB_NUMFMT_STORAGE && nb_mix_find(all[k]->name) == NULL && i-- == 0) {

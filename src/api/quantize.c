@@ -20,6 +20,7 @@ struct quant_owner {
     struct nb_arena arena;
     struct nb_recipe recipe;
     struct nb_model *model;
+    struct nb_calib *imatrix;
     struct nb_quant_plan *plan;
     struct nb_quant_tensor *tensors; /* the result's, while it is filled */
 };
@@ -43,11 +44,32 @@ static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_opt
     return NB_OK;
 }
 
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL && slash[1] != '\0' ? slash + 1 : path;
+}
+
+/* The recipe names its importance by hash: with another it would be another recipe. */
+static enum nb_status read_imatrix(struct quant_owner *q, const struct nb_quant_options *o,
+                                   struct nb_error *err)
+{
+    char hex[NB_HASH_HEX_BYTES];
+    if (o->imatrix == NULL)
+        return NB_OK;
+    NB_TRY(nb_calib_read(&q->imatrix, o->imatrix, &q->a, err));
+    nb_hash_hex(q->imatrix->hash, hex);
+    if (q->recipe.imatrix == NULL)
+        q->recipe.imatrix = nb_arena_strndup(&q->recipe.arena, hex, strlen(hex));
+    return q->recipe.imatrix != NULL ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "no memory for a hash");
+}
+
 static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const char *path,
                                 const char *out, const struct nb_quant_options *o,
                                 struct nb_error *err)
 {
     NB_TRY(make_recipe(&q->recipe, o, err));
+    NB_TRY(read_imatrix(q, o, err));
     NB_TRY(nb_model_open(&q->model, path, &ctx->allocator, &ctx->log, err));
     const struct nb_quant_settings settings = {
         .out = out,
@@ -56,6 +78,8 @@ static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const ch
         .allow_requantize = o->allow_requantize != 0,
         .max_ram = o->max_ram,
         .shard_bytes = o->shard_bytes,
+        .imatrix = q->imatrix,
+        .imatrix_name = o->imatrix != NULL ? last_part(o->imatrix) : NULL,
         .pool = ctx->pool,
         .log = &ctx->log,
         .progress = &ctx->progress,
@@ -73,13 +97,18 @@ static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result 
     r->type = nb_arena_strndup(&q->arena, q->recipe.type, strlen(q->recipe.type));
     r->recipe = nb_arena_strndup(&q->arena, p->recipe, strlen(p->recipe));
     r->method = METHOD;
+    r->n_weighted = p->n_weighted;
+    r->n_unweighted = p->n_unweighted;
+    if (q->imatrix != NULL)
+        r->imatrix_hash = nb_arena_strndup(&q->arena, q->recipe.imatrix, strlen(q->recipe.imatrix));
     r->bytes = p->file_bytes;
     r->bpw = p->bpw;
     r->bpw_layers = p->bpw_layers;
     r->seconds = p->seconds;
     r->peak_rss_bytes = p->peak_bytes;
     r->snr_db = r->worst_snr_db = (double)NAN;
-    bool ok = t != NULL && r->out != NULL && r->type != NULL && r->recipe != NULL;
+    bool ok = t != NULL && r->out != NULL && r->type != NULL && r->recipe != NULL &&
+              (q->imatrix == NULL || r->imatrix_hash != NULL);
     for (size_t i = 0; i < p->n && ok; i++) {
         const struct nb_plan_tensor *from = &p->tensors[i];
         if (!from->stored)
@@ -158,6 +187,7 @@ static enum nb_status plan_or_run(nb_context *ctx, const char *path, const char 
         st = run_plan(q, result, err);
     nb_quant_plan_destroy(q->plan);
     nb_model_close(q->model);
+    nb_calib_destroy(q->imatrix);
     nb_recipe_fini(&q->recipe);
     if (st != NB_OK)
         nb_quant_result_free(result);

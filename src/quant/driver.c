@@ -45,6 +45,7 @@ struct run {
     struct nb_quant_sizes sizes;
     uint64_t rows, cols, segment_rows;
     uint64_t row_in, row_out; /* bytes */
+    float *importance;        /* (batch) of the weight's columns, row after row */
     size_t first;             /* segment of the chunk at hand */
 };
 
@@ -87,7 +88,8 @@ static size_t encode_batch(const struct run *r, size_t s, const uint8_t *src, ui
         memcpy(dst, src, (size_t)(n_rows * r->row_out));
         return add_error(r, s, x, NULL, n_rows) ? n : first_bad(x, n);
     }
-    if (nb_numfmt_encode(to, dst, x, NULL, n, NULL) != NB_OK)
+    const float *importance = r->t->importance != NULL ? r->importance : NULL;
+    if (nb_numfmt_encode(to, dst, x, importance, n, NULL) != NB_OK)
         return first_bad(x, n);
     nb_numfmt_decode(to, dst, y, n);
     if (add_error(r, s, x, y, n_rows))
@@ -250,6 +252,8 @@ static enum nb_status run_weight(struct run *r, size_t i, struct nb_quant_report
     r->row_in = r->t->source_bytes / r->rows;
     r->row_out = r->t->bytes / r->rows;
     const size_t n = (size_t)((r->rows + r->segment_rows - 1) / r->segment_rows);
+    for (size_t at = 0; r->t->importance != NULL && at < r->sizes.batch; at += (size_t)r->cols)
+        nb_moment_means(r->t->importance, 0, (size_t)r->cols, r->importance + at);
     NB_TRY(grow_segments(r, n, err));
     const uint64_t per_chunk = NB_MAX(r->p->chunk_elements / (r->segment_rows * r->cols), 1);
     for (r->first = 0; r->first < n; r->first += (size_t)per_chunk)
@@ -263,8 +267,11 @@ static enum nb_status run_weight(struct run *r, size_t i, struct nb_quant_report
 static enum nb_status run_init(struct run *r, struct nb_error *err)
 {
     const struct nb_quant_plan *p = r->p;
+    size_t batch = 1;
     for (size_t i = 0; i < p->n; i++) {
         const struct nb_quant_sizes s = nb_quant_sizes(&p->tensors[i]);
+        if (p->tensors[i].importance != NULL)
+            batch = NB_MAX(batch, s.batch);
         r->scratch_bytes = NB_MAX(r->scratch_bytes, 2 * sizeof(float) * s.batch + s.gather);
         r->total += p->tensors[i].stored ? p->tensors[i].source_bytes : 0;
     }
@@ -274,8 +281,9 @@ static enum nb_status run_init(struct run *r, struct nb_error *err)
     r->buffer[0] = nb_alloc(p->a, (size_t)p->chunk_bytes, 1);
     r->buffer[1] = nb_alloc(p->a, (size_t)p->chunk_bytes, 1);
     r->scratch = nb_alloc(p->a, nb_pool_threads(p->settings.pool), r->scratch_bytes);
+    r->importance = nb_alloc(p->a, batch, sizeof *r->importance);
     if (r->source == NULL || r->out == NULL || r->buffer[0] == NULL || r->buffer[1] == NULL ||
-        r->scratch == NULL)
+        r->scratch == NULL || r->importance == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for buffers of %llu bytes",
                 (unsigned long long)p->chunk_bytes);
     return NB_OK;
@@ -290,6 +298,7 @@ static void run_fini(struct run *r)
     nb_free(a, r->buffer[0]);
     nb_free(a, r->buffer[1]);
     nb_free(a, r->scratch);
+    nb_free(a, r->importance);
     nb_free(a, r->seg.source);
     nb_free(a, r->seg.out);
     nb_free(a, r->seg.signal);

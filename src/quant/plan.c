@@ -28,7 +28,7 @@ struct nb_quant_sizes nb_quant_sizes(const struct nb_plan_tensor *t)
 static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_elements,
                            uint64_t *chunk_bytes)
 {
-    uint64_t scratch = 0, segment = 0, segments = 0;
+    uint64_t scratch = 0, segment = 0, segments = 0, importance = 0;
     *chunk_bytes = 0;
     for (size_t i = 0; i < p->n; i++) {
         const struct nb_plan_tensor *t = &p->tensors[i];
@@ -36,6 +36,8 @@ static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_element
         const uint64_t rows = nb_shape_rows(&t->weight->t.shape);
         scratch = NB_MAX(scratch, 2 * sizeof(float) * (uint64_t)s.batch + s.gather);
         segment = NB_MAX(segment, s.segment);
+        if (t->importance != NULL)
+            importance = NB_MAX(importance, sizeof(float) * (uint64_t)s.batch);
         segments = NB_MAX(segments, rows / nb_segment_rows(&t->weight->t.shape) + 1);
         if (t->elements > 0)
             *chunk_bytes = NB_MAX(*chunk_bytes, (uint64_t)((double)chunk_elements *
@@ -43,7 +45,7 @@ static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_element
     }
     *chunk_bytes += segment; /* a chunk is whole segments */
     return 2 * *chunk_bytes + scratch * nb_pool_threads(p->settings.pool) + 64 * segments +
-           BASE_BYTES;
+           importance + BASE_BYTES;
 }
 
 /* Halves the chunk until the work fits the budget. */
@@ -183,7 +185,8 @@ static enum nb_status describe(struct nb_quant_plan *p, struct nb_error *err)
         if (p->recipe == NULL ||
             nb_meta_set_text(&p->extra, NB_KEY_VERSION, version, strlen(version)) != NB_OK ||
             nb_meta_set_text(&p->extra, NB_KEY_RECIPE, json.data, json.len) != NB_OK ||
-            nb_meta_set_text(&p->extra, NB_KEY_SOURCE_HASH, zeros, sizeof zeros - 1) != NB_OK)
+            nb_meta_set_text(&p->extra, NB_KEY_SOURCE_HASH, zeros, sizeof zeros - 1) != NB_OK ||
+            nb_quant_describe_imatrix(&p->settings, &p->extra) != NB_OK)
             st = NB_ERROR(err, NB_ERR_NOMEM, "out of memory for a recipe");
     }
     nb_str_fini(&json);
@@ -218,6 +221,7 @@ static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
     NB_TRY(nb_quant_choose(p, err));
     NB_TRY(settle_types(p, err));
     NB_TRY(refuse_requantizing(p, err));
+    NB_TRY(nb_quant_weigh(p, err));
     NB_TRY(describe(p, err));
     sum_up(p);
     const struct nb_export_spec spec = nb_quant_spec(p);

@@ -8,35 +8,57 @@
 #define NB_QUANT_QUANT_H
 
 #include "base/base.h"
+#include "calib/calib.h"
 #include "dialect/dialect.h"
 #include "numfmt/numfmt.h"
 
 /* ---- mixes: which tensor gets which format, as llama-quantize does it (docs/formats/ggml-blocks.md) ---- */
 enum nb_mix_when {
-    NB_MIX_NEVER = 0, /* ends the rules */
-    NB_MIX_FIRST_4,   /* i < 4                                              */
-    NB_MIX_FIRST_8TH, /* i < n / 8                                          */
-    NB_MIX_MORE       /* the first and the last eighth, and every third between */
+    NB_MIX_ALWAYS = 0,
+    NB_MIX_FIRST_2,    /* i < 2                                              */
+    NB_MIX_FIRST_4,    /* i < 4                                              */
+    NB_MIX_FIRST_8TH,  /* i < n / 8                                          */
+    NB_MIX_FIRST_16TH, /* i < n / 16                                         */
+    NB_MIX_MIDDLE,     /* neither in the first nor in the last eighth        */
+    NB_MIX_MORE        /* the first and the last eighth, and every third between */
 };
 
-/* Tensor i of the n with this role gets `type` instead of the mix's base. */
+/* What else a rule may ask for. Bits of a set. */
+enum nb_mix_if {
+    NB_MIX_IF_GQA4 = 1,       /* 4 or more query heads share a key and value head */
+    NB_MIX_IF_IMATRIX = 2,    /* importance is known                               */
+    NB_MIX_IF_NO_IMATRIX = 4, /* it is not                                         */
+    NB_MIX_IF_80_LAYERS = 8   /* 80 layers and shared key and value heads: "70B"   */
+};
+
+/* Tensor i of the n with this role gets `type` instead of the mix's base. The first rule that holds
+ * counts. type NULL ends the rules. */
 struct nb_mix_rule {
+    const char *type;
     enum nb_role role;
     enum nb_mix_when when;
-    const char *type;
+    unsigned conditions; /* enum nb_mix_if, all of them */
 };
 
-#define NB_MIX_RULES 4
+#define NB_MIX_RULES 9
 struct nb_mix {
     const char *name, *summary;
     const char *base;    /* format of everything that is quantized and not named otherwise  */
     const char *head;    /* of output.weight, or of token_embd.weight when it is the head   */
+    const char *embd;    /* of token_embd.weight beside a head of its own                   */
     uint32_t gguf_ftype; /* general.file_type                                              */
     struct nb_mix_rule rules[NB_MIX_RULES];
 };
 
+/* All that the table knows; offered: every format they name is there. */
 const struct nb_mix *nb_mix_all(size_t *n);
-const struct nb_mix *nb_mix_find(const char *name); /* NULL: none */
+bool nb_mix_offered(const struct nb_mix *m);
+const struct nb_mix *nb_mix_find(const char *name); /* of those offered; NULL: none */
+/* The set of enum nb_mix_if that a model and a quantization fulfil. */
+unsigned nb_mix_facts(const struct nb_hparams *hp, bool imatrix);
+/* Name of the format of tensor i of the n with this role. */
+const char *nb_mix_type(const struct nb_mix *m, enum nb_role role, size_t i, size_t n,
+                        unsigned facts);
 bool nb_mix_applies(enum nb_mix_when when, size_t i, size_t n);
 
 /* ---- recipe ---- */
@@ -51,7 +73,8 @@ struct nb_recipe {
     const char *type; /* a mix, a number format, or "keep"; "q4_k_m" after init */
     const char *output_type, *embedding_type; /* NULL: as the mix says */
     bool pure;                                /* the mix's base everywhere */
-    struct nb_recipe_rule *rules;             /* the first that matches wins, over all else */
+    const char *imatrix;          /* hash of the importance it was made with; NULL: without */
+    struct nb_recipe_rule *rules; /* the first that matches wins, over all else */
     size_t n_rules, cap_rules;
 };
 
@@ -69,11 +92,13 @@ struct nb_quant_settings {
     const char *out; /* path: "x.gguf", or a folder for Hugging Face */
     const struct nb_recipe *recipe;
     bool overwrite;
-    bool allow_requantize;    /* quantized source tensors may change their type     */
-    uint64_t max_ram;         /* bytes the work may take beyond the page cache; 0: no budget */
-    uint64_t shard_bytes;     /* Hugging Face output; 0: 5 GB                       */
-    struct nb_pool *pool;     /* NULL: one thread                                   */
-    const struct nb_log *log; /* may be NULL */
+    bool allow_requantize; /* quantized source tensors may change their type     */
+    uint64_t max_ram;      /* bytes the work may take beyond the page cache; 0: no budget */
+    uint64_t shard_bytes;  /* Hugging Face output; 0: 5 GB                       */
+    const struct nb_calib *imatrix;     /* importance of the columns; NULL: all the same */
+    const char *imatrix_name;           /* of its file, for the output's metadata        */
+    struct nb_pool *pool;               /* NULL: one thread                                   */
+    const struct nb_log *log;           /* may be NULL */
     const struct nb_progress *progress; /* may be NULL */
 };
 
@@ -81,11 +106,12 @@ struct nb_plan_tensor {
     const struct nb_weight *weight;
     const struct nb_numfmt *type; /* in the output */
     uint64_t elements, source_bytes, bytes;
-    const char *note; /* why the type differs from the mix's; NULL: it does not */
-    bool stored;      /* false: the output's convention has no such tensor      */
+    const char *note;                   /* why the type differs from the mix's; NULL: it does not */
+    bool stored;                        /* false: the output's convention has no such tensor      */
+    const struct nb_moment *importance; /* NULL: rounded without */
 };
 
-/* Owns: all but what it borrows. Borrows: model, and the settings' recipe and out. */
+/* Owns: all but what it borrows. Borrows: model, and the settings' recipe, out and imatrix. */
 struct nb_quant_plan {
     const struct nb_allocator *a;
     struct nb_arena arena;
@@ -103,6 +129,7 @@ struct nb_quant_plan {
     uint64_t chunk_elements, chunk_bytes; /* the unit of work */
     double bpw, bpw_layers;               /* bits per weight: all tensors, decoder blocks */
     double seconds; /* estimate, from a short measurement of each format's encoder */
+    size_t n_weighted, n_unweighted; /* matrices to be rounded with importance, and without */
 };
 
 /* Works out the recipe for a model; reads headers only, writes nothing. Everything that can be known to

@@ -12,6 +12,12 @@
  * tensors[i].type and .note. */
 NB_CHECKED enum nb_status nb_quant_choose(struct nb_quant_plan *p, struct nb_error *err);
 
+/* importance.c: which weights are rounded with importance; says when it is missing where it counts. */
+NB_CHECKED enum nb_status nb_quant_weigh(struct nb_quant_plan *p, struct nb_error *err);
+/* The keys by which llama.cpp's tools know that there was an imatrix. NB_ERR_NOMEM only. */
+NB_CHECKED enum nb_status nb_quant_describe_imatrix(const struct nb_quant_settings *s,
+                                                    struct nb_meta *meta);
+
 /* The spec under which a plan's output is exported. */
 struct nb_export_spec nb_quant_spec(const struct nb_quant_plan *p);
 

@@ -1,7 +1,8 @@
 /* quant/recipe.c: recipes: fields, and a line of JSON that is embedded in every output.
  *
  *   {"nibble":1,"type":"q4_k_m","method":"rtn","pure":false,
- *    "rules":[{"regex":"attn_v","type":"q8_0"}],"output_type":"q8_0","embedding_type":"q4_0"}
+ *    "rules":[{"regex":"attn_v","type":"q8_0"}],"output_type":"q8_0","embedding_type":"q4_0",
+ *    "imatrix":"<hash of the file of importance>"}
  */
 #include "quant/quant.h"
 
@@ -80,6 +81,11 @@ static enum nb_status read_embedding(struct nb_recipe *r, const nb_json *v, stru
     return copy_text(r, &r->embedding_type, "embedding_type", v, err);
 }
 
+static enum nb_status read_imatrix(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
+{
+    return copy_text(r, &r->imatrix, "imatrix", v, err);
+}
+
 static enum nb_status read_method(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
 {
     const char *method = nb_json_string(v, NULL);
@@ -116,9 +122,9 @@ static const struct {
     const char *key;
     enum nb_status (*read)(struct nb_recipe *r, const nb_json *v, struct nb_error *err);
 } fields[] = {
-    {"nibble", read_version}, {"type", read_type},          {"method", read_method},
-    {"pure", read_pure},      {"output_type", read_output}, {"embedding_type", read_embedding},
-    {"rules", read_rules},
+    {"nibble", read_version},  {"type", read_type},          {"method", read_method},
+    {"pure", read_pure},       {"output_type", read_output}, {"embedding_type", read_embedding},
+    {"imatrix", read_imatrix}, {"rules", read_rules},
 };
 
 static enum nb_status read_field(struct nb_recipe *r, const char *key, size_t n, const nb_json *v,
@@ -176,6 +182,7 @@ void nb_recipe_write(const struct nb_recipe *r, struct nb_str *out)
     nb_str_printf(out, ",\"pure\":%s", r->pure ? "true" : "false");
     put_field(out, "output_type", r->output_type);
     put_field(out, "embedding_type", r->embedding_type);
+    put_field(out, "imatrix", r->imatrix);
     nb_str_puts(out, ",\"rules\":[");
     for (size_t i = 0; i < r->n_rules; i++) {
         nb_str_puts(out, i == 0 ? "{\"regex\":" : ",{\"regex\":");

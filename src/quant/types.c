@@ -10,10 +10,15 @@
 #define N_ROLES (NB_ROLE_ROPE + 1)
 #define KEEP    "keep"
 
-/* Instead of a format that nibble does not have. */
-static const char *const substitutes[][2] = {{"q5_k", "q6_k"}, {"q5_0", "q8_0"}, {"q5_1", "q8_0"}};
 /* Instead of a format whose block does not divide the row. Anything else: f16. */
-static const char *const narrower[][2] = {{"q4_k", "q5_0"}, {"q5_k", "q5_1"}, {"q6_k", "q8_0"}};
+static const char *const narrower[][2] = {
+    {"iq1_s", "iq4_nl"}, {"iq1_m", "iq4_nl"},   {"iq2_xxs", "iq4_nl"}, {"iq2_xs", "iq4_nl"},
+    {"iq2_s", "iq4_nl"}, {"iq3_xxs", "iq4_nl"}, {"iq3_s", "iq4_nl"},   {"iq4_xs", "iq4_nl"},
+    {"q2_k", "q4_0"},    {"q3_k", "q4_0"},      {"tq1_0", "q4_0"},     {"tq2_0", "q4_0"},
+    {"q2_0", "q4_0"},    {"q4_k", "q5_0"},      {"q5_k", "q5_1"},      {"q6_k", "q8_0"},
+};
+/* Instead of those of them that nibble does not have yet. */
+static const char *const substitutes[][2] = {{"iq4_nl", "q4_0"}};
 
 struct chooser {
     const struct nb_recipe *recipe;
@@ -23,7 +28,8 @@ struct chooser {
     const struct nb_numfmt *vector;
     struct nb_pattern **patterns; /* (n_rules) */
     size_t seen[N_ROLES], count[N_ROLES];
-    bool own_head; /* the model has an output.weight */
+    unsigned facts; /* enum nb_mix_if */
+    bool own_head;  /* the model has an output.weight */
     bool forced_vectors;
 };
 
@@ -110,18 +116,23 @@ static bool is_head(const struct chooser *c, enum nb_role role)
     return role == NB_ROLE_HEAD || (role == NB_ROLE_EMBED && !c->own_head);
 }
 
-static const struct nb_numfmt *by_mix(struct chooser *c, enum nb_role role)
+/* The head is never rounded in blocks that do not divide its rows: it takes 8 bits instead. */
+static const struct nb_numfmt *head_type(const struct chooser *c, uint64_t cols)
 {
+    return nb_numfmt_find(cols % c->base->block != 0 ? "q8_0" : c->mix->head);
+}
+
+static const struct nb_numfmt *by_mix(struct chooser *c, const struct nb_tensor_spec *spec)
+{
+    const enum nb_role role = spec->role;
     const size_t i = c->seen[role]++;
     if (c->mix == NULL)
         return c->base;
     if (is_head(c, role))
-        return find_or_substitute(c->mix->head);
-    for (size_t k = 0; k < NB_MIX_RULES; k++)
-        if (c->mix->rules[k].role == role &&
-            nb_mix_applies(c->mix->rules[k].when, i, c->count[role]))
-            return find_or_substitute(c->mix->rules[k].type);
-    return c->base;
+        return head_type(c, nb_shape_cols(&spec->shape));
+    if (role == NB_ROLE_EMBED)
+        return nb_numfmt_find(c->mix->embd);
+    return nb_numfmt_find(nb_mix_type(c->mix, role, i, c->count[role], c->facts));
 }
 
 /* Named in the recipe: NULL if it says nothing about this weight. */
@@ -173,7 +184,7 @@ static enum nb_status choose(struct chooser *c, struct nb_plan_tensor *t, struct
             t->type = t->weight->t.type;
         return NB_OK;
     }
-    const struct nb_numfmt *mixed = c->base == NULL ? t->weight->t.type : by_mix(c, spec->role);
+    const struct nb_numfmt *mixed = c->base == NULL ? t->weight->t.type : by_mix(c, spec);
     NB_TRY(by_name(c, spec, &t->type, &t->note, err));
     if (t->type == NULL)
         t->type = mixed;
@@ -225,6 +236,7 @@ enum nb_status nb_quant_choose(struct nb_quant_plan *p, struct nb_error *err)
 {
     struct chooser c = {.recipe = p->settings.recipe, .model = p->model};
     /* A source that stores vectors in a type of its convention's choice says nothing about them. */
+    c.facts = nb_mix_facts(&p->model->w.hp, p->settings.imatrix != NULL);
     c.forced_vectors = nb_export_dialect(p->settings.out) != p->model->dialect;
     const enum nb_status st = choose_all(&c, p, err);
     if (st == NB_OK)
