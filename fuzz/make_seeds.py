@@ -4,7 +4,7 @@
 A good file of each kind of content, and one file per class of advisory against GGUF and safetensors
 readers: counts and lengths that overflow, tensors larger than the file, overlaps, duplicates.
 Not made here: crash-*, found by the fuzzers, and peer-all, written by the packages `gguf` and
-`safetensors` with a tensor of each type and metadata of each kind.
+`safetensors` with a tensor of each type and metadata of each kind, and by `numpy`.
 """
 import json
 import os
@@ -235,6 +235,45 @@ def tokenizer_seeds():
         put("tokenizer", name, dump(tokenizer(few, [["a", "b"]], p)))
 
 
+# ---- npy ----
+def npy(header, data=b"", version=(1, 0), n=None):
+    h = header if isinstance(header, bytes) else header.encode()
+    n = len(h) if n is None else n
+    return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version[0] == 1 else "<I", n) + h + data
+
+
+def npy_header(descr, shape, fortran="False"):
+    return "{'descr': %s, 'fortran_order': %s, 'shape': %s, }\n" % (descr, fortran, shape)
+
+
+def npy_seeds():
+    eight = bytes(range(8))
+    good = npy_header("'<f4'", "(2,)")
+    put("npy", "good-1", npy(good, eight))
+    put("npy", "good-2", npy(good, eight, (2, 0)))
+    put("npy", "good-3", npy(good, eight, (3, 0)))
+    put("npy", "good-scalar", npy(npy_header("'<i8'", "()"), eight))
+    put("npy", "good-empty", npy(npy_header("'|u1'", "(0, 4611686018427387904)")))
+    put("npy", "good-long", npy(npy_header("'|b1'", "(2L, 4L)"), eight))
+    put("npy", "good-order", npy('{"shape":(4,2),"descr":"|i1","fortran_order":False}', eight))
+    for name, descr in [("big-endian", "'>f4'"), ("objects", "'|O'"), ("structured", "[('a', '<f4')]"),
+                        ("subarray", "('<f4', (2,))"), ("complex", "'<c8'"), ("text", "'<U2'"), ("void", "'<V4'"),
+                        ("no-descr", "''"), ("escape", "'\\x3cf4'"), ("open-quote", "'<f4")]:
+        put("npy", "bad-" + name, npy(npy_header(descr, "(2,)"), eight))
+    for name, shape in [("huge", "(18446744073709551616,)"), ("wrap", "(4294967296, 4294967296, 2)"),
+                        ("negative", "(-2,)"), ("no-tuple", "(2)"), ("commas", "(2,,)"), ("zeros", "(02,)"),
+                        ("dims", "(1, 1, 1, 1, 1, 1, 1, 1, 2)"), ("open", "(2,"), ("short", "(3,)"), ("rest", "(1,)")]:
+        put("npy", "bad-shape-" + name, npy(npy_header("'<f4'", shape), eight))
+    put("npy", "bad-fortran", npy(npy_header("'<f4'", "(1, 2)", "True"), eight))
+    put("npy", "bad-order", npy(npy_header("'<f4'", "(2,)", "1"), eight))
+    put("npy", "bad-version", npy(good, eight, (4, 0)))
+    put("npy", "bad-length", npy(good, eight, (2, 0), 0xffffffff))
+    put("npy", "bad-twice", npy("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", eight))
+    put("npy", "bad-key", npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}", eight))
+    put("npy", "bad-missing", npy("{'descr': '<f4', 'shape': (2,)}", eight))
+    put("npy", "bad-behind", npy(good + "#", eight))
+
+
 # ---- config.json ----
 def config_seeds():
     base = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8,
@@ -264,3 +303,4 @@ gguf_seeds()
 safetensors_seeds()
 tokenizer_seeds()
 config_seeds()
+npy_seeds()

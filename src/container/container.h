@@ -149,16 +149,20 @@ void nb_writer_destroy(struct nb_writer *w); /* aborts what was not committed */
 struct nb_container {
     const char *name;                                                /* "gguf" */
     const char *suffix;                                              /* ".gguf" */
+    size_t max_tensors;                                              /* of a file; 0: any number */
     bool (*probe)(const uint8_t *head, size_t n);                    /* n up to 64 first bytes */
     enum nb_status (*open)(struct nb_file *f, struct nb_error *err); /* parse f->map into tables */
     /* Lays out: sets align, data_offset and each tensor's offset (from the start of the file), and
-     * appends the header to `header`, padded up to data_offset. meta may be NULL. */
+     * appends the header to `header`, padded up to data_offset. meta may be NULL; a format that has
+     * no place for it leaves it out. */
     enum nb_status (*layout)(struct nb_writer *w, const struct nb_meta *meta, struct nb_str *header,
                              struct nb_error *err);
     /* The order in which the format's owner lays tensors down: true if a comes before b. NULL: the
      * order does not matter. A caller that cares sorts before nb_writer_add. */
     bool (*before)(const struct nb_tensor *a, const struct nb_tensor *b);
 };
+
+#define NB_NPY_NAME "array" /* what the one tensor of an .npy file is called */
 
 #define NB_CONTAINER(id) extern const struct nb_container nb_container_##id;
 #include "container/registry.inc"

@@ -29,7 +29,6 @@ static const struct {
 } foreign[] = {
     {"version https://git-lfs", "a Git LFS pointer, not the file itself: run 'git lfs pull'"},
     {"PK\x03\x04", "a zip archive (a PyTorch checkpoint?); nibble does not read pickles"},
-    {"\x93NUMPY", "a NumPy array"},
     {"\x89HDF", "an HDF5 file"},
     {"lmgg", "a GGML file from before GGUF"},
     {"tjgg", "a GGJT file from before GGUF"},

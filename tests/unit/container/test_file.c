@@ -22,7 +22,7 @@ static void test_foreign_files_are_named(void **state)
     refused("version https://git-lfs.github.com/spec/v1\noid", 46, NB_ERR_UNSUPPORTED,
             "git lfs pull");
     refused("PK\x03\x04\x14\0\0\0\x08\0data", 14, NB_ERR_UNSUPPORTED, "zip archive");
-    refused("\x93NUMPY\x01\0v\0{'descr'", 18, NB_ERR_UNSUPPORTED, "NumPy");
+    refused("\x93NUMPY\x01\0v\0{'descr'", 18, NB_ERR_FORMAT, "header ends at byte 128");
     refused("<!DOCTYPE html><html>", 21, NB_ERR_UNSUPPORTED, "web page");
     refused("{\"model\": {\"a\": 1}}", 19, NB_ERR_UNSUPPORTED, "JSON");
     refused("tjgg\x03\0\0\0\x01\0\0\0", 12, NB_ERR_UNSUPPORTED, "before GGUF");

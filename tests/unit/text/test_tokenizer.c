@@ -177,7 +177,7 @@ static void run_pass(size_t c, const struct nb_tokenizer *tok, const char *how)
     nb_ids_init(&p.suffix, NULL);
     nb_str_init(&p.text, NULL);
     for (size_t i = 0, line = 0; i < rows.n; i++) {
-        char *fields[5];
+        char *fields[5] = {0};
         size_t n = golden_fields(rows.lines[i], fields, 5);
         if (fields[0][0] == 'P') {
             template_row(&p, fields);
