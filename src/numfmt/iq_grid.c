@@ -2,14 +2,21 @@
  *
  * The search splits a tuple into halves. The costs of all half tuples are sums of few numbers; points
  * are sorted by their second half, so those that share it are a run, and a run is looked at only if
- * its second half with the cheapest first half could still win. So the nearest point is exact, under any
- * weights, for about the price of looking through a list of the rounded tuple's neighbours.
+ * its second half with the cheapest first half could still win. So the nearest point is exact, under
+ * any weights, for about the price of looking through a list of the rounded tuple's neighbours.
+ *
+ * Sums of four costs are always (a + b) + (c + d): rounding is monotone, so the least of the sums is the
+ * sum of the least, bit for bit, and bounds are safe.
  */
 #include "numfmt/iq_grid.h"
 
-#include <stddef.h>
+#include "base/base.h"
 
 #include "iq_grids.inc"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { PAD = 4 }; /* floats after a table that vector loops may write */
 
 int32_t nb_iq_index(const struct nb_iq_grid *grid, const int8_t *value)
 {
@@ -19,48 +26,144 @@ int32_t nb_iq_index(const struct nb_iq_grid *grid, const int8_t *value)
     return grid->index[code];
 }
 
-/* half_cost: (base^(dim / 2)), the sums over half a tuple. cost: (dim / 2, base). */
-static void sum_half(float *half_cost, const float *cost, uint32_t digits, uint32_t base)
+/* Half a tuple is two parts: pairs of digits of base 3, or single digits of base 8. */
+enum { MAX_PART = 9 };
+
+struct part {
+    float cost[MAX_PART + 3];
+    float flip[MAX_PART + 3];
+    float least;     /* of cost */
+    uint32_t choice; /* its code */
+};
+
+struct half {
+    float cost[NB_IQ_MAX_HALF + PAD];
+    float flip[NB_IQ_MAX_HALF + PAD]; /* cost with the price of one flip inside */
+    float least, least_flip;
+};
+
+INLINE float less(float a, float b)
 {
-    uint32_t n = base;
-    for (uint32_t d = 0; d < base; d++)
-        half_cost[d] = cost[d];
-    for (uint32_t j = 1; j < digits; j++) {
-        for (uint32_t d = base; d-- > 0;)
-            for (uint32_t i = 0; i < n; i++)
-                half_cost[d * n + i] = half_cost[i] + cost[j * base + d];
-        n *= base;
+    return a < b ? a : b;
+}
+
+/* Part q of the tuple, `flip` NULL if no sign may change. */
+INLINE void make_part(struct part *p, const float *cost, const float *flip, uint32_t q,
+                      uint32_t base, uint32_t dim)
+{
+    const uint32_t n = base == 3 ? 9 : base;
+    for (uint32_t c = 0; c < n; c++) {
+        if (base == 3) {
+            const uint32_t a = c % 3 * dim + 2 * q;
+            const uint32_t b = c / 3 * dim + 2 * q + 1;
+            p->cost[c] = cost[a] + cost[b];
+            if (flip != NULL)
+                p->flip[c] = less(flip[a], flip[b]);
+        } else {
+            p->cost[c] = cost[c * dim + q];
+            if (flip != NULL)
+                p->flip[c] = flip[c * dim + q];
+        }
     }
+    for (uint32_t c = n; c < MAX_PART + 3; c++) /* what vector loops read beyond */
+        p->cost[c] = p->flip[c] = 0.0F;
+    p->least = p->cost[0];
+    p->choice = 0;
+    for (uint32_t c = 1; c < n; c++) {
+        p->choice = p->cost[c] < p->least ? c : p->choice;
+        p->least = less(p->cost[c], p->least);
+    }
+}
+
+/* Rows of 9 are written as 12: the next row mends what the last one spilt. */
+INLINE void make_half(struct half *h, const struct part *a, const struct part *b, uint32_t base,
+                      bool flips)
+{
+    const uint32_t n = base == 3 ? 9 : base;
+    const uint32_t wide = base == 3 ? 12 : base;
+    for (uint32_t k = 0; k < n; k++)
+        for (uint32_t i = 0; i < wide; i++)
+            h->cost[k * n + i] = a->cost[i] + b->cost[k];
+    h->least = a->least + b->least;
+    h->least_flip = h->least;
+    if (!flips)
+        return;
+    float smallest = a->flip[0];
+    for (uint32_t i = 0; i < n; i++)
+        smallest = less(smallest, less(a->flip[i], b->flip[i]));
+    h->least_flip = h->least + smallest; /* a bound: prices grow with the digit */
+    for (uint32_t k = 0; k < n; k++)
+        for (uint32_t i = 0; i < wide; i++)
+            h->flip[k * n + i] = h->cost[k * n + i] + less(a->flip[i], b->flip[k]);
+}
+
+struct found {
+    float cost;
+    int32_t at;
+};
+
+/* The points with second half c. */
+INLINE void look(struct found *best, const struct nb_iq_grid *grid, const struct half *low,
+                 const struct half *high, uint32_t c, bool flips)
+{
+    for (uint32_t i = grid->start[c]; i < grid->start[c + 1]; i++) {
+        const uint32_t l = grid->low[i];
+        float e = high->cost[c] + (flips ? low->flip[l] : low->cost[l]);
+        if (flips)
+            e = less(high->flip[c] + low->cost[l], e);
+        if (best->at < 0 || e < best->cost) {
+            best->cost = e;
+            best->at = (int32_t)i;
+        }
+    }
+}
+
+INLINE int32_t search(const struct nb_iq_grid *grid, const float *cost, const float *flip,
+                      uint32_t base, uint32_t dim, float *least)
+{
+    const uint32_t n = base == 3 ? 9 : base;
+    const bool flips = flip != NULL;
+    struct part part[4];
+    struct half low;
+    struct half high;
+    for (uint32_t q = 0; q < 4; q++)
+        make_part(&part[q], cost, flip, q, base, dim);
+    const uint32_t first = part[2].choice + n * part[3].choice;
+    if (!flips) {
+        const int32_t i = grid->index[part[0].choice + n * part[1].choice + n * n * first];
+        if (i >= 0) { /* the cheapest digits are a point */
+            *least = (part[2].least + part[3].least) + (part[0].least + part[1].least);
+            return i;
+        }
+    }
+    make_half(&low, &part[0], &part[1], base, flips);
+    make_half(&high, &part[2], &part[3], base, flips);
+    struct found best = {0.0F, -1};
+    look(&best, grid, &low, &high, first, flips); /* a bound that spares most of the others */
+    for (uint32_t k = 0; k < n; k++) {
+        if (best.at >= 0 && (part[2].least + part[3].cost[k]) + low.least >= best.cost)
+            continue;
+        for (uint32_t c = k * n; c < k * n + n; c++) {
+            float bound = high.cost[c] + (flips ? low.least_flip : low.least);
+            if (flips)
+                bound = less(high.flip[c] + low.least, bound);
+            if (best.at < 0 || bound < best.cost)
+                look(&best, grid, &low, &high, c, flips);
+        }
+    }
+    *least = best.cost;
+    return best.at;
 }
 
 int32_t nb_iq_nearest(const struct nb_iq_grid *grid, const float *cost, float *best)
 {
-    float low[NB_IQ_MAX_HALF];
-    float high[NB_IQ_MAX_HALF];
-    const uint32_t digits = grid->dim / 2U;
-    sum_half(low, cost, digits, grid->base);
-    sum_half(high, cost + (size_t)digits * grid->base, digits, grid->base);
-    uint32_t first = 0;
-    float least = low[0];
-    for (uint32_t i = 0; i < grid->half; i++) {
-        least = low[i] < least ? low[i] : least;
-        first = high[i] < high[first] ? i : first;
-    }
-    int32_t at = -1;
-    float min = 0.0F;
-    /* The cheapest second half is looked at first: it sets a bound that spares most of the others. */
-    for (uint32_t k = 0; k <= grid->half; k++) {
-        const uint32_t h = k == 0 ? first : k - 1;
-        if (at >= 0 && high[h] + least >= min)
-            continue;
-        for (uint32_t i = grid->start[h]; i < grid->start[h + 1]; i++) {
-            const float c = high[h] + low[grid->low[i]];
-            if (at < 0 || c < min) {
-                min = c;
-                at = (int32_t)i;
-            }
-        }
-    }
-    *best = min;
-    return at;
+    return grid->base == 3 ? search(grid, cost, NULL, 3, 8, best)
+                           : search(grid, cost, NULL, 8, 4, best);
+}
+
+int32_t nb_iq_nearest_flip(const struct nb_iq_grid *grid, const float *cost, const float *flip,
+                           float *best)
+{
+    return grid->base == 3 ? search(grid, cost, flip, 3, 8, best)
+                           : search(grid, cost, flip, 8, 4, best);
 }

@@ -31,8 +31,13 @@ extern const struct nb_iq_grid nb_iq_grid_iq2_xxs, nb_iq_grid_iq2_xs, nb_iq_grid
 /* Index of the point with these values (dim), -1 if there is none; every value must be a level. */
 int32_t nb_iq_index(const struct nb_iq_grid *grid, const int8_t *value);
 
-/* The point of least total cost, by exact search; the lowest index of equals that it meets first.
- * cost: (dim, base) what digit d of element j costs, finite. *best: its cost. */
+/* The point of least total cost, by exact search; of equals the one met first.
+ * cost: (base, dim) what digit d of element j costs, finite. *best: its cost. */
 int32_t nb_iq_nearest(const struct nb_iq_grid *grid, const float *cost, float *best);
+
+/* The same where in addition one element, the cheapest, must pay flip[d][j] for its digit: the price of
+ * giving it the other sign. flip: (base, dim). */
+int32_t nb_iq_nearest_flip(const struct nb_iq_grid *grid, const float *cost, const float *flip,
+                           float *best);
 
 #endif

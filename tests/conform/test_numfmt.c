@@ -10,6 +10,7 @@
 #include "unit/numfmt/ggml_recipe.h"
 #include "unit/numfmt/ggml_recipe_few.h"
 #include "unit/numfmt/ggml_recipe_4bit.h"
+#include "unit/numfmt/ggml_recipe_iq.h"
 #include "unit/numfmt/golden.h"
 
 enum { N = 4096, MAX_BYTES = N * 4 };
@@ -74,7 +75,10 @@ static void test_described(void **state)
         assert_true((f->kind != NB_NUMFMT_STORAGE) == (f->encode != NULL));
         assert_true((f->kind == NB_NUMFMT_FLOAT) == (f->dot != NULL));
         if (f->kind == NB_NUMFMT_BLOCK) {
-            assert_true(f->fit && f->refit && f->round && f->pack && f->unpack);
+            assert_true(f->fit && f->refit && f->pack && f->unpack);
+            assert_true((f->round != NULL) == (f->dim <= 1) &&
+                        (f->round_vec != NULL) == (f->dim > 1));
+            assert_true(f->dim <= 1 || f->sub % f->dim == 0);
             assert_true(f->code_min < f->code_max);
             assert_true(f->expand == NULL || f->expand_sub == 16 || f->expand_sub == 32);
         }
@@ -218,6 +222,58 @@ static size_t list_levels(const struct nb_numfmt *f, const struct nb_grid *g, ui
     return n;
 }
 
+/* Error of a code word under the weights w (NULL: all ones). */
+static double word_error(const struct nb_numfmt *f, const struct nb_grid *g, uint32_t i,
+                         const float *x, const float *w, const int8_t *codes)
+{
+    float y[NB_NUMFMT_MAX_BLOCK];
+    for (uint32_t j = 0; j < f->dim; j++)
+        y[j] = g->scale[i / f->sub] * (float)codes[j] + g->offset[i / f->sub];
+    return squared_error(x, y, w, f->dim);
+}
+
+/* One block of a vector format: rounding gives the stored codes and the decoded values y, and no word
+ * met elsewhere is nearer. others: codes (block) of any block. */
+static void check_words(const struct nb_numfmt *f, const struct nb_grid *g, const int8_t *stored,
+                        const float *x, const float *w, const float *y, const int8_t *others)
+{
+    for (uint32_t i = 0; i < f->block; i += f->dim) {
+        int8_t codes[NB_NUMFMT_MAX_BLOCK];
+        float values[NB_NUMFMT_MAX_BLOCK];
+        const float *wi = w != NULL ? w + i : NULL;
+        f->round_vec(g, i, x + i, wi, codes, values);
+        assert_memory_equal(codes, stored + i, f->dim);
+        assert_memory_equal(values, y + i, f->dim * sizeof *values);
+        const double e = word_error(f, g, i, x + i, wi, codes);
+        for (uint32_t j = 0; j < f->block; j += f->dim)
+            assert_true(e <= word_error(f, g, i, x + i, wi, others + j) * (1.0 + 1e-5));
+        for (uint32_t j = 0; j < f->dim; j++)
+            assert_in_range(codes[j] - f->code_min, 0, f->code_max - f->code_min);
+    }
+}
+
+static void check_vectors(const struct nb_numfmt *f, const float *x, const float *importance)
+{
+    static uint8_t raw[MAX_BYTES];
+    static float y[N];
+    encode(f, raw, x, importance, N);
+    f->decode(raw, y, N);
+    for (size_t b = 0; b < N / f->block; b++) {
+        struct nb_grid g;
+        uint8_t any[NB_NUMFMT_MAX_BLOCK];
+        float w[NB_NUMFMT_MAX_BLOCK];
+        int8_t others[NB_NUMFMT_MAX_BLOCK];
+        int8_t codes[NB_NUMFMT_MAX_BLOCK];
+        random_blocks(f, any, 1, (uint32_t)b);
+        f->unpack(&g, others, any);
+        f->unpack(&g, codes, raw + b * f->block_bytes);
+        if (importance != NULL)
+            nb_numfmt_weights(w, importance + b * f->block, f->block);
+        check_words(f, &g, codes, x + b * f->block, importance != NULL ? w : NULL, y + b * f->block,
+                    others);
+    }
+}
+
 /* encode is fit, round and pack; a rounded code is the nearest one; values match the decoder. */
 static void check_composition(const struct nb_numfmt *f, const float *x, const float *w)
 {
@@ -227,6 +283,10 @@ static void check_composition(const struct nb_numfmt *f, const float *x, const f
     encode(f, fast, x, w, N);
     nb_numfmt_encode_blocks(f, slow, x, w, N);
     assert_memory_equal(fast, slow, bytes_of(f, N));
+    if (f->dim > 1) {
+        check_vectors(f, x, w);
+        return;
+    }
     f->decode(fast, y, N);
     for (size_t b = 0; b < N / f->block; b++) {
         struct nb_grid g;
@@ -250,6 +310,22 @@ static void check_composition(const struct nb_numfmt *f, const float *x, const f
     }
 }
 
+/* Squared error of sub-block s after rounding. */
+static double rounded_error(const struct nb_numfmt *f, const struct nb_grid *g, uint32_t s,
+                            const float *x)
+{
+    float y[NB_NUMFMT_MAX_BLOCK];
+    int8_t codes[NB_NUMFMT_MAX_BLOCK];
+    const uint32_t step = f->dim > 1 ? f->dim : 1;
+    for (uint32_t i = 0; i < f->sub; i += step) {
+        if (f->dim > 1)
+            f->round_vec(g, s * f->sub + i, x + i, NULL, codes, y + i);
+        else
+            f->round(g, s * f->sub + i, x[i], y + i);
+    }
+    return squared_error(x, y, NULL, f->sub);
+}
+
 /* A grid found anew for one sub-block of other values is no worse than the frozen one. */
 static void check_refit(const struct nb_numfmt *f)
 {
@@ -261,21 +337,12 @@ static void check_refit(const struct nb_numfmt *f)
         f->fit(&g, x + b * f->block, NULL);
         for (uint32_t s = 0; s < f->block / f->sub; s++) {
             struct nb_grid h = g;
-            double before = 0.0;
-            double after = 0.0;
             const float *sub = x + b * f->block + s * f->sub;
             for (uint32_t i = 0; i < f->sub; i++)
                 moved[i] = 0.7F * sub[i] + 0.01F;
             f->refit(&h, s, moved, NULL);
             assert_true(f->block == f->sub || (h.d == g.d && h.dmin == g.dmin));
-            for (uint32_t i = 0; i < f->sub; i++) {
-                float value;
-                f->round(&g, s * f->sub + i, moved[i], &value);
-                before += ((double)moved[i] - (double)value) * ((double)moved[i] - (double)value);
-                f->round(&h, s * f->sub + i, moved[i], &value);
-                after += ((double)moved[i] - (double)value) * ((double)moved[i] - (double)value);
-            }
-            assert_true(after <= before);
+            assert_true(rounded_error(f, &h, s, moved) <= rounded_error(f, &g, s, moved));
         }
     }
 }
@@ -431,6 +498,11 @@ static const struct {
     {&nb_numfmt_q4_k, recipe_q4_k},
     {&nb_numfmt_q5_k, recipe_q5_k},
     {&nb_numfmt_q6_k, recipe_q6_k},
+    {&nb_numfmt_iq2_xxs, recipe_iq2_xxs},
+    {&nb_numfmt_iq2_xs, recipe_iq2_xs},
+    {&nb_numfmt_iq2_s, recipe_iq2_s},
+    {&nb_numfmt_iq3_xxs, recipe_iq3_xxs},
+    {&nb_numfmt_iq3_s, recipe_iq3_s},
     {&nb_numfmt_iq4_nl, recipe_iq4_nl},
     {&nb_numfmt_iq4_xs, recipe_iq4_xs},
     /* clang-format on */

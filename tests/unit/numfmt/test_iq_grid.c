@@ -38,33 +38,50 @@ static void test_points(void **state)
     }
 }
 
+/* What point i costs; flip NULL: no sign may change. Whole numbers: sums are exact. */
+static float cost_of(const struct nb_iq_grid *g, int32_t i, const float *cost, const float *flip)
+{
+    float sum = 0.0F;
+    float cheapest = INFINITY;
+    for (uint32_t j = 0; j < g->dim; j++) {
+        const uint32_t d = g->digit[g->value[(uint32_t)i * g->dim + j] - g->level[0]];
+        sum += cost[d * g->dim + j];
+        if (flip != NULL)
+            cheapest = fminf(cheapest, flip[d * g->dim + j]);
+    }
+    return flip != NULL ? sum + cheapest : sum;
+}
+
 static void test_nearest(void **state)
 {
     (void)state;
     uint32_t seed = 8;
     for (size_t k = 0; k < NB_COUNTOF(grids); k++) {
         const struct nb_iq_grid *g = grids[k];
-        for (int trial = 0; trial < 200; trial++) {
+        for (int trial = 0; trial < 400; trial++) {
             float cost[NB_IQ_MAX_DIM * NB_IQ_MAX_LEVELS];
-            for (int j = 0; j < g->dim * g->base; j++)
-                cost[j] = (float)(golden_next(&seed) >> 20) - 1000.0F; /* sums are exact */
-            float least = INFINITY;
-            for (int32_t i = 0; i < g->n; i++) {
-                float sum = 0.0F;
-                for (uint32_t j = 0; j < g->dim; j++)
-                    sum += cost[j * g->base +
-                                g->digit[g->value[(uint32_t)i * g->dim + j] - g->level[0]]];
-                least = sum < least ? sum : least;
+            float flip[NB_IQ_MAX_DIM * NB_IQ_MAX_LEVELS];
+            for (int j = 0; j < g->dim; j++) {
+                const float price = (float)(golden_next(&seed) >> 24);
+                for (int d = 0; d < g->base; d++) {
+                    cost[d * g->dim + j] = (float)(golden_next(&seed) >> 20) - 1000.0F;
+                    flip[d * g->dim + j] = price * (float)(d + 1);
+                }
             }
             float best = 0.0F;
-            const int32_t at = nb_iq_nearest(g, cost, &best);
+            float least[2] = {INFINITY, INFINITY};
+            for (int32_t i = 0; i < g->n; i++) {
+                least[0] = fminf(least[0], cost_of(g, i, cost, NULL));
+                least[1] = fminf(least[1], cost_of(g, i, cost, flip));
+            }
+            int32_t at = nb_iq_nearest(g, cost, &best);
             assert_in_range(at, 0, g->n - 1);
-            assert_bits(best, least);
-            float sum = 0.0F;
-            for (uint32_t j = 0; j < g->dim; j++)
-                sum +=
-                    cost[j * g->base + g->digit[g->value[(uint32_t)at * g->dim + j] - g->level[0]]];
-            assert_bits(sum, least);
+            assert_bits(best, least[0]);
+            assert_bits(cost_of(g, at, cost, NULL), least[0]);
+            at = nb_iq_nearest_flip(g, cost, flip, &best);
+            assert_in_range(at, 0, g->n - 1);
+            assert_bits(best, least[1]);
+            assert_bits(cost_of(g, at, cost, flip), least[1]);
         }
     }
 }

@@ -106,6 +106,21 @@ static void test_golden_decode(void **state)
                  (const uint64_t[]){UINT64_C(0x4f33d070b7ab04da), UINT64_C(0xc2d63820f49a1fe2)});
 }
 
+static void test_golden_decode_iq(void **state)
+{
+    (void)state;
+    check_decode(&nb_numfmt_iq2_xxs, 0, -1,
+                 (const uint64_t[]){UINT64_C(0x985dfc2a1b35404b), UINT64_C(0x8a2940451dc540ea)});
+    check_decode(&nb_numfmt_iq2_xs, 0, -1,
+                 (const uint64_t[]){UINT64_C(0xe606a42b3051fcca), UINT64_C(0x5653d28b3ce81377)});
+    check_decode(&nb_numfmt_iq2_s, 0, -1,
+                 (const uint64_t[]){UINT64_C(0xe890217d974a69e8), UINT64_C(0xfe014c8748d9ecc2)});
+    check_decode(&nb_numfmt_iq3_xxs, 0, -1,
+                 (const uint64_t[]){UINT64_C(0x39bc4b7d1d194029), UINT64_C(0xdd40e80981cb8e77)});
+    check_decode(&nb_numfmt_iq3_s, 0, -1,
+                 (const uint64_t[]){UINT64_C(0xeb31f7c79dda9a39), UINT64_C(0x6e4afad0774c9979)});
+}
+
 /* Every 16-bit pattern against arithmetic on its fields; aligned and at an odd address. */
 static void test_halves_exhaustive(void **state)
 {
@@ -216,6 +231,6 @@ static void test_encoded_bytes(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_find), cmocka_unit_test(test_sizes),
-             cmocka_unit_test(test_golden_decode), cmocka_unit_test(test_halves_exhaustive),
-             cmocka_unit_test(test_halves_encode), cmocka_unit_test(test_storage),
-             cmocka_unit_test(test_encoded_bytes))
+             cmocka_unit_test(test_golden_decode), cmocka_unit_test(test_golden_decode_iq),
+             cmocka_unit_test(test_halves_exhaustive), cmocka_unit_test(test_halves_encode),
+             cmocka_unit_test(test_storage), cmocka_unit_test(test_encoded_bytes))

@@ -1,0 +1,98 @@
+/* numfmt/iq2_s.c: iq2_s: 256 elements in 82 bytes (ggml block_iq2_s), decoding bit-exact with ggml.
+ *
+ * 0 d f16; 2 idx[32]; 34 signs[32], bit j for element j; 66 qh[8], the upper two bits of four
+ * indices each; 74 scales[8], two nibbles each: sub-blocks of 16.
+ * value = (d * (0.5 + scale)) * 0.25 * (+-8, 25 or 43 by the grid).
+ * Encoding: iq_fit.c; code words are exact under the weights, vector-wise (iq_grid.c).
+ */
+#include "numfmt/iq.h"
+
+enum { BLOCK = 256, SUB = 16, SUBS = 16, WORDS = 32, BYTES = 82 };
+enum { IDX = 2, SIGNS = 34, QH = 66, SCALES = 74 };
+
+static const struct nb_iq_book book = {&nb_iq_grid_iq2_s, SUB, 8, false, 0.25F};
+
+static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
+{
+    const uint8_t *p = src;
+    memset(g, 0, sizeof *g);
+    g->d = nb_f16_to_f32(nb_load_u16(p));
+    for (size_t s = 0; s < SUBS; s++) {
+        g->scale_code[s] = (int16_t)(p[SCALES + s / 2] >> 4 * (s % 2) & 15);
+        g->scale[s] = nb_iq_scale(&book, g->d, g->scale_code[s]);
+    }
+    for (size_t k = 0; k < WORDS; k++) {
+        const uint32_t i = p[IDX + k] | (p[QH + k / 4] >> 2 * (k % 4) & 3U) << 8;
+        nb_iq_signed(codes + 8 * k, book.grid->value + 8U * i, p[SIGNS + k], 8);
+    }
+}
+
+static void pack(void *dst, const struct nb_grid *g, const int8_t *codes)
+{
+    uint8_t *p = dst;
+    memset(p, 0, BYTES);
+    nb_store_u16(p, nb_f32_to_f16(g->d));
+    for (size_t k = 0; k < WORDS; k++) {
+        const uint32_t i = nb_iq_index_of(book.grid, codes + 8 * k);
+        p[IDX + k] = (uint8_t)i;
+        p[QH + k / 4] = (uint8_t)(p[QH + k / 4] | i >> 8 << 2 * (k % 4));
+        p[SIGNS + k] = (uint8_t)nb_iq_signs_of(codes + 8 * k, 8);
+    }
+    for (size_t s = 0; s < SUBS; s += 2)
+        p[SCALES + s / 2] = (uint8_t)(g->scale_code[s] | g->scale_code[s + 1] << 4);
+}
+
+static void fit(struct nb_grid *g, const float *x, const float *importance)
+{
+    nb_iq_fit(&book, g, x, importance);
+}
+
+static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
+{
+    nb_iq_refit(&book, g, s, x, importance);
+}
+
+static void round_vec(const struct nb_grid *g, uint32_t i, const float *x, const float *w,
+                      int8_t *codes, float *values)
+{
+    nb_iq_round(&book, g, i, x, w, codes, values);
+}
+
+static void decode(const void *src, float *dst, size_t n)
+{
+    nb_iq_decode(&nb_numfmt_iq2_s, src, dst, n);
+}
+
+static void encode(void *dst, const float *src, const float *importance, size_t n)
+{
+    nb_numfmt_encode_blocks(&nb_numfmt_iq2_s, dst, src, importance, n);
+}
+
+static void expand(const void *src, size_t n, int8_t *codes, float *scale, float *min)
+{
+    (void)min;
+    nb_iq_expand(&nb_numfmt_iq2_s, src, n, codes, scale);
+}
+
+const struct nb_numfmt nb_numfmt_iq2_s = {
+    .name = "iq2_s",
+    .summary = "codebook of 1024 words of 8 values, 4-bit scale per 16",
+    .kind = NB_NUMFMT_BLOCK,
+    .block = BLOCK,
+    .sub = SUB,
+    .block_bytes = BYTES,
+    .code_min = -43,
+    .code_max = 43,
+    .dim = 8,
+    .gguf_type = 22,
+    .gguf_ftype = 28,
+    .decode = decode,
+    .encode = encode,
+    .fit = fit,
+    .refit = refit,
+    .round_vec = round_vec,
+    .pack = pack,
+    .unpack = unpack,
+    .expand_sub = SUB,
+    .expand = expand,
+};

@@ -1,0 +1,100 @@
+/* numfmt/iq3_xxs.c: iq3_xxs: 256 elements in 98 bytes (ggml block_iq3_xxs), decoding bit-exact with ggml.
+ *
+ * 0 d f16; 2 idx[64], four elements each; 66 u32 w[8], one per sub-block of 32: scale code w >> 28;
+ * signs of its eight elements l: (w >> 7 l) & 127, the eighth by parity.
+ * value = (d * (0.5 + scale)) * 0.5 * (+-4, 12, 20, 28, 36, 44, 52 or 62 by the grid).
+ * Two points of the codebook share their signs' parity, so eight elements are rounded together.
+ * Encoding: iq_fit.c; code words are exact under the weights, vector-wise (iq_grid.c).
+ */
+#include "numfmt/iq.h"
+
+enum { BLOCK = 256, SUB = 32, SUBS = 8, BYTES = 98, IDX = 2, SIGNS = 66 };
+
+static const struct nb_iq_book book = {&nb_iq_grid_iq3_xxs, SUB, 8, true, 0.5F};
+
+static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
+{
+    const uint8_t *p = src;
+    memset(g, 0, sizeof *g);
+    g->d = nb_f16_to_f32(nb_load_u16(p));
+    for (size_t s = 0; s < SUBS; s++) {
+        const uint32_t w = nb_load_u32(p + SIGNS + 4 * s);
+        g->scale_code[s] = (int16_t)(w >> 28);
+        g->scale[s] = nb_iq_scale(&book, g->d, g->scale_code[s]);
+        for (size_t l = 0; l < 4; l++) {
+            const uint32_t signs = nb_iq_even_signs(w >> 7 * l & 127U);
+            const uint8_t *q = p + IDX + 8 * s + 2 * l;
+            nb_iq_signed(codes + 32 * s + 8 * l, book.grid->value + 4U * q[0], signs, 4);
+            nb_iq_signed(codes + 32 * s + 8 * l + 4, book.grid->value + 4U * q[1], signs >> 4, 4);
+        }
+    }
+}
+
+static void pack(void *dst, const struct nb_grid *g, const int8_t *codes)
+{
+    uint8_t *p = dst;
+    nb_store_u16(p, nb_f32_to_f16(g->d));
+    for (size_t k = 0; k < BLOCK / 4; k++)
+        p[IDX + k] = (uint8_t)nb_iq_index_of(book.grid, codes + 4 * k);
+    for (size_t s = 0; s < SUBS; s++) {
+        uint32_t w = (uint32_t)g->scale_code[s] << 28;
+        for (size_t l = 0; l < 4; l++)
+            w |= (nb_iq_signs_of(codes + 32 * s + 8 * l, 8) & 127U) << 7 * l;
+        nb_store_u32(p + SIGNS + 4 * s, w);
+    }
+}
+
+static void fit(struct nb_grid *g, const float *x, const float *importance)
+{
+    nb_iq_fit(&book, g, x, importance);
+}
+
+static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
+{
+    nb_iq_refit(&book, g, s, x, importance);
+}
+
+static void round_vec(const struct nb_grid *g, uint32_t i, const float *x, const float *w,
+                      int8_t *codes, float *values)
+{
+    nb_iq_round(&book, g, i, x, w, codes, values);
+}
+
+static void decode(const void *src, float *dst, size_t n)
+{
+    nb_iq_decode(&nb_numfmt_iq3_xxs, src, dst, n);
+}
+
+static void encode(void *dst, const float *src, const float *importance, size_t n)
+{
+    nb_numfmt_encode_blocks(&nb_numfmt_iq3_xxs, dst, src, importance, n);
+}
+
+static void expand(const void *src, size_t n, int8_t *codes, float *scale, float *min)
+{
+    (void)min;
+    nb_iq_expand(&nb_numfmt_iq3_xxs, src, n, codes, scale);
+}
+
+const struct nb_numfmt nb_numfmt_iq3_xxs = {
+    .name = "iq3_xxs",
+    .summary = "codebook of 256 words of 4 values, 4-bit scale per 32",
+    .kind = NB_NUMFMT_BLOCK,
+    .block = BLOCK,
+    .sub = SUB,
+    .block_bytes = BYTES,
+    .code_min = -62,
+    .code_max = 62,
+    .dim = 8,
+    .gguf_type = 18,
+    .gguf_ftype = 23,
+    .decode = decode,
+    .encode = encode,
+    .fit = fit,
+    .refit = refit,
+    .round_vec = round_vec,
+    .pack = pack,
+    .unpack = unpack,
+    .expand_sub = SUB,
+    .expand = expand,
+};
