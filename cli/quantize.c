@@ -251,6 +251,7 @@ int nb_quantize_plan(struct nb_cli *cli, const struct nb_quantize_args *args,
                r.bpw, r.bpw_layers);
         printf("needs  about %s and %s of memory\n", nb_cli_time(r.seconds).s,
                nb_cli_bytes(r.peak_rss_bytes).s);
+        nb_quantize_importance(&r);
     }
     if (args->dump_recipe != NULL)
         code = nb_quantize_dump_recipe(args->dump_recipe, r.recipe, args->force);
@@ -329,6 +330,7 @@ static void report(struct nb_cli *cli, const struct nb_quantize_args *args,
     }
     if (!cli->common->quiet) {
         nb_quantize_worst(r);
+        nb_quantize_importance(r);
         if (e != NULL)
             nb_evaluate_table(stdout, e);
     }

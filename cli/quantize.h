@@ -42,6 +42,8 @@ void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
                       const struct nb_quant_result *r);
 void nb_quantize_tensor_table(const struct nb_quant_result *r, bool plan);
 void nb_quantize_worst(const struct nb_quant_result *r);
+/* How many tensors --imatrix knew; nothing without it. */
+void nb_quantize_importance(const struct nb_quant_result *r);
 /* Writes the recipe to path ("-": stdout). Exit code. */
 int nb_quantize_dump_recipe(const char *path, const char *recipe, bool force);
 /* A path as a shell takes it: quoted only where it must be. */

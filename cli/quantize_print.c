@@ -21,6 +21,9 @@ void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
     nb_jw_real(w, "worst_snr_db", r->worst_snr_db);
     nb_jw_string(w, "worst_tensor", r->worst_tensor);
     nb_jw_string(w, "hash", r->hash);
+    nb_jw_string(w, "imatrix", r->imatrix_hash);
+    nb_jw_u64(w, "n_weighted", r->n_weighted);
+    nb_jw_u64(w, "n_unweighted", r->n_unweighted);
     nb_jw_string(w, "recipe", r->recipe);
     nb_jw_array(w, "tensors");
     for (size_t i = 0; i < r->n_tensors; i++) {
@@ -87,6 +90,14 @@ void nb_quantize_worst(const struct nb_quant_result *r)
     }
     if (n > 0)
         fputc('\n', stdout);
+}
+
+void nb_quantize_importance(const struct nb_quant_result *r)
+{
+    size_t all = r->n_weighted + r->n_unweighted;
+
+    if (r->imatrix_hash != NULL)
+        printf("importance known for %zu of %zu rounded tensors\n", r->n_weighted, all);
 }
 
 int nb_quantize_dump_recipe(const char *path, const char *recipe, bool force)

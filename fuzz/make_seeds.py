@@ -299,8 +299,52 @@ def config_seeds():
     put("config", "list", b"[]")
 
 
+
+# ---- files of importance ----
+def dat(entries, tail=b"", n=None):
+    out = struct.pack("<i", len(entries) if n is None else n)
+    for name, calls, values in entries:
+        out += struct.pack("<i", len(name)) + name + struct.pack("<ii", calls, len(values))
+        out += struct.pack("<%df" % len(values), *values)
+    return out + tail
+
+
+def imatrix_seeds():
+    tail = struct.pack("<ii", 7, 5) + b"a.txt"
+    q, d = (b"blk.0.attn_q.weight", 4, [8.0, 24.0, 0.5]), (b"blk.0.ffn_down.weight", 4, [1.0] * 9)
+    for name, data in [
+            ("dat", dat([q, d], tail)), ("dat-old", dat([q, d])), ("dat-unseen", dat([(b"w", 0, [0.0])])),
+            ("dat-twice", dat([q, q], tail)), ("dat-negative", dat([(b"w", 1, [-1.0])])),
+            ("dat-nan", dat([(b"w", 1, [float("nan")])])), ("dat-empty", dat([])),
+            ("dat-nameless", dat([(b"", 1, [1.0])])), ("dat-zero-byte", dat([(b"a\0b", 1, [1.0])])),
+            ("dat-no-values", dat([(b"w", 1, [])])), ("dat-many", dat([q], n=1 << 30)),
+            ("dat-long-name", struct.pack("<ii", 1, 0x7fffffff) + b"x" * 20),
+            ("dat-long-values", struct.pack("<ii", 1, 1) + b"w" + struct.pack("<ii", 1, 0x7fffffff)),
+            ("dat-more", dat([q], tail + b"?")), ("dat-cut", dat([q, d], tail)[:-3])]:
+        put("imatrix", name, data)
+    kvs = [kv("general.type", STR, "imatrix"), kv("imatrix.datasets", ARR, (STR, ["a.txt", "b.txt"])),
+           kv("imatrix.chunk_count", U32, 3), kv("imatrix.chunk_size", U32, 512)]
+    floats = struct.pack("<8f", 1, 2, 3, 4, 0, 0, 0, 0)
+    counts = struct.pack("<8f", 1536, *[0] * 7)
+    good = [info("w.in_sum2", [4], 0, 0), info("w.counts", [1], 0, 32)]
+    for name, data in [
+            ("gguf", gguf(kvs, good, floats + counts)),
+            ("gguf-experts", gguf(kvs, [info("w.in_sum2", [2, 2], 0, 0), info("w.counts", [1, 2], 0, 32),
+                                        info("w.in_sum", [2, 2], 0, 64)], floats + counts + floats)),
+            ("gguf-plain", gguf(kvs[:1], good, floats + counts)),
+            ("gguf-model", gguf([kv("general.type", STR, "model")], good, floats + counts)),
+            ("gguf-no-counts", gguf(kvs, good[:1], floats)),
+            ("gguf-short-counts", gguf(kvs, [info("w.in_sum2", [2, 2], 0, 0), good[1]], floats + counts)),
+            ("gguf-window0", gguf(kvs[:3] + [kv("imatrix.chunk_size", U32, 0)], good, floats + counts)),
+            ("gguf-names", gguf([kvs[0], kv("imatrix.datasets", STR, "a")], good, floats + counts)),
+            ("gguf-f16", gguf(kvs, [info("w.in_sum2", [4], 1, 0), good[1]], floats + counts)),
+            ("gguf-none", gguf(kvs, []))]:
+        put("imatrix", name, data)
+
+
 gguf_seeds()
 safetensors_seeds()
 tokenizer_seeds()
 config_seeds()
 npy_seeds()
+imatrix_seeds()

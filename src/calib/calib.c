@@ -6,6 +6,7 @@
 
 #define ARENA_BYTES 65536
 #define QUOTE_BYTES 96
+#define FLOAT_MAX   3.4028234e38 /* below FLT_MAX */
 
 enum nb_status nb_calib_create(struct nb_calib **out, const struct nb_allocator *a,
                                struct nb_error *err)
@@ -154,7 +155,8 @@ void nb_moment_means(const struct nb_moment *m, size_t first, size_t n, float *d
 {
     for (size_t i = 0; i < n; i++) {
         const double count = m->count[(first + i) / m->cols];
-        dst[i] = count > 0.0 ? (float)(m->sum[first + i] / count) : 1.0F;
+        const double mean = count > 0.0 ? m->sum[first + i] / count : 1.0;
+        dst[i] = (float)NB_MIN(mean, FLOAT_MAX);
     }
 }
 
@@ -163,7 +165,7 @@ void nb_moment_means(const struct nb_moment *m, size_t first, size_t n, float *d
 enum nb_status nb_imatrix_check_value(float v, const char *name, uint64_t i, struct nb_error *err)
 {
     char quote[QUOTE_BYTES];
-    if (v >= 0.0F && v <= 3.4028234e38F)
+    if (v >= 0.0F && (double)v <= FLOAT_MAX)
         return NB_OK;
     NB_FAIL(err, NB_ERR_FORMAT,
             "entry '%s', number %llu is %g; a sum of squares is finite and not negative",

@@ -19,6 +19,8 @@
 #define CHUNKS   "imatrix.chunk_count"
 #define SIZE     "imatrix.chunk_size"
 
+enum { RUN = 256 }; /* values converted at once */
+
 bool nb_imatrix_is_gguf(const void *data, size_t n)
 {
     return n >= 4 && nb_container_gguf.probe(data, n);
@@ -158,12 +160,14 @@ static enum nb_status declare(const struct nb_calib *c, struct nb_writer *w, str
 static enum nb_status append(const struct nb_moment *m, const double *values, size_t n,
                              struct nb_writer *w, struct nb_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        float v;
-        uint8_t bytes[sizeof v];
-        NB_TRY(nb_imatrix_to_f32(values[i], m, &v, err));
-        NB_TRY(nb_numfmt_encode(&nb_numfmt_f32, bytes, &v, NULL, 1, err));
-        NB_TRY(nb_writer_append(w, bytes, sizeof bytes, err));
+    float v[RUN];
+    uint8_t bytes[sizeof v];
+    for (size_t at = 0, now; at < n; at += now) {
+        now = NB_MIN(n - at, (size_t)RUN);
+        for (size_t i = 0; i < now; i++)
+            NB_TRY(nb_imatrix_to_f32(values[at + i], m, &v[i], err));
+        NB_TRY(nb_numfmt_encode(&nb_numfmt_f32, bytes, v, NULL, now, err));
+        NB_TRY(nb_writer_append(w, bytes, now * sizeof *v, err));
     }
     return NB_OK;
 }

@@ -14,6 +14,7 @@ static void test_round_trip(void **state)
     a.type = "q6_k";
     a.output_type = "q8_0";
     a.pure = true;
+    a.imatrix = "0123456789abcdef0123456789abcdef";
     assert_ok(nb_recipe_add_rule(&a, "blk\\.[0-3]\\.\"attn", "q8_0", &err), &err);
     assert_ok(nb_recipe_add_rule(&a, "ffn_down", "f16", &err), &err);
     nb_str_init(&first, NULL);
@@ -24,6 +25,7 @@ static void test_round_trip(void **state)
     assert_string_equal(first.data, second.data);
     assert_int_equal(b.n_rules, 2);
     assert_string_equal(b.rules[0].regex, "blk\\.[0-3]\\.\"attn");
+    assert_string_equal(b.imatrix, a.imatrix);
     assert_null(b.embedding_type);
     nb_str_fini(&first);
     nb_str_fini(&second);
