@@ -5,9 +5,10 @@
 
 #include "kernels/enc_common.h"
 
-/* Best scale so far, and by how much it lowers the weighted sum of squares. */
+/* Best scale so far, by how much it lowers the weighted sum of squares, and how fast that is lost beside
+ * it: a scale off by e loses curve e e. */
 struct sym_fit {
-    vf scale, gain;
+    vf scale, gain, curve;
 };
 
 /* One trial step 1 / inv. w NULL: all ones. A trial with no codes but 0 changes nothing (0 / 0). */
@@ -27,6 +28,7 @@ NB_LANES_INLINE void sym_try(struct sym_fit *best, const vf *x, const vf *w, int
     const vu better = vf_lt(best->gain, gain);
     best->scale = vf_select(better, scale, best->scale);
     best->gain = vf_select(better, gain, best->gain);
+    best->curve = vf_select(better, l2, best->curve);
 }
 
 /* Weighted squared error of sub-blocks stored with this scale and offset. w NULL: all ones. */

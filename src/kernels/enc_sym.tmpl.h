@@ -49,7 +49,7 @@ NB_LANES_INLINE void q8_0_round(uint8_t *dst, const float *x, const float *w, si
 {
     const struct code_range range = {-127.0F, 127.0F};
     struct sym_blocks b;
-    struct sym_fit best = {vf_set(0.0F), vf_set(0.0F)};
+    struct sym_fit best = {vf_set(0.0F), vf_set(0.0F), vf_set(0.0F)};
     vu word[8];
     vf inv;
     sym_load(&b, x, w, used);
@@ -73,7 +73,7 @@ NB_LANES_INLINE vf sym_signed(struct sym_blocks *b, const float *x, const float 
                               float half)
 {
     const struct code_range range = {-half, half - 1.0F};
-    struct sym_fit best = {vf_set(0.0F), vf_set(0.0F)};
+    struct sym_fit best = {vf_set(0.0F), vf_set(0.0F), vf_set(0.0F)};
     const vf *weight = w != NULL ? b->w : NULL;
     vf inv;
     sym_load(b, x, w, used);

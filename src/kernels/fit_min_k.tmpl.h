@@ -1,9 +1,14 @@
-/* kernels/fit_min_k.tmpl.h: the search of q4_k and q5_k: 8 sub-blocks of 32, 6-bit scales and minima,
- * f16 d, dmin. MK_TOP is the highest code (15.0F, 31.0F), MK_FIT the function's name.
+/* kernels/fit_min_k.tmpl.h: the search of q2_k, q4_k and q5_k: sub-blocks with integer scales and minima,
+ * f16 d, dmin. fit_q2_k.tmpl.h, fit_q4_k.tmpl.h and fit_q5_k.tmpl.h give the numbers:
+ *
+ *   MK_FIT           the function's name
+ *   MK_SUB           elements of a sub-block
+ *   MK_TOP           the highest code
+ *   MK_SCALE_TOP     the highest integer scale and minimum
  *
  * 1. Each sub-block, a lane, tries ranges around the span of its values; for the codes of each range
  *    weighted least squares gives scale and minimum in closed form (docs/numfmt.md).
- * 2. d and dmin make the largest scale and minimum 63; every sub-block then tries the integer pairs
+ * 2. d and dmin make the largest scale and minimum MK_SCALE_TOP; every sub-block then tries the integer pairs
  *    around its own, its codes rounded anew, and keeps the pair with the least weighted squared error.
  * 3. With all codes fixed, least squares gives better d and dmin; sub-blocks try the neighbouring
  *    pairs once more; kept if the block's error is lower.
@@ -11,7 +16,7 @@
 #include "kernels/enc_k.h"
 #include "kernels/kernels.h"
 
-enum { MK_SUB = 32, MK_SUBS = 8, MK_GROUPS = MK_SUBS / LANES };
+enum { MK_SUBS = K_BLOCK / MK_SUB, MK_GROUPS = MK_SUBS / LANES };
 
 /* Ends of the trial ranges, as shares of the span cut off on either side (negative: added), and how
  * often step 3 is repeated. Chosen by squared error of q4_k on trained weights: 4.86e-3 of the signal, with
@@ -112,7 +117,7 @@ NB_LANES_INLINE void mk_search(const struct mk_block *b, struct mk_grid *grid)
 {
     const vf d = vf_set(grid->d);
     const vf minus_dmin = vf_set(-grid->dmin);
-    const vf top = vf_set(63.0F);
+    const vf top = vf_set(MK_SCALE_TOP);
     const vf zero = vf_set(0.0F);
     float error[MK_SUBS];
     for (int g = 0; g < MK_GROUPS; g++) {
@@ -137,8 +142,8 @@ NB_LANES_INLINE void mk_search(const struct mk_block *b, struct mk_grid *grid)
 }
 
 /* d and dmin by least squares over the whole block, its codes as they are: x = d u - dmin m with
- * u = scale * code. */
-NB_LANES_INLINE void mk_best_d(const struct mk_block *b, struct mk_grid *grid)
+ * u = scale * code. Not inline: frames are bounded. */
+static __attribute__((noinline)) void mk_best_d(const struct mk_block *b, struct mk_grid *grid)
 {
     float uu[MK_SUBS];
     float um[MK_SUBS];
@@ -205,14 +210,14 @@ NB_LANES_INLINE void mk_first(const struct mk_block *b, struct mk_grid *grid)
         max_scale = scale[s] > max_scale ? scale[s] : max_scale;
         max_low = low[s] > max_low ? low[s] : max_low;
     }
-    grid->d = max_scale / 63.0F;
-    grid->dmin = max_low / 63.0F;
+    grid->d = max_scale / MK_SCALE_TOP;
+    grid->dmin = max_low / MK_SCALE_TOP;
     mk_round_d(b, grid);
     const vf inv_d = vf_inverse(vf_set(grid->d));
     const vf inv_dmin = vf_inverse(vf_set(grid->dmin));
     for (int g = 0; g < MK_GROUPS; g++) {
-        grid->scale[g] = vf_code(vf_load(scale + g * LANES) * inv_d, 0.0F, 63.0F);
-        grid->low[g] = vf_code(vf_load(low + g * LANES) * inv_dmin, 0.0F, 63.0F);
+        grid->scale[g] = vf_code(vf_load(scale + g * LANES) * inv_d, 0.0F, MK_SCALE_TOP);
+        grid->low[g] = vf_code(vf_load(low + g * LANES) * inv_dmin, 0.0F, MK_SCALE_TOP);
     }
 }
 

@@ -132,8 +132,9 @@ struct nb_fit_k {
     float d, dmin;
 };
 typedef void nb_fit_k_fn(struct nb_fit_k *out, const float *x, const float *w);
-typedef nb_fit_k_fn nb_fit_q4_k_f32_fn, nb_fit_q5_k_f32_fn, nb_fit_q6_k_f32_fn;
 typedef nb_fit_k_fn nb_fit_iq4_xs_f32_fn;
+typedef nb_fit_k_fn nb_fit_q2_k_f32_fn, nb_fit_q3_k_f32_fn, nb_fit_q4_k_f32_fn, nb_fit_q5_k_f32_fn,
+    nb_fit_q6_k_f32_fn;
 
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
@@ -177,6 +178,8 @@ struct nb_kernels {
     nb_fit_k_fn *fit_q5_k_f32;
     nb_enc_fn *enc_iq4_nl_f32;
     nb_fit_k_fn *fit_iq4_xs_f32;
+    nb_fit_k_fn *fit_q3_k_f32;
+    nb_fit_k_fn *fit_q2_k_f32;
 };
 
 /* The table, filled once per process: reference first, then every line whose flags this CPU has and

@@ -8,7 +8,8 @@
 #include "numfmt/min_k.h"
 
 enum { BLOCK = NB_MIN_K_BLOCK, SUB = NB_MIN_K_SUB, SUBS = NB_MIN_K_SUBS, BYTES = 144 };
-#define TOP 15.0F
+
+static const struct nb_min_k kind = {.sub = SUB, .top = 15.0F, .scale_top = 63};
 
 static void codes_of(int8_t *codes, const uint8_t *qs)
 {
@@ -37,7 +38,7 @@ static void pack(void *dst, const struct nb_grid *g, const int8_t *codes)
 
 static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *value)
 {
-    return nb_min_k_round(g, i, x, TOP, value);
+    return nb_min_k_round(&kind, g, i, x, value);
 }
 
 static void fit(struct nb_grid *g, const float *x, const float *importance)
@@ -48,7 +49,7 @@ static void fit(struct nb_grid *g, const float *x, const float *importance)
 
 static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
 {
-    nb_min_k_refit(g, s, x, importance, TOP);
+    nb_min_k_refit(&kind, g, s, x, importance);
 }
 
 static void decode(const void *src, float *dst, size_t n)
@@ -58,7 +59,7 @@ static void decode(const void *src, float *dst, size_t n)
         struct nb_grid g;
         int8_t codes[BLOCK];
         unpack(&g, codes, p);
-        nb_min_k_values(&g, codes, dst + at);
+        nb_min_k_values(&kind, &g, codes, dst + at);
     }
 }
 

@@ -6,11 +6,12 @@
  *   code + 32 = (ql[64 n + 32 (g & 1) + l] >> 4 (g >> 1)) & 15 | ((qh[32 n + l] >> 2 g) & 3) << 4
  * value = (d * scale) * code, code -32..31.
  */
-#include "numfmt/numfmt_internal.h"
+#include "numfmt/sym_k.h"
 
-#include <math.h>
+enum { BLOCK = NB_SYM_K_BLOCK, SUB = NB_SYM_K_SUB, SUBS = NB_SYM_K_SUBS };
+enum { BYTES = 210, QH = 128, SCALES = 192, D = 208 };
 
-enum { BLOCK = 256, SUB = 16, SUBS = 16, BYTES = 210, QH = 128, SCALES = 192, D = 208 };
+static const struct nb_sym_k kind = {.lo = -32.0F, .hi = 31.0F, .top_scale = 127, .steps = 50};
 
 static void codes_of(int8_t *codes, const uint8_t *p)
 {
@@ -61,10 +62,7 @@ static void pack(void *dst, const struct nb_grid *g, const int8_t *codes)
 
 static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *value)
 {
-    const float scale = g->scale[i / SUB];
-    const int32_t code = nb_code(x, nb_inverse(scale), -32.0F, 31.0F);
-    *value = scale * (float)code;
-    return code;
+    return nb_sym_k_round(&kind, g, i, x, value);
 }
 
 static void fit(struct nb_grid *g, const float *x, const float *importance)
@@ -73,44 +71,9 @@ static void fit(struct nb_grid *g, const float *x, const float *importance)
     nb_numfmt_fit_k(nb_kernels_get()->fit_q6_k_f32, g, codes, x, importance);
 }
 
-/* The codes of one sub-block on a trial scale; returns their weighted squared error. */
-static float trial_error(const float *x, const float *w, float scale)
-{
-    const float inv = nb_inverse(scale);
-    float sum = 0.0F;
-    for (uint32_t i = 0; i < SUB; i++) {
-        const float diff = x[i] - scale * (float)nb_code(x[i], inv, -32.0F, 31.0F);
-        sum += w[i] * diff * diff;
-    }
-    return sum;
-}
-
-/* d is frozen: integer scales around those that put the largest weight on the last code of either
- * side, up to a fifth smaller or larger. */
 static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
 {
-    float w[SUB];
-    float amax = 0.0F;
-    nb_numfmt_weights(w, importance, SUB);
-    for (uint32_t i = 0; i < SUB; i++) {
-        const float a = x[i] < 0.0F ? -x[i] : x[i];
-        amax = a > amax ? a : amax;
-    }
-    const int32_t middle = nb_code(amax * (1.0F / 31.5F), nb_inverse(g->d), -127.0F, 127.0F);
-    const int32_t size = middle < 0 ? -middle : middle;
-    const int32_t step = 1 + size / 50;
-    float best = INFINITY;
-    for (int32_t c = size - 10 * step; c <= size + 10 * step; c += step) {
-        for (int32_t sign = -1; sign <= 1; sign += 2) {
-            const int32_t code = sign * NB_MIN(NB_MAX(c, 0), 127);
-            const float e = trial_error(x, w, g->d * (float)code);
-            if (e < best) {
-                best = e;
-                g->scale_code[s] = (int16_t)code;
-            }
-        }
-    }
-    g->scale[s] = g->d * (float)g->scale_code[s];
+    nb_sym_k_refit(&kind, g, s, x, importance);
 }
 
 static void decode(const void *src, float *dst, size_t n)
@@ -120,9 +83,7 @@ static void decode(const void *src, float *dst, size_t n)
         struct nb_grid g;
         int8_t codes[BLOCK];
         unpack(&g, codes, p);
-        for (size_t s = 0; s < SUBS; s++)
-            for (size_t i = s * SUB; i < (s + 1) * SUB; i++)
-                dst[at + i] = g.scale[s] * (float)codes[i];
+        nb_sym_k_values(&g, codes, dst + at);
     }
 }
 

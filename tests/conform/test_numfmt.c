@@ -7,10 +7,7 @@
 #include "support/nbtest.h"
 
 #include "container/container.h"
-#include "unit/numfmt/ggml_recipe.h"
-#include "unit/numfmt/ggml_recipe_few.h"
-#include "unit/numfmt/ggml_recipe_4bit.h"
-#include "unit/numfmt/ggml_recipe_iq.h"
+#include "unit/numfmt/ggml_recipes.h"
 #include "unit/numfmt/golden.h"
 
 enum { N = 4096, MAX_BYTES = N * 4 };
@@ -479,69 +476,34 @@ static void test_extremes(void **state)
 
 /* ---- no worse than ggml ---- */
 
-typedef void recipe_fn(uint8_t *dst, const float *x, const float *qw, size_t n);
-
-static const struct {
-    const struct nb_numfmt *f;
-    recipe_fn *recipe;
-} recipes[] = {
-    /* clang-format off */
-    {&nb_numfmt_q8_0, recipe_q8_0},
-    {&nb_numfmt_q4_0, recipe_q4_0},
-    {&nb_numfmt_q4_1, recipe_q4_1},
-    {&nb_numfmt_q5_0, recipe_q5_0},
-    {&nb_numfmt_q5_1, recipe_q5_1},
-    {&nb_numfmt_q1_0, recipe_q1_0},
-    {&nb_numfmt_q2_0, recipe_q2_0},
-    {&nb_numfmt_tq1_0, recipe_tq1_0},
-    {&nb_numfmt_tq2_0, recipe_tq2_0},
-    {&nb_numfmt_q4_k, recipe_q4_k},
-    {&nb_numfmt_q5_k, recipe_q5_k},
-    {&nb_numfmt_q6_k, recipe_q6_k},
-    {&nb_numfmt_iq2_xxs, recipe_iq2_xxs},
-    {&nb_numfmt_iq2_xs, recipe_iq2_xs},
-    {&nb_numfmt_iq2_s, recipe_iq2_s},
-    {&nb_numfmt_iq3_xxs, recipe_iq3_xxs},
-    {&nb_numfmt_iq3_s, recipe_iq3_s},
-    {&nb_numfmt_iq4_nl, recipe_iq4_nl},
-    {&nb_numfmt_iq4_xs, recipe_iq4_xs},
-    /* clang-format on */
-};
-
-static recipe_fn *recipe_of(const struct nb_numfmt *f)
-{
-    for (size_t i = 0; i < NB_COUNTOF(recipes); i++)
-        if (recipes[i].f == f)
-            return recipes[i].recipe;
-    return NULL;
-}
-
 /* n: a multiple of 256, at most N. Plain squares, and squares under weights that both are given. */
-static void check_against_ggml(const struct nb_numfmt *f, const float *x, size_t n)
+static void check_against_ggml(const struct recipe *r, const float *x, size_t n)
 {
+    const struct nb_numfmt *f = r->f;
     static float y[N];
     static float z[N];
     static float qw[N];
     static uint8_t raw[MAX_BYTES];
-    recipe_fn *recipe = recipe_of(f);
     for (size_t i = 0; i < n; i++)
         qw[i] = 0.25F + (float)(i * 7 % 13);
     for (int with = 0; with < 2; with++) {
         const float *w = with ? qw : NULL;
         for (size_t at = 0; at < n; at += 256)
-            recipe(raw + bytes_of(f, at), x + at, with ? qw + at : NULL, 256);
+            r->fn(raw + bytes_of(f, at), x + at, with ? qw + at : NULL, 256);
         f->decode(raw, z, n);
         encode(f, raw, x, w, n);
         f->decode(raw, y, n);
-        assert_true(squared_error(x, y, w, n) <= squared_error(x, z, w, n));
+        const double ours = squared_error(x, y, w, n);
+        const double theirs = squared_error(x, z, w, n);
+        if (!(ours <= theirs))
+            fail_msg("%s%s: %g, ggml %g", f->name, with ? " weighted" : "", ours, theirs);
     }
 }
 
 static void check_data(const float *x, size_t n)
 {
-    for (size_t k = 0; k < n_formats; k++)
-        if (recipe_of(formats[k]) != NULL)
-            check_against_ggml(formats[k], x, n);
+    for (size_t i = 0; i < NB_COUNTOF(recipes); i++)
+        check_against_ggml(&recipes[i], x, n);
 }
 
 static void test_no_worse_than_ggml(void **state)

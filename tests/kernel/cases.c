@@ -724,6 +724,8 @@ static const struct op ops[] = {
     {"enc_q4_1_f32", enc_count, enc_case, setup_enc_q4_1, call_enc, {VEC}, bytes4},
     {"enc_q5_0_f32", enc_count, enc_case, setup_enc_q5_0, call_enc, {VEC}, bytes4},
     {"enc_q5_1_f32", enc_count, enc_case, setup_enc_q5_1, call_enc, {VEC}, bytes4},
+    {"fit_q2_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
+    {"fit_q3_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"fit_q4_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"fit_q5_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"fit_q6_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},

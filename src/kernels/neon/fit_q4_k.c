@@ -1,7 +1,6 @@
 /* kernels/neon/fit_q4_k.c: fit_q4_k_f32 from the common template. */
 #define NB_LANES_NEON
-#define MK_FIT nb_fit_q4_k_f32_neon
-#define MK_TOP 15.0F
+#define NB_LANES_NAME(op) nb_##op##_neon
 #include "kernels/kernels.h"
 
-#include "kernels/fit_min_k.tmpl.h"
+#include "kernels/fit_q4_k.tmpl.h"

@@ -1,7 +1,6 @@
 /* kernels/ref/fit_q4_k.c: fit_q4_k_f32 from the common template. */
 #define NB_LANES_REF
-#define MK_FIT nb_fit_q4_k_f32_ref
-#define MK_TOP 15.0F
+#define NB_LANES_NAME(op) nb_##op##_ref
 #include "kernels/kernels.h"
 
-#include "kernels/fit_min_k.tmpl.h"
+#include "kernels/fit_q4_k.tmpl.h"

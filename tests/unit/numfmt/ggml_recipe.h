@@ -64,7 +64,13 @@ static float recipe_qx(int n, int nmax, const float *x, const float *w, int *cod
 struct recipe_range {
     float first, delta; /* of the factors tried around nmax */
     int steps;
+    bool absolute; /* errors counted as such, not as squares */
 };
+
+static float recipe_loss(struct recipe_range range, float diff)
+{
+    return range.absolute ? fabsf(diff) : diff * diff;
+}
 
 /* QK2, QK3: scale and minimum; returns the scale, *low is minus the minimum. */
 static float recipe_qk(int n, int nmax, const float *x, const float *w, int *codes, float *low,
@@ -95,7 +101,7 @@ static float recipe_qk(int n, int nmax, const float *x, const float *w, int *cod
     for (int i = 0; i < n; i++) {
         codes[i] = recipe_clamp(nb_rne(inv * (x[i] - base)), 0, nmax);
         const float diff = scale * (float)codes[i] + base - x[i];
-        best += w[i] * (diff * diff);
+        best += w[i] * recipe_loss(range, diff);
     }
     /* The codes of each try start from the best minimum so far, as the original does. */
     for (int t = 0; t <= range.steps; t++) {
@@ -122,7 +128,7 @@ static float recipe_qk(int n, int nmax, const float *x, const float *w, int *cod
         float error = 0.0F;
         for (int i = 0; i < n; i++) {
             const float diff = this_scale * (float)trial[i] + this_min - x[i];
-            error += w[i] * (diff * diff);
+            error += w[i] * recipe_loss(range, diff);
         }
         if (error < best) {
             best = error;
@@ -291,7 +297,7 @@ static void recipe_min(const struct nb_numfmt *f, uint8_t *dst, const float *x, 
             float w[32];
             recipe_row_weights(w, x + at, qw + at, sigma2);
             g.d = recipe_qk(32, top, x + at, w, codes, &g.dmin,
-                            (struct recipe_range){-0.9F, 0.05F, 36});
+                            (struct recipe_range){-0.9F, 0.05F, 36, false});
             g.dmin = -g.dmin;
         }
         for (size_t i = 0; i < 32; i++)
@@ -334,9 +340,10 @@ static void recipe_min_k_grid(struct nb_grid *g, int (*codes)[32], const float *
     float max_low = 0.0F;
     recipe_min_k_weights(w, x, qw);
     for (size_t j = 0; j < 8; j++) {
-        const struct recipe_range range = qw != NULL  ? (struct recipe_range){-0.9F, 0.05F, 36}
-                                          : top == 15 ? (struct recipe_range){-1.0F, 0.1F, 20}
-                                                      : (struct recipe_range){-0.5F, 0.1F, 15};
+        const struct recipe_range range =
+            qw != NULL  ? (struct recipe_range){-0.9F, 0.05F, 36, false}
+            : top == 15 ? (struct recipe_range){-1.0F, 0.1F, 20, false}
+                        : (struct recipe_range){-0.5F, 0.1F, 15, false};
         scale[j] = recipe_qk(32, top, x + 32 * j, w + 32 * j, codes[j], &low[j], range);
         sum_w[j] = 0.0F;
         for (size_t i = 0; i < 32; i++)

@@ -1,0 +1,6 @@
+/* kernels/fit_q5_k.tmpl.h: the search of q5_k: 5-bit codes, 6-bit scales and minima, 32 elements each. */
+#define MK_FIT       NB_LANES_NAME(fit_q5_k_f32)
+#define MK_SUB       32
+#define MK_TOP       31.0F
+#define MK_SCALE_TOP 63.0F
+#include "kernels/fit_min_k.tmpl.h"

@@ -1,0 +1,6 @@
+/* kernels/neon/fit_q3_k.c: fit_q3_k_f32 from the common template. */
+#define NB_LANES_NEON
+#define NB_LANES_NAME(op) nb_##op##_neon
+#include "kernels/kernels.h"
+
+#include "kernels/fit_q3_k.tmpl.h"
