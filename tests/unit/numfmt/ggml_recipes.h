@@ -12,6 +12,7 @@
 #include "unit/numfmt/ggml_recipe_4bit.h"
 #include "unit/numfmt/ggml_recipe_few.h"
 #include "unit/numfmt/ggml_recipe_iq.h"
+#include "unit/numfmt/ggml_recipe_iq1.h"
 #include "unit/numfmt/ggml_recipe_low_k.h"
 
 /* n: one row. qw: (n) importance, or NULL. */
@@ -31,6 +32,8 @@ static const struct recipe recipes[] = {
     {&nb_numfmt_q5_0, recipe_q5_0, UINT64_C(0x2c05f9a18845641c), UINT64_C(0xe4cc1b75d6dd7b60)},
     {&nb_numfmt_q5_1, recipe_q5_1, UINT64_C(0x348fb8da37e69c56), UINT64_C(0xbdf2a934fdec1923)},
     {&nb_numfmt_q1_0, recipe_q1_0, UINT64_C(0xa7eae00930921511), UINT64_C(0xa7eae00930921511)},
+    {&nb_numfmt_iq1_s, recipe_iq1_s, 0, UINT64_C(0x3248a0d6c3db1f97)},
+    {&nb_numfmt_iq1_m, recipe_iq1_m, UINT64_C(0x1bd5d762b4632997), UINT64_C(0xbe1344d43d1288ec)},
     {&nb_numfmt_q2_0, recipe_q2_0, UINT64_C(0x55d7e7041649e61e), UINT64_C(0x55d7e7041649e61e)},
     {&nb_numfmt_tq1_0, recipe_tq1_0, UINT64_C(0x06853304a772e8fa), UINT64_C(0x06853304a772e8fa)},
     {&nb_numfmt_tq2_0, recipe_tq2_0, UINT64_C(0x68d7a134457d27bf), UINT64_C(0x68d7a134457d27bf)},

@@ -55,6 +55,19 @@ static void test_sizes(void **state)
                  "elements");
 }
 
+/* The scale of iq1_m has no field of its own: it is the top nibbles of four words. */
+static void put_d(const struct nb_numfmt *f, uint8_t *block, size_t at, uint32_t d)
+{
+    if (f != &nb_numfmt_iq1_m) {
+        nb_store_u16(block + at, (uint16_t)d);
+        return;
+    }
+    for (size_t k = 0; k < 4; k++) {
+        uint8_t *top = block + at + 2 * k + 1;
+        *top = (uint8_t)((*top & 15U) | (d >> 4 * k & 15U) << 4);
+    }
+}
+
 /* Four blocks of pseudo-random bytes, their f16 fields set to tame values. */
 static void check_decode(const struct nb_numfmt *f, size_t d_at, int min_at, const uint64_t want[2])
 {
@@ -64,7 +77,7 @@ static void check_decode(const struct nb_numfmt *f, size_t d_at, int min_at, con
     for (size_t i = 0; i < 4U * f->block_bytes; i++)
         raw[i] = (uint8_t)(golden_next(&s) >> 24);
     for (size_t k = 0; k < 4; k++) {
-        nb_store_u16(raw + k * f->block_bytes + d_at, (uint16_t)(0x2e66 + k));
+        put_d(f, raw + k * f->block_bytes, d_at, (uint32_t)(0x2e66 + k));
         if (min_at >= 0)
             nb_store_u16(raw + k * f->block_bytes + (size_t)min_at, (uint16_t)(0x2a66 + k));
     }
@@ -84,6 +97,10 @@ static void test_golden_decode(void **state)
                  (const uint64_t[]){UINT64_C(0x4c90c874a08aea6a), UINT64_C(0xd98997e481a710a0)});
     check_decode(&nb_numfmt_q5_1, 0, 2,
                  (const uint64_t[]){UINT64_C(0xee242bef28e214fe), UINT64_C(0x558d17318e1d11d1)});
+    check_decode(&nb_numfmt_iq1_s, 0, -1,
+                 (const uint64_t[]){UINT64_C(0x96e22931ebc560f8), UINT64_C(0x61894465ca0e3c5e)});
+    check_decode(&nb_numfmt_iq1_m, 48, -1,
+                 (const uint64_t[]){UINT64_C(0x97aa8523dff2f382), UINT64_C(0xf4f1be90d74a0010)});
     check_decode(&nb_numfmt_q1_0, 0, -1,
                  (const uint64_t[]){UINT64_C(0x6a6f81cf8a3e4385), UINT64_C(0x68590397f931b425)});
     check_decode(&nb_numfmt_q2_0, 0, -1,
@@ -222,6 +239,8 @@ static void test_encoded_bytes(void **state)
         {&nb_numfmt_tq2_0, UINT64_C(0x06005c383b2554c8), UINT64_C(0xebfbb5d55a75c896)},
         {&nb_numfmt_tq1_0, UINT64_C(0x0b1705549731c2f0), UINT64_C(0x2627502b9efbd168)},
         {&nb_numfmt_q1_0, UINT64_C(0x5690058daee82aab), UINT64_C(0xee3b132688f19394)},
+        {&nb_numfmt_iq1_m, UINT64_C(0xd03dd751f5d56379), UINT64_C(0x947ab0b44d319fad)},
+        {&nb_numfmt_iq1_s, UINT64_C(0x1a1c300ac1b500bc), UINT64_C(0xa3983069d752021b)},
     };
     golden_values(x, NB_COUNTOF(x), 12345);
     for (size_t i = 0; i < NB_COUNTOF(w); i++)
