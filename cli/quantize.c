@@ -12,7 +12,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-static const char *checked_type(struct nb_cli *cli, const char *option, const char *type, bool mix)
+const char *nb_quantize_checked_type(struct nb_cli *cli, const char *option, const char *type,
+                                     bool mix)
 {
     const char *spelling = NULL;
 
@@ -90,7 +91,7 @@ static int make_rules(struct nb_cli *cli, const struct nb_quantize_args *args,
             return nb_cli_usage(cli, "--tensor-type '%s' is not REGEX=TYPE", text);
         *equals = '\0';
         job->rules[i].regex = text;
-        job->rules[i].type = checked_type(cli, "--tensor-type: ", equals + 1, false);
+        job->rules[i].type = nb_quantize_checked_type(cli, "--tensor-type: ", equals + 1, false);
         if (job->rules[i].type == NULL)
             return NB_CLI_USAGE;
     }
@@ -99,9 +100,8 @@ static int make_rules(struct nb_cli *cli, const struct nb_quantize_args *args,
     return NB_CLI_OK;
 }
 
-/* Who is OUT and who is TYPE among the positional arguments. */
-static int positional_names(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
-                            char **positional, const char **out, const char **type)
+int nb_quantize_positional(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
+                           char **positional, const char **out, const char **type)
 {
     *out = args->output;
     *type = args->type;
@@ -127,15 +127,15 @@ static int set_types(struct nb_cli *cli, const struct nb_quantize_args *args, co
 
     if (type == NULL && args->recipe == NULL)
         type = "q4_k_m";
-    if (type != NULL && (o->type = checked_type(cli, "", type, true)) == NULL)
+    if (type != NULL && (o->type = nb_quantize_checked_type(cli, "", type, true)) == NULL)
         return NB_CLI_USAGE;
     if (args->output_type != NULL &&
-        (o->output_type = checked_type(cli, "--output-tensor-type: ", args->output_type, false)) ==
-            NULL)
+        (o->output_type = nb_quantize_checked_type(cli, "--output-tensor-type: ", args->output_type,
+                                                   false)) == NULL)
         return NB_CLI_USAGE;
     if (args->embedding_type != NULL &&
-        (o->embedding_type =
-             checked_type(cli, "--token-embedding-type: ", args->embedding_type, false)) == NULL)
+        (o->embedding_type = nb_quantize_checked_type(
+             cli, "--token-embedding-type: ", args->embedding_type, false)) == NULL)
         return NB_CLI_USAGE;
     return make_rules(cli, args, job);
 }
@@ -191,8 +191,10 @@ int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args,
     int code;
 
     *job = (struct nb_quantize_job){.model = positional[0]};
+    if (args->importance != NULL)
+        return nb_cli_usage(cli, "--importance is for an array (.npy); a model takes --imatrix");
     nb_quant_options_init(&job->options);
-    if ((code = positional_names(cli, args, n, positional, &job->out, &type)) != NB_CLI_OK ||
+    if ((code = nb_quantize_positional(cli, args, n, positional, &job->out, &type)) != NB_CLI_OK ||
         (code = set_types(cli, args, type, job)) != NB_CLI_OK ||
         (code = set_recipe(cli, args, type, job)) != NB_CLI_OK)
         return code;

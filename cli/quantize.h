@@ -8,7 +8,7 @@ struct nb_quantize_args {
     struct nb_cli_common common;
     const char *output, *type;
     struct nb_cli_list tensor_types;
-    const char *output_type, *embedding_type, *recipe, *dump_recipe, *imatrix;
+    const char *output_type, *embedding_type, *recipe, *dump_recipe, *imatrix, *importance;
     int32_t pure, force, allow_requantize, dry_run, eval;
     uint64_t max_ram, shard_bytes;
     const char *eval_text;
@@ -36,6 +36,19 @@ int nb_quantize_plan(struct nb_cli *cli, const struct nb_quantize_args *args,
                      const struct nb_quantize_job *job);
 int nb_quantize_work(struct nb_cli *cli, const struct nb_quantize_args *args,
                      const struct nb_quantize_job *job);
+
+/* Who is OUT and who is TYPE among the positional arguments and options; NULL: not given. Exit code. */
+int nb_quantize_positional(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
+                           char **positional, const char **out, const char **type);
+/* The library's spelling of a number format (mix: or of a mix); NULL: told already. */
+const char *nb_quantize_checked_type(struct nb_cli *cli, const char *option, const char *type,
+                                     bool mix);
+
+/* ---- quantize_array.c ---- */
+bool nb_quantize_is_array(const char *path);
+/* Exit code. */
+int nb_quantize_array(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
+                      char **positional);
 
 /* ---- quantize_print.c ---- */
 void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,

@@ -88,6 +88,12 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .group = "Quality",
      .help = "importance: what calibrate or llama-imatrix wrote",
      .brief = 1},
+    {.name = "importance",
+     .arg = "FILE",
+     .type = NB_CLI_STRING,
+     .offset = AT(importance),
+     .group = "Quality",
+     .help = "for an array: an .npy file of weights, one per column or one per number"},
     {.name = "eval",
      .arg = "TEXT",
      .type = NB_CLI_STRING,
@@ -132,6 +138,8 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 {
     struct nb_quantize_args *a = args;
     struct nb_quantize_job job;
+    if (nb_quantize_is_array(positional[0]))
+        return nb_quantize_array(cli, a, n, positional);
     int code = nb_quantize_prepare(cli, a, n, positional, &job);
 
     if (code == NB_CLI_OK)
@@ -151,11 +159,18 @@ const struct nb_cli_verb nb_cli_verb_quantize = {
         "below the model's size. OUT appears under its name only when it is complete. The recipe "
         "and hashes are kept in the file. The same command gives the same bytes on every machine.\n"
         "\n"
-        "With -v every tensor is listed with its signal-to-noise ratio.",
+        "With -v every tensor is listed with its signal-to-noise ratio.\n"
+        "\n"
+        "MODEL may be an array: an .npy file of any shape. It is rounded to one number format "
+        "along "
+        "its last dimension. OUT ending in .npy gets the values after rounding in f32, one ending "
+        "in "
+        ".gguf the blocks themselves.",
     .examples = "nibble quantize Llama-3.2-1B\n"
                 "nibble quantize model-f16.gguf small.gguf Q4_K_M\n"
                 "nibble quantize Llama-3.2-1B -o q.gguf --type q4_0 --tensor-type 'ffn_down=q6_k'\n"
-                "nibble quantize Llama-3.2-1B -o q.gguf --eval book.txt --max-kld 0.02",
+                "nibble quantize Llama-3.2-1B -o q.gguf --eval book.txt --max-kld 0.02\n"
+                "nibble quantize x.npy -o y.npy --type q4_k --importance w.npy",
     .options = nb_quantize_options,
     .args_bytes = sizeof(struct nb_quantize_args),
     .min_positional = 1,

@@ -180,6 +180,86 @@ NB_API NB_CHECKED enum nb_status nb_calibrate_merge(nb_context *ctx, const char 
                                                     struct nb_calibrate_result *result,
                                                     struct nb_error *err);
 
+/* ---- arrays ---- */
+/* Numbers in memory into any number format and back, without a model. Example (compiled by the tests):
+ *
+ *     float x[2][256];
+ *     struct nb_array_view view = {.x = &x[0][0], .n_dims = 2, .dims = {2, 256}};
+ *     struct nb_array_options o;
+ *     struct nb_array_stats stats;
+ *     nb_array *q;
+ *     nb_array_options_init(&o);
+ *     o.type = "q4_k";
+ *     if (nb_array_quantize(&q, ctx, &view, &o, &stats, &err) == NB_OK) {
+ *         printf("%.2f bits, %.1f dB\n", stats.bpw, stats.sqnr_db);
+ *         nb_array_dequantize(q, &x[0][0]);
+ *         nb_array_destroy(q);
+ *     }
+ */
+#define NB_ARRAY_MAX_DIMS 8
+
+/* Row-major: dims[n_dims - 1] is the fastest, and blocks lie along it; rows are all the others.
+ * n_dims == 0 is a single number. Borrows: x. */
+struct nb_array_view {
+    const float *x; /* (dims), finite */
+    uint32_t n_dims;
+    uint64_t dims[NB_ARRAY_MAX_DIMS];
+};
+
+struct nb_array_options {
+    uint32_t size;
+    const char *type; /* number format, see nb_list("formats"); no default */
+    const float
+        *importance;       /* (n_importance) weights of the squared error, not negative; borrowed */
+    uint64_t n_importance; /* 0: none; the last dimension: one per column; or all numbers */
+};
+NB_API void nb_array_options_init(struct nb_array_options *o);
+
+struct nb_array_stats {
+    const char *type;         /* static */
+    uint64_t elements, bytes; /* bytes: of the blocks */
+    double bpw;               /* bits per number; 0 for an empty array                       */
+    double sqnr_db;           /* 10 log10(sum x^2 / sum (x - x')^2); infinity if lossless    */
+    double mse, max_error;    /* mean of (x - x')^2, largest |x - x'|                        */
+};
+
+/* A quantized array: owns its bytes, nothing of the caller's. It may outlive options and view, not its
+ * context; a call on it counts as one on the context. */
+typedef struct nb_array nb_array;
+
+/* Bytes of the blocks. NB_ERR_ARG: no such format; NB_ERR_FORMAT: the last dimension is no multiple of
+ * the format's block (the message says which). */
+NB_API NB_CHECKED enum nb_status nb_array_bytes(const char *type, const uint64_t *dims,
+                                                uint32_t n_dims, uint64_t *bytes,
+                                                struct nb_error *err);
+/* The same failures; NB_ERR_NUMERIC names the row and column of a NaN or infinity. stats may be NULL.
+ * *q is the caller's: nb_array_destroy. */
+NB_API NB_CHECKED enum nb_status nb_array_quantize(nb_array **q, nb_context *ctx,
+                                                   const struct nb_array_view *view,
+                                                   const struct nb_array_options *o,
+                                                   struct nb_array_stats *stats,
+                                                   struct nb_error *err);
+NB_API void nb_array_dequantize(const nb_array *q, float *y /* (dims) */);
+/* The blocks, row after row, as GGUF stores them; they live as long as q. */
+NB_API const void *nb_array_data(const nb_array *q, uint64_t *bytes);
+/* path ending in .npy: the values after rounding in f32; .gguf, .safetensors: the blocks, as a tensor
+ * named "array". The file appears under its name only when complete. */
+NB_API NB_CHECKED enum nb_status nb_array_save(const nb_array *q, const char *path,
+                                               int32_t overwrite, struct nb_error *err);
+NB_API void nb_array_destroy(nb_array *q);
+
+/* An .npy file into another file, in one call. */
+struct nb_array_files {
+    const char *in, *out;
+    const char *importance; /* .npy, one number per column or as many as `in` has; NULL: o's own */
+    int32_t overwrite;
+};
+NB_API NB_CHECKED enum nb_status nb_array_quantize_file(nb_context *ctx,
+                                                        const struct nb_array_files *files,
+                                                        const struct nb_array_options *o,
+                                                        struct nb_array_stats *stats,
+                                                        struct nb_error *err);
+
 /* ---- eval ---- */
 struct nb_eval_options {
     uint32_t size;

@@ -157,4 +157,53 @@ struct nb_quant_report {
 NB_CHECKED enum nb_status nb_quant_run(const struct nb_quant_plan *p,
                                        struct nb_quant_report *report, struct nb_error *err);
 
+/* ---- arrays ---- */
+/* Numbers to quantize. Borrows: all. */
+struct nb_array_job {
+    const char *type; /* number format */
+    const float *x;   /* (shape) */
+    struct nb_shape shape;
+    const float *importance; /* (n_importance) */
+    uint64_t n_importance;   /* 0: none; the columns, or all numbers */
+    struct nb_pool *pool;
+    const struct nb_allocator *a;
+};
+
+/* The blocks of one array. Owns: data. */
+struct nb_qarray {
+    const struct nb_allocator *a;
+    const struct nb_numfmt *type;
+    struct nb_shape shape;
+    uint8_t *data;
+    uint64_t bytes;
+};
+
+struct nb_array_error {
+    double sqnr_db;   /* 10 log10(sum x^2 / sum (x - x')^2); infinity if lossless */
+    double mse;       /* mean of (x - x')^2 */
+    double max_error; /* largest |x - x'| */
+};
+
+/* Stored bytes of an array, before there is one. NB_ERR_ARG: no such format; NB_ERR_FORMAT: the last
+ * dimension is no multiple of the format's block. */
+NB_CHECKED enum nb_status nb_qarray_bytes(const char *type, const struct nb_shape *shape,
+                                          uint64_t *bytes, struct nb_error *err);
+/* The same failures, and NB_ERR_NUMERIC for a number that is not finite. */
+NB_CHECKED enum nb_status nb_qarray_create(struct nb_qarray **out, const struct nb_array_job *job,
+                                           struct nb_array_error *e, struct nb_error *err);
+void nb_qarray_destroy(struct nb_qarray *q);
+void nb_qarray_decode(const struct nb_qarray *q, float *y /* (shape) */, struct nb_pool *pool);
+
+/* array_file.c. A file of one array, whatever its container and type. */
+struct nb_file;
+NB_CHECKED enum nb_status nb_array_open(struct nb_file **out, const char *path,
+                                        const struct nb_allocator *a, struct nb_error *err);
+/* Its numbers as f32: *x is the caller's. */
+NB_CHECKED enum nb_status nb_array_load(const struct nb_file *f, float **x,
+                                        const struct nb_allocator *a, struct nb_error *err);
+/* The suffix of path says what is written: .npy the values in f32, .gguf and .safetensors the blocks. */
+NB_CHECKED enum nb_status nb_array_check_target(const char *path, struct nb_error *err);
+NB_CHECKED enum nb_status nb_qarray_save(const struct nb_qarray *q, const char *path,
+                                         bool overwrite, struct nb_error *err);
+
 #endif

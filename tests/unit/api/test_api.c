@@ -42,6 +42,74 @@ static void test_example_of_the_header(void **state)
     nb_context_destroy(ctx);
 }
 
+static void test_array_example_of_the_header(void **state)
+{
+    (void)state;
+    nb_context *ctx = make_context(NULL);
+    struct nb_error err;
+    float x[2][256];
+    for (int i = 0; i < 512; i++)
+        x[i / 256][i % 256] = (float)((i * 37) % 101) - 50.0F;
+    const float first = x[0][0];
+    struct nb_array_view view = {.x = &x[0][0], .n_dims = 2, .dims = {2, 256}};
+    struct nb_array_options o;
+    struct nb_array_stats stats;
+    nb_array *q;
+    nb_array_options_init(&o);
+    o.type = "q4_k";
+    assert_ok(nb_array_quantize(&q, ctx, &view, &o, &stats, &err), &err);
+    assert_close(stats.bpw, 4.5, 0.0);
+    assert_true(stats.sqnr_db > 20.0 && stats.elements == 512 && stats.bytes == 288);
+    nb_array_dequantize(q, &x[0][0]);
+    assert_close(x[0][0], first, stats.max_error);
+    nb_array_destroy(q);
+    nb_context_destroy(ctx);
+}
+
+static void test_array_arguments(void **state)
+{
+    (void)state;
+    nb_context *ctx = make_context(NULL);
+    struct nb_error err;
+    float x[64] = {0}, w[64] = {0};
+    uint64_t bytes = 0;
+    struct nb_array_view view = {.x = x, .n_dims = 2, .dims = {2, 32}};
+    struct nb_array_options o;
+    nb_array *q = NULL;
+    nb_array_options_init(&o);
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_ARG, &err, "type");
+    o.type = "q9_z";
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_ARG, &err, "q9_z");
+    o.type = "i8";
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_UNSUPPORTED, &err,
+                 "storage type");
+    o.type = "q4_k";
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_FORMAT, &err,
+                 "32 elements is no multiple of the 256 in a q4_k block");
+    o.type = "q8_0";
+    o.n_importance = 32;
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_ARG, &err, "NULL");
+    o.importance = w;
+    o.n_importance = 33;
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_ARG, &err,
+                 "each of 32 columns, or of 64 numbers");
+    o.n_importance = 64;
+    w[40] = -1.0F;
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_NUMERIC, &err,
+                 "importance 40 is -1");
+    w[40] = 0.0F;
+    x[37] = NAN;
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_NUMERIC, &err,
+                 "row 1, column 5 is NaN");
+    view.n_dims = 9;
+    assert_fails(nb_array_quantize(&q, ctx, &view, &o, NULL, &err), NB_ERR_ARG, &err, "at most 8");
+    assert_null(q);
+    assert_ok(nb_array_bytes("q4_0", view.dims, 2, &bytes, &err), &err);
+    assert_int_equal(bytes, 36);
+    assert_fails(nb_array_bytes("q4_0", NULL, 1, &bytes, &err), NB_ERR_ARG, &err, "dimensions");
+    nb_context_destroy(ctx);
+}
+
 static void test_plan_is_what_quantize_does(void **state)
 {
     (void)state;
@@ -299,7 +367,42 @@ static void test_evaluate_out_of_memory(void **state)
     sample_oom(evaluate_with);
 }
 
+static enum nb_status array_with(const struct nb_allocator *a)
+{
+    static const char head[] = "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 64), }";
+    struct nb_context_options o;
+    struct nb_array_options q;
+    nb_context *c;
+    uint8_t file[10 + sizeof head - 1 + 128] = "\x93NUMPY\x01";
+    file[8] = sizeof head - 1;
+    memcpy(file + 10, head, sizeof head - 1);
+    for (size_t i = 0; i < 128; i++)
+        file[10 + sizeof head - 1 + i] = (uint8_t)(i * i);
+    nbtest_write(nbtest_tmp("in.npy"), file, sizeof file);
+    nb_context_options_init(&o);
+    o.allocator = *a;
+    o.threads = 1;
+    enum nb_status st = nb_context_create(&c, &o, NULL);
+    if (st != NB_OK)
+        return st;
+    nb_array_options_init(&q);
+    q.type = "q8_0";
+    const struct nb_array_files files = {
+        .in = nbtest_tmp("in.npy"), .out = nbtest_tmp("out.gguf"), .overwrite = 1};
+    st = nb_array_quantize_file(c, &files, &q, NULL, NULL);
+    nb_context_destroy(c);
+    return st;
+}
+
+static void test_array_out_of_memory(void **state)
+{
+    (void)state;
+    sample_oom(array_with);
+}
+
 NB_TEST_MAIN(cmocka_unit_test(test_example_of_the_header),
+             cmocka_unit_test(test_array_example_of_the_header),
+             cmocka_unit_test(test_array_arguments), cmocka_unit_test(test_array_out_of_memory),
              cmocka_unit_test(test_plan_is_what_quantize_does),
              cmocka_unit_test(test_options_that_grow), cmocka_unit_test(test_lists),
              cmocka_unit_test(test_missing_arguments),
