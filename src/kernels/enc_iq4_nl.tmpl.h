@@ -4,8 +4,6 @@
  */
 #include "kernels/enc_nl.h"
 
-enum { NL_BYTES = 18 };
-
 NB_LANES_INLINE vf nl_best_scale(const vf *x, const vf *w)
 {
     const vf per_peak = nl_per_peak(x);
@@ -23,12 +21,12 @@ NB_LANES_INLINE vf nl_best_scale(const vf *x, const vf *w)
     return scale;
 }
 
-NB_LANES_INLINE void nl_round(uint8_t *dst, const float *src, const float *weights, size_t used)
+NB_LANES_INLINE void iq4_nl_round(uint8_t *dst, const float *src, const float *weights, size_t used)
 {
     vf x[NL_SUB];
     vf w[NL_SUB]; /* only if weighted */
-    float scale[LANES];
-    uint32_t lane[4][LANES];
+    vu code[NL_SUB];
+    vu word[4];
     vf_load_turned(x, src, NL_SUB, used);
     const struct unit unit = unit_of(abs_max(x, NL_SUB));
     for (int i = 0; i < NL_SUB; i++)
@@ -37,40 +35,10 @@ NB_LANES_INLINE void nl_round(uint8_t *dst, const float *src, const float *weigh
         vf_load_turned(w, weights, NL_SUB, used);
     const vf d = vf_via_f16(nl_best_scale(x, weights != NULL ? w : NULL) * unit.grow);
     const vf inv = vf_inverse(d * unit.shrink);
-    for (int k = 0; k < 4; k++) {
-        vu word = vu_set(0);
-        for (int j = 0; j < 4; j++) {
-            const vu low = nl_index(x[4 * k + j] * inv);
-            const vu high = nl_index(x[4 * k + j + 16] * inv);
-            word |= (low | high << 4) << 8 * j;
-        }
-        vu_store(lane[k], word);
-    }
-    vf_store(scale, d);
-    for (size_t l = 0; l < LANES && l < used; l++, dst += NL_BYTES) {
-        put_u16(dst, nb_f32_to_f16(scale[l]));
-        for (int k = 0; k < 4; k++)
-            memcpy(dst + 2 + 4 * k, &lane[k][l], 4);
-    }
+    for (int i = 0; i < NL_SUB; i++)
+        code[i] = nl_index(x[i] * inv);
+    (void)nibble_words(word, code);
+    blocks_store(dst, &d, 1, word, 4, used);
 }
 
-static __attribute__((noinline)) void nl_plain(uint8_t *dst, const float *x, size_t blocks)
-{
-    for (size_t b = 0; b < blocks; b += LANES)
-        nl_round(dst + b * NL_BYTES, x + b * NL_SUB, NULL, blocks - b);
-}
-
-static __attribute__((noinline)) void nl_weighted(uint8_t *dst, const float *x, const float *w,
-                                                  size_t blocks)
-{
-    for (size_t b = 0; b < blocks; b += LANES)
-        nl_round(dst + b * NL_BYTES, x + b * NL_SUB, w + b * NL_SUB, blocks - b);
-}
-
-void NB_LANES_NAME(enc_iq4_nl_f32)(void *dst, const float *x, const float *w, size_t n)
-{
-    if (w == NULL)
-        nl_plain(dst, x, n / NL_SUB);
-    else
-        nl_weighted(dst, x, w, n / NL_SUB);
-}
+BLOCKS_ENCODER(iq4_nl, NL_SUB, 18)

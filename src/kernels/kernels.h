@@ -122,7 +122,7 @@ typedef double nb_peak_s8_fn(uint32_t steps, float *sink);
 typedef void nb_enc_fn(void *dst, const float *x, const float *w, size_t n);
 typedef nb_enc_fn nb_enc_q8_0_f32_fn, nb_enc_q4_0_f32_fn, nb_enc_q5_0_f32_fn, nb_enc_q4_1_f32_fn,
     nb_enc_q5_1_f32_fn;
-typedef nb_enc_fn nb_enc_iq4_nl_f32_fn;
+typedef nb_enc_fn nb_enc_iq4_nl_f32_fn, nb_enc_mxfp4_f32_fn, nb_enc_nvfp4_f32_fn;
 
 /* One block of 256 in a two-level format: the integers to be stored; d and dmin as f16 gives them
  * back. min_code and dmin are 0 in formats without minima. */
@@ -177,6 +177,8 @@ struct nb_kernels {
     nb_fit_k_fn *fit_q4_k_f32;
     nb_fit_k_fn *fit_q5_k_f32;
     nb_enc_fn *enc_iq4_nl_f32;
+    nb_enc_fn *enc_mxfp4_f32;
+    nb_enc_fn *enc_nvfp4_f32;
     nb_fit_k_fn *fit_iq4_xs_f32;
     nb_fit_k_fn *fit_q3_k_f32;
     nb_fit_k_fn *fit_q2_k_f32;

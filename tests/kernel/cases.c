@@ -597,6 +597,16 @@ SETUP_ENC(q4_1, 32, 20)
 SETUP_ENC(q5_0, 32, 22)
 SETUP_ENC(q5_1, 32, 24)
 
+static void setup_enc_mxfp4(struct work *w, const struct kase *c)
+{
+    setup_enc_bytes(w, c, &(struct blocks){32, 17, {0, 0}});
+}
+
+static void setup_enc_nvfp4(struct work *w, const struct kase *c)
+{
+    setup_enc_bytes(w, c, &(struct blocks){64, 36, {0, 0}});
+}
+
 static void call_enc(void (*fn)(void), struct work *w, const struct kase *c)
 {
     ((nb_enc_fn *)fn)(w->p[2], w->p[0], c->variant & 1 ? w->p[1] : NULL, c->n);
@@ -730,6 +740,8 @@ static const struct op ops[] = {
     {"fit_q5_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"fit_q6_k_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"enc_iq4_nl_f32", enc_count, enc_case, setup_enc_q4_0, call_enc, {VEC}, bytes4},
+    {"enc_mxfp4_f32", enc_count, enc_case, setup_enc_mxfp4, call_enc, {VEC}, bytes4},
+    {"enc_nvfp4_f32", enc_count, enc_case, setup_enc_nvfp4, call_enc, {VEC}, bytes4},
     {"fit_iq4_xs_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"xor_u64", length_count, length_case, setup_xor, call_xor, {.n = 32768}, bytes1},
     {"peak_f32", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},

@@ -5,6 +5,7 @@
 #define NB_TESTS_GGML_RECIPE_4BIT_H
 
 #include "ggml_recipe.h"
+#include "kernels/fp4.h"
 #include "kernels/nl.h"
 
 /* Scale search on the table; its codes are not kept. w NULL: x squared. */
@@ -84,6 +85,60 @@ static void recipe_iq4_xs(uint8_t *dst, const float *x, const float *qw, size_t 
             recipe_nl_codes(codes + 32 * j, x + at + 32 * j, d * (float)g.scale_code[j]);
         }
         nb_numfmt_iq4_xs.pack(dst, &g, codes);
+    }
+}
+
+/* Nibble of the value nearest to x under this scale, the first of equals. */
+static unsigned recipe_fp4_nearest(float x, float scale)
+{
+    unsigned found = 0;
+    for (unsigned i = 1; i < 16; i++)
+        if (fabsf((float)nb_fp4_values[i] * scale - x) <
+            fabsf((float)nb_fp4_values[found] * scale - x))
+            found = i;
+    return found;
+}
+
+static void recipe_fp4_nibbles(uint8_t *qs, const float *x, size_t n, float scale)
+{
+    for (size_t i = 0; i < n / 2; i++)
+        qs[i] = (uint8_t)(recipe_fp4_nearest(x[i], scale) | recipe_fp4_nearest(x[i + n / 2], scale)
+                                                                << 4);
+}
+
+static void recipe_mxfp4(uint8_t *dst, const float *x, const float *qw, size_t n)
+{
+    (void)qw;
+    for (size_t at = 0; at < n; at += 32, dst += 17) {
+        const float amax = fabsf(recipe_peak(x + at, 32));
+        const int e = amax > 0.0F ? NB_MAX(ilogbf(amax) - 2 + 127, 0) : 0;
+        dst[0] = (uint8_t)e;
+        recipe_fp4_nibbles(dst + 1, x + at, 32, ldexpf(1.0F, e - 128));
+    }
+}
+
+/* To E4M3, halves upwards; what would need the highest exponent becomes the largest number. */
+static uint8_t recipe_e4m3(float x)
+{
+    if (!(x > 0.0F))
+        return 0;
+    if (x < 0x1p-6F)
+        return (uint8_t)NB_MIN((int)(x * 512.0F + 0.5F), 8);
+    if (x > 448.0F)
+        return 0x7e;
+    const uint32_t code = ((nb_f32_bits(x) + (1U << 19)) >> 20) - 960U;
+    return (uint8_t)(code >= 0x78U ? 0x7eU : code);
+}
+
+static void recipe_nvfp4(uint8_t *dst, const float *x, const float *qw, size_t n)
+{
+    (void)qw;
+    for (size_t at = 0; at < n; at += 64, dst += 36) {
+        for (size_t s = 0; s < 4; s++) {
+            const float *sub = x + at + 16 * s;
+            dst[s] = recipe_e4m3(fabsf(recipe_peak(sub, 16)) / 6.0F);
+            recipe_fp4_nibbles(dst + 4 + 8 * s, sub, 16, 0.5F * nb_e4m3_value(dst[s]));
+        }
     }
 }
 

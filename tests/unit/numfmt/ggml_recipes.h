@@ -44,6 +44,8 @@ static const struct recipe recipes[] = {
     {&nb_numfmt_q6_k, recipe_q6_k, UINT64_C(0xf5b92255d330d064), UINT64_C(0xfe183cfe0ba2cbb3)},
     {&nb_numfmt_iq4_nl, recipe_iq4_nl, UINT64_C(0x793756e3c7dacead), UINT64_C(0x38ed4eba3638b792)},
     {&nb_numfmt_iq4_xs, recipe_iq4_xs, UINT64_C(0x946af4d68e73efe4), UINT64_C(0x02f9622ed8ce355b)},
+    {&nb_numfmt_mxfp4, recipe_mxfp4, UINT64_C(0x2142a3484b7ae265), UINT64_C(0x2142a3484b7ae265)},
+    {&nb_numfmt_nvfp4, recipe_nvfp4, UINT64_C(0x2082dea30078f14d), UINT64_C(0x2082dea30078f14d)},
     {&nb_numfmt_iq2_xxs, recipe_iq2_xxs, 0, UINT64_C(0x43c7a300154658da)},
     {&nb_numfmt_iq2_xs, recipe_iq2_xs, 0, UINT64_C(0x784a706a7074aa2f)},
     {&nb_numfmt_iq2_s, recipe_iq2_s, UINT64_C(0xf708e1a62c0a9128), UINT64_C(0x6399ab20500ac47b)},

@@ -1,0 +1,6 @@
+/* kernels/avx2/enc_fp4.c: enc_mxfp4_f32 and enc_nvfp4_f32 from the common template. */
+#define NB_LANES_AVX2
+#define NB_LANES_NAME(op) nb_##op##_avx2
+#include "kernels/kernels.h"
+
+#include "kernels/enc_fp4.tmpl.h"
