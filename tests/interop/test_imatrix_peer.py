@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Importance files against the gguf package: it reads ours, and ours reads what it wrote."""
+"""Importance files against the gguf package: it reads ours, and ours reads what it wrote. The sums of the
+first layer against numpy."""
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 try:
     import gguf
     import numpy as np
+    from tokenizers import Tokenizer
 except ImportError as e:
     print(f"skip: {e.name} is not installed")
     sys.exit(77)
@@ -36,6 +38,22 @@ def write(path, entries):
     w.close()
 
 
+def first_sums(path, count, ctx):
+    """Sum of squares of what the first block's attention reads: normalized embeddings."""
+    r = gguf.GGUFReader(path)
+    t = {t.name: np.array(t.data, np.float64).reshape(t.shape[::-1]) for t in r.tensors}
+    with open(TEXT, encoding="utf-8") as f:
+        ids = Tokenizer.from_file(os.path.join(MODEL, "tokenizer.json")).encode(f.read(), add_special_tokens=False).ids
+    ids = np.array(ids[: count * ctx]).reshape(count, ctx)
+    add_bos = r.fields.get("tokenizer.ggml.add_bos_token")
+    if add_bos is not None and add_bos.contents():
+        ids[:, 0] = r.fields["tokenizer.ggml.bos_token_id"].contents()
+    x = t["token_embd.weight"][ids.ravel()]
+    eps = r.fields["llama.attention.layer_norm_rms_epsilon"].contents()
+    x = x / np.sqrt((x * x).mean(axis=1, keepdims=True) + eps) * t["blk.0.attn_norm.weight"]
+    return (x * x).sum(axis=0)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = f"{folder}/ours.gguf", f"{folder}/theirs.gguf"
@@ -54,6 +72,10 @@ def main():
             else:
                 assert (values > 0).all(), name
         assert (entries["blk.3.attn_q.weight.in_sum2"] == entries["blk.3.attn_v.weight.in_sum2"]).all()
+        nibble("quantize", MODEL, f"{folder}/f32.gguf", "f32")
+        want = first_sums(f"{folder}/f32.gguf", 4, 128)
+        have = entries["blk.0.attn_k.weight.in_sum2"].ravel()
+        assert np.allclose(have, want, rtol=1e-5), np.abs(have / want - 1).max()
         write(theirs, entries)
         a = nibble("quantize", MODEL, f"{folder}/a.gguf", "q4_0", "--imatrix", ours)
         b = nibble("quantize", MODEL, f"{folder}/b.gguf", "q4_0", "--imatrix", theirs)
