@@ -19,6 +19,7 @@ struct source {
     int points; /* how many there must be: a check */
     int dim, base;
     int even;
+    int even_signs;        /* of eight signed elements an even number are negative */
     int level[MAX_LEVELS]; /* digit -> value */
 };
 
@@ -77,12 +78,12 @@ static const char iq1[] =
     "FFAqCAFFCFFCISCCIiiCAhAAFFAFFAqAAFFCFF";
 
 static const struct source sources[] = {
-    {"iq2_xxs", iq2_xxs,  256, 8, 3, 1, {8, 25, 43}},
-    {"iq2_xs",  iq2_xs,   512, 8, 3, 1, {8, 25, 43}},
-    {"iq2_s",   iq2_s,   1024, 8, 3, 1, {8, 25, 43}},
-    {"iq3_xxs", iq3_xxs,  256, 4, 8, 1, {4, 12, 20, 28, 36, 44, 52, 62}},
-    {"iq3_s",   iq3_s,    512, 4, 8, 0, {1, 3, 5, 7, 9, 11, 13, 15}},
-    {"iq1",     iq1,     2048, 8, 3, 0, {-1, 0, 1}},
+    {"iq2_xxs", iq2_xxs,  256, 8, 3, 1, 1, {8, 25, 43}},
+    {"iq2_xs",  iq2_xs,   512, 8, 3, 1, 1, {8, 25, 43}},
+    {"iq2_s",   iq2_s,   1024, 8, 3, 1, 0, {8, 25, 43}},
+    {"iq3_xxs", iq3_xxs,  256, 4, 8, 1, 1, {4, 12, 20, 28, 36, 44, 52, 62}},
+    {"iq3_s",   iq3_s,    512, 4, 8, 0, 0, {1, 3, 5, 7, 9, 11, 13, 15}},
+    {"iq1",     iq1,     2048, 8, 3, 0, 0, {-1, 0, 1}},
 };
 /* clang-format on */
 
@@ -124,6 +125,21 @@ static int list_members(int *code, const struct source *s)
     return n;
 }
 
+/* Second halves that occur, those of fewest points first. */
+static int list_runs(int *run, const int *code, int n, int half)
+{
+    static int length[MAX_TUPLES];
+    int runs = 0;
+    memset(length, 0, sizeof length);
+    for (int i = 0; i < n; i++)
+        length[code[i] / half]++;
+    for (int want = 1; want <= n; want++)
+        for (int h = 0; h < half; h++)
+            if (length[h] == want)
+                run[runs++] = h;
+    return runs;
+}
+
 static void print_list(const char *type, const char *name, const char *of, const int *v, int n)
 {
     printf("static const %s %s_%s[%d] = {", type, name, of, n);
@@ -155,6 +171,8 @@ static void print_grid(const struct source *s, const int *code, int n)
         list[h] = i;
     }
     print_list("uint16_t", s->name, "start", list, half + 1);
+    const int runs = list_runs(list, code, n, half);
+    print_list("uint8_t", s->name, "run", list, runs);
     memset(list, 0, sizeof list);
     for (int d = 0; d < s->base; d++)
         list[s->level[d] - s->level[0]] = d;
@@ -162,6 +180,8 @@ static void print_grid(const struct source *s, const int *code, int n)
     print_list("int8_t", s->name, "level", s->level, s->base);
     printf("const struct nb_iq_grid nb_iq_grid_%s = {\n", s->name);
     printf("    .n = %d, .dim = %d, .base = %d, .half = %d,\n", n, s->dim, s->base, half);
+    printf("    .n_runs = %d, .run = %s_run,\n", runs, s->name);
+    printf("    .even = %s,\n", s->even_signs ? "true" : "false");
     printf("    .value = %s_value, .index = %s_index, .low = %s_low, .start = %s_start,\n", s->name,
            s->name, s->name, s->name);
     printf("    .digit = %s_digit, .level = %s_level,\n};\n", s->name, s->name);

@@ -136,6 +136,28 @@ typedef nb_fit_k_fn nb_fit_iq4_xs_f32_fn;
 typedef nb_fit_k_fn nb_fit_q2_k_f32_fn, nb_fit_q3_k_f32_fn, nb_fit_q4_k_f32_fn, nb_fit_q5_k_f32_fn,
     nb_fit_q6_k_f32_fn;
 
+/* A codebook of ggml's IQ formats: tuples of 8 digits of base 3, or 4 of base 8. The code of a tuple is
+ * sum digit[j] * base^j, that of its halves likewise; points are sorted by code. */
+struct nb_iq_grid {
+    uint16_t n;            /* points: 256, 512, 1024 or 2048                                      */
+    uint8_t dim, base;     /* 8 digits of base 3, or 4 of base 8                                  */
+    uint8_t half;          /* base^(dim / 2): codes of half a tuple                               */
+    bool even;             /* of eight signed elements an even number are negative                */
+    const int8_t *value;   /* (n, dim)                                                            */
+    const int16_t *index;  /* (half * half) code -> index, -1 off the grid                        */
+    const uint8_t *low;    /* (n) code of the first half of the digits                            */
+    const uint16_t *start; /* (half + 1) first point whose second half has this code or a greater */
+    uint8_t n_runs;        /* second halves that occur                                            */
+    const uint8_t *run;    /* (n_runs) which, those of fewest points first                        */
+    const uint8_t *digit;  /* (64) value - level[0] -> digit                                      */
+    const int8_t *level;   /* (base) digit -> value, ascending                                    */
+};
+/* The signed code words nearest to rows of 8 values, under weights: codes (n_rows, 8) are magnitudes of
+ * grid points (levels above 0) and signs, such that sum w (x - code / inv)^2 is least. x, w: (n_rows, 8),
+ * finite, w >= 0; inv: (n_rows) 1 / scale. */
+typedef void nb_round_iq_f32_fn(int8_t *codes, const struct nb_iq_grid *grid, const float *x,
+                                const float *w, const float *inv, size_t n_rows);
+
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
 #include "kernels/kernels.inc"
@@ -175,6 +197,7 @@ struct nb_kernels {
     nb_enc_fn *enc_q5_1_f32;
     nb_fit_k_fn *fit_q6_k_f32;
     nb_fit_k_fn *fit_q4_k_f32;
+    nb_round_iq_f32_fn *round_iq_f32;
     nb_fit_k_fn *fit_q5_k_f32;
     nb_enc_fn *enc_iq4_nl_f32;
     nb_enc_fn *enc_mxfp4_f32;

@@ -3,14 +3,14 @@
  * 0 d f16; 2 idx[32]; 34 signs[32], bit j for element j; 66 qh[8], the upper two bits of four
  * indices each; 74 scales[8], two nibbles each: sub-blocks of 16.
  * value = (d * (0.5 + scale)) * 0.25 * (+-8, 25 or 43 by the grid).
- * Encoding: iq_fit.c; code words are exact under the weights, vector-wise (iq_grid.c).
+ * Encoding: vectorized; code words by exact search (round_iq.tmpl.h), scales by iq_fit.c.
  */
 #include "numfmt/iq.h"
 
 enum { BLOCK = 256, SUB = 16, SUBS = 16, WORDS = 32, BYTES = 82 };
 enum { IDX = 2, SIGNS = 34, QH = 66, SCALES = 74 };
 
-static const struct nb_iq_book book = {&nb_iq_grid_iq2_s, SUB, 8, false, 0.25F};
+static const struct nb_iq_book book = {&nb_iq_grid_iq2_s, SUB, 8, 0.25F};
 
 static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
 {
@@ -65,7 +65,7 @@ static void decode(const void *src, float *dst, size_t n)
 
 static void encode(void *dst, const float *src, const float *importance, size_t n)
 {
-    nb_numfmt_encode_blocks(&nb_numfmt_iq2_s, dst, src, importance, n);
+    nb_iq_encode(&nb_numfmt_iq2_s, &book, dst, src, importance, n);
 }
 
 static void expand(const void *src, size_t n, int8_t *codes, float *scale, float *min)

@@ -3,13 +3,13 @@
  * 0 d f16; 2 eight groups of 8 bytes, one per sub-block of 32: idx[4], then u32 w:
  *   scale code w >> 28; signs of the eight elements of word l: (w >> 7 l) & 127, the eighth by parity.
  * value = (d * (0.5 + scale)) * 0.25 * (+-8, 25 or 43 by the grid).
- * Encoding: iq_fit.c; code words are exact under the weights, vector-wise (iq_grid.c).
+ * Encoding: vectorized; code words by exact search (round_iq.tmpl.h), scales by iq_fit.c.
  */
 #include "numfmt/iq.h"
 
 enum { BLOCK = 256, SUB = 32, SUBS = 8, BYTES = 66 };
 
-static const struct nb_iq_book book = {&nb_iq_grid_iq2_xxs, SUB, 8, true, 0.25F};
+static const struct nb_iq_book book = {&nb_iq_grid_iq2_xxs, SUB, 8, 0.25F};
 
 static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
 {
@@ -66,7 +66,7 @@ static void decode(const void *src, float *dst, size_t n)
 
 static void encode(void *dst, const float *src, const float *importance, size_t n)
 {
-    nb_numfmt_encode_blocks(&nb_numfmt_iq2_xxs, dst, src, importance, n);
+    nb_iq_encode(&nb_numfmt_iq2_xxs, &book, dst, src, importance, n);
 }
 
 static void expand(const void *src, size_t n, int8_t *codes, float *scale, float *min)

@@ -3,14 +3,14 @@
  * 0 d f16; 2 idx[64], four elements each; 66 qh[8], the ninth bits of eight indices each; 74 signs[32],
  * bit j of signs[k] for element 8 k + j; 106 scales[4], two nibbles each: sub-blocks of 32.
  * value = d * (1 + 2 scale) * (+-1, 3, ... 15 by the grid).
- * Encoding: iq_fit.c; code words are exact under the weights, vector-wise (iq_grid.c).
+ * Encoding: vectorized; code words by exact search (round_iq.tmpl.h), scales by iq_fit.c.
  */
 #include "numfmt/iq.h"
 
 enum { BLOCK = 256, SUB = 32, SUBS = 8, WORDS = 64, BYTES = 110 };
 enum { IDX = 2, QH = 66, SIGNS = 74, SCALES = 106 };
 
-static const struct nb_iq_book book = {&nb_iq_grid_iq3_s, SUB, 4, false, 2.0F};
+static const struct nb_iq_book book = {&nb_iq_grid_iq3_s, SUB, 4, 2.0F};
 
 static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
 {
@@ -67,7 +67,7 @@ static void decode(const void *src, float *dst, size_t n)
 
 static void encode(void *dst, const float *src, const float *importance, size_t n)
 {
-    nb_numfmt_encode_blocks(&nb_numfmt_iq3_s, dst, src, importance, n);
+    nb_iq_encode(&nb_numfmt_iq3_s, &book, dst, src, importance, n);
 }
 
 static void expand(const void *src, size_t n, int8_t *codes, float *scale, float *min)

@@ -4,13 +4,13 @@
  * signs of its eight elements l: (w >> 7 l) & 127, the eighth by parity.
  * value = (d * (0.5 + scale)) * 0.5 * (+-4, 12, 20, 28, 36, 44, 52 or 62 by the grid).
  * Two points of the codebook share their signs' parity, so eight elements are rounded together.
- * Encoding: iq_fit.c; code words are exact under the weights, vector-wise (iq_grid.c).
+ * Encoding: vectorized; code words by exact search (round_iq.tmpl.h), scales by iq_fit.c.
  */
 #include "numfmt/iq.h"
 
 enum { BLOCK = 256, SUB = 32, SUBS = 8, BYTES = 98, IDX = 2, SIGNS = 66 };
 
-static const struct nb_iq_book book = {&nb_iq_grid_iq3_xxs, SUB, 8, true, 0.5F};
+static const struct nb_iq_book book = {&nb_iq_grid_iq3_xxs, SUB, 8, 0.5F};
 
 static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
 {
@@ -67,7 +67,7 @@ static void decode(const void *src, float *dst, size_t n)
 
 static void encode(void *dst, const float *src, const float *importance, size_t n)
 {
-    nb_numfmt_encode_blocks(&nb_numfmt_iq3_xxs, dst, src, importance, n);
+    nb_iq_encode(&nb_numfmt_iq3_xxs, &book, dst, src, importance, n);
 }
 
 static void expand(const void *src, size_t n, int8_t *codes, float *scale, float *min)

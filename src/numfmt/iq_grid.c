@@ -31,15 +31,13 @@ enum { MAX_PART = 9 };
 
 struct part {
     float cost[MAX_PART + 3];
-    float flip[MAX_PART + 3];
     float least;     /* of cost */
     uint32_t choice; /* its code */
 };
 
 struct half {
     float cost[NB_IQ_MAX_HALF + PAD];
-    float flip[NB_IQ_MAX_HALF + PAD]; /* cost with the price of one flip inside */
-    float least, least_flip;
+    float least;
 };
 
 INLINE float less(float a, float b)
@@ -47,26 +45,14 @@ INLINE float less(float a, float b)
     return a < b ? a : b;
 }
 
-/* Part q of the tuple, `flip` NULL if no sign may change. */
-INLINE void make_part(struct part *p, const float *cost, const float *flip, uint32_t q,
-                      uint32_t base, uint32_t dim)
+INLINE void make_part(struct part *p, const float *cost, uint32_t q, uint32_t base, uint32_t dim)
 {
     const uint32_t n = base == 3 ? 9 : base;
-    for (uint32_t c = 0; c < n; c++) {
-        if (base == 3) {
-            const uint32_t a = c % 3 * dim + 2 * q;
-            const uint32_t b = c / 3 * dim + 2 * q + 1;
-            p->cost[c] = cost[a] + cost[b];
-            if (flip != NULL)
-                p->flip[c] = less(flip[a], flip[b]);
-        } else {
-            p->cost[c] = cost[c * dim + q];
-            if (flip != NULL)
-                p->flip[c] = flip[c * dim + q];
-        }
-    }
+    for (uint32_t c = 0; c < n; c++)
+        p->cost[c] = base == 3 ? cost[c % 3 * dim + 2 * q] + cost[c / 3 * dim + 2 * q + 1]
+                               : cost[c * dim + q];
     for (uint32_t c = n; c < MAX_PART + 3; c++) /* what vector loops read beyond */
-        p->cost[c] = p->flip[c] = 0.0F;
+        p->cost[c] = 0.0F;
     p->least = p->cost[0];
     p->choice = 0;
     for (uint32_t c = 1; c < n; c++) {
@@ -76,8 +62,7 @@ INLINE void make_part(struct part *p, const float *cost, const float *flip, uint
 }
 
 /* Rows of 9 are written as 12: the next row mends what the last one spilt. */
-INLINE void make_half(struct half *h, const struct part *a, const struct part *b, uint32_t base,
-                      bool flips)
+INLINE void make_half(struct half *h, const struct part *a, const struct part *b, uint32_t base)
 {
     const uint32_t n = base == 3 ? 9 : base;
     const uint32_t wide = base == 3 ? 12 : base;
@@ -85,16 +70,6 @@ INLINE void make_half(struct half *h, const struct part *a, const struct part *b
         for (uint32_t i = 0; i < wide; i++)
             h->cost[k * n + i] = a->cost[i] + b->cost[k];
     h->least = a->least + b->least;
-    h->least_flip = h->least;
-    if (!flips)
-        return;
-    float smallest = a->flip[0];
-    for (uint32_t i = 0; i < n; i++)
-        smallest = less(smallest, less(a->flip[i], b->flip[i]));
-    h->least_flip = h->least + smallest; /* a bound: prices grow with the digit */
-    for (uint32_t k = 0; k < n; k++)
-        for (uint32_t i = 0; i < wide; i++)
-            h->flip[k * n + i] = h->cost[k * n + i] + less(a->flip[i], b->flip[k]);
 }
 
 struct found {
@@ -104,13 +79,10 @@ struct found {
 
 /* The points with second half c. */
 INLINE void look(struct found *best, const struct nb_iq_grid *grid, const struct half *low,
-                 const struct half *high, uint32_t c, bool flips)
+                 const struct half *high, uint32_t c)
 {
     for (uint32_t i = grid->start[c]; i < grid->start[c + 1]; i++) {
-        const uint32_t l = grid->low[i];
-        float e = high->cost[c] + (flips ? low->flip[l] : low->cost[l]);
-        if (flips)
-            e = less(high->flip[c] + low->cost[l], e);
+        const float e = high->cost[c] + low->cost[grid->low[i]];
         if (best->at < 0 || e < best->cost) {
             best->cost = e;
             best->at = (int32_t)i;
@@ -118,38 +90,31 @@ INLINE void look(struct found *best, const struct nb_iq_grid *grid, const struct
     }
 }
 
-INLINE int32_t search(const struct nb_iq_grid *grid, const float *cost, const float *flip,
-                      uint32_t base, uint32_t dim, float *least)
+INLINE int32_t search(const struct nb_iq_grid *grid, const float *cost, uint32_t base, uint32_t dim,
+                      float *least)
 {
     const uint32_t n = base == 3 ? 9 : base;
-    const bool flips = flip != NULL;
     struct part part[4];
     struct half low;
     struct half high;
     for (uint32_t q = 0; q < 4; q++)
-        make_part(&part[q], cost, flip, q, base, dim);
+        make_part(&part[q], cost, q, base, dim);
     const uint32_t first = part[2].choice + n * part[3].choice;
-    if (!flips) {
-        const int32_t i = grid->index[part[0].choice + n * part[1].choice + n * n * first];
-        if (i >= 0) { /* the cheapest digits are a point */
-            *least = (part[2].least + part[3].least) + (part[0].least + part[1].least);
-            return i;
-        }
+    const int32_t at = grid->index[part[0].choice + n * part[1].choice + n * n * first];
+    if (at >= 0) { /* the cheapest digits are a point */
+        *least = (part[2].least + part[3].least) + (part[0].least + part[1].least);
+        return at;
     }
-    make_half(&low, &part[0], &part[1], base, flips);
-    make_half(&high, &part[2], &part[3], base, flips);
+    make_half(&low, &part[0], &part[1], base);
+    make_half(&high, &part[2], &part[3], base);
     struct found best = {0.0F, -1};
-    look(&best, grid, &low, &high, first, flips); /* a bound that spares most of the others */
+    look(&best, grid, &low, &high, first); /* a bound that spares most of the others */
     for (uint32_t k = 0; k < n; k++) {
         if (best.at >= 0 && (part[2].least + part[3].cost[k]) + low.least >= best.cost)
             continue;
-        for (uint32_t c = k * n; c < k * n + n; c++) {
-            float bound = high.cost[c] + (flips ? low.least_flip : low.least);
-            if (flips)
-                bound = less(high.flip[c] + low.least, bound);
-            if (best.at < 0 || bound < best.cost)
-                look(&best, grid, &low, &high, c, flips);
-        }
+        for (uint32_t c = k * n; c < k * n + n; c++)
+            if (best.at < 0 || high.cost[c] + low.least < best.cost)
+                look(&best, grid, &low, &high, c);
     }
     *least = best.cost;
     return best.at;
@@ -157,13 +122,5 @@ INLINE int32_t search(const struct nb_iq_grid *grid, const float *cost, const fl
 
 int32_t nb_iq_nearest(const struct nb_iq_grid *grid, const float *cost, float *best)
 {
-    return grid->base == 3 ? search(grid, cost, NULL, 3, 8, best)
-                           : search(grid, cost, NULL, 8, 4, best);
-}
-
-int32_t nb_iq_nearest_flip(const struct nb_iq_grid *grid, const float *cost, const float *flip,
-                           float *best)
-{
-    return grid->base == 3 ? search(grid, cost, flip, 3, 8, best)
-                           : search(grid, cost, flip, 8, 4, best);
+    return grid->base == 3 ? search(grid, cost, 3, 8, best) : search(grid, cost, 8, 4, best);
 }

@@ -30,7 +30,7 @@ void work_init(struct work *w, size_t bytes)
 }
 
 /* bytes of slot i, `free` bytes before the end. */
-static void *place(struct work *w, size_t i, size_t bytes, size_t free_bytes)
+void *work_place(struct work *w, size_t i, size_t bytes, size_t free_bytes)
 {
     if (bytes + free_bytes > w->slot[i].bytes) {
         fprintf(stderr, "slot of %zu bytes cannot hold %zu\n", w->slot[i].bytes, bytes);
@@ -40,14 +40,14 @@ static void *place(struct work *w, size_t i, size_t bytes, size_t free_bytes)
     return w->p[i];
 }
 
-static void add_out(struct work *w, void *p, size_t bytes, bool is_f32)
+void work_add_out(struct work *w, void *p, size_t bytes, bool is_f32)
 {
     w->out[w->n_outs++] = (struct out){p, bytes, is_f32};
 }
 
 /* ---- values ---- */
 
-static uint64_t next(struct work *w) /* splitmix64 */
+uint64_t work_next(struct work *w) /* splitmix64 */
 {
     uint64_t z = (w->rng += 0x9e3779b97f4a7c15ULL);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -58,7 +58,7 @@ static uint64_t next(struct work *w) /* splitmix64 */
 /* -1..1 */
 static float unit(struct work *w)
 {
-    return (float)((double)(int64_t)next(w) * 0x1p-63);
+    return (float)((double)(int64_t)work_next(w) * 0x1p-63);
 }
 
 static float value(struct work *w, enum pattern pattern)
@@ -72,17 +72,17 @@ static float value(struct work *w, enum pattern pattern)
     if (pattern == PAT_ZERO)
         return 0.0F;
     if (pattern == PAT_SPIKES)
-        return next(w) % 32 == 0 ? u * 1e4F : u;
-    if (pattern == PAT_EXTREME && next(w) % 8 == 0)
-        return nb_f32_from_bits(odd[next(w) % COUNT_OF(odd)]);
+        return work_next(w) % 32 == 0 ? u * 1e4F : u;
+    if (pattern == PAT_EXTREME && work_next(w) % 8 == 0)
+        return nb_f32_from_bits(odd[work_next(w) % COUNT_OF(odd)]);
     if (pattern == PAT_EXTREME) /* any size, either sign */
-        return nb_f32_from_bits((uint32_t)next(w) & 0xbfffffffU);
+        return nb_f32_from_bits((uint32_t)work_next(w) & 0xbfffffffU);
     return u * 8.0F;
 }
 
 static float *floats(struct work *w, size_t slot, size_t n, const struct kase *c)
 {
-    float *p = place(w, slot, n * sizeof *p, c->shift * sizeof *p);
+    float *p = work_place(w, slot, n * sizeof *p, c->shift * sizeof *p);
     for (size_t i = 0; i < n; i++)
         p[i] = value(w, c->pattern);
     return p;
@@ -91,10 +91,10 @@ static float *floats(struct work *w, size_t slot, size_t n, const struct kase *c
 /* bits16: of f16 (0x7c00 exponent mask) or bf16 */
 static uint16_t *halves(struct work *w, size_t slot, size_t n, const struct kase *c, bool bf16)
 {
-    uint16_t *p = place(w, slot, n * sizeof *p, c->shift * sizeof *p);
+    uint16_t *p = work_place(w, slot, n * sizeof *p, c->shift * sizeof *p);
     for (size_t i = 0; i < n; i++) {
         const float v = value(w, c->pattern);
-        p[i] = c->pattern == PAT_EXTREME ? (uint16_t)next(w)
+        p[i] = c->pattern == PAT_EXTREME ? (uint16_t)work_next(w)
                : bf16                    ? nb_f32_to_bf16(v)
                                          : nb_f32_to_f16(v);
     }
@@ -103,9 +103,9 @@ static uint16_t *halves(struct work *w, size_t slot, size_t n, const struct kase
 
 static float *out_floats(struct work *w, size_t slot, size_t n, const struct kase *c)
 {
-    float *p = place(w, slot, n * sizeof *p, c->shift * sizeof *p);
+    float *p = work_place(w, slot, n * sizeof *p, c->shift * sizeof *p);
     memset(p, 0xee, n * sizeof *p);
-    add_out(w, p, n * sizeof *p, true);
+    work_add_out(w, p, n * sizeof *p, true);
     return p;
 }
 
@@ -194,7 +194,7 @@ static void setup_wsum(struct work *w, const struct kase *c)
 {
     floats(w, 0, c->rows ? (c->rows - 1) * (c->cols + 2) + c->cols : 0, c);
     floats(w, 1, c->cols * c->n, c);
-    add_out(w, floats(w, 2, c->rows * c->n, c), c->rows * c->n * sizeof(float), true);
+    work_add_out(w, floats(w, 2, c->rows * c->n, c), c->rows * c->n * sizeof(float), true);
 }
 
 static void call_wsum(void (*fn)(void), struct work *w, const struct kase *c)
@@ -236,16 +236,17 @@ static void setup_cvt_to16(struct work *w, const struct kase *c)
     float *p = floats(w, 0, c->n, c);
     if (c->pattern == PAT_COUNT) /* every upper half, with lower halves around the ties */
         for (size_t i = 0; i < c->n; i++)
-            p[i] = nb_f32_from_bits((uint32_t)i << 16 |
-                                    (uint32_t)(next(w) % 3 == 0 ? 0x8000U : next(w) & 0xffffU));
+            p[i] = nb_f32_from_bits(
+                (uint32_t)i << 16 |
+                (uint32_t)(work_next(w) % 3 == 0 ? 0x8000U : work_next(w) & 0xffffU));
     if (c->pattern == PAT_EXTREME)
         for (size_t i = 0; i < c->n; i += 2) { /* values and ties of f16 */
-            const uint32_t u = nb_f32_bits(nb_f16_to_f32((uint16_t)next(w)));
-            p[i] = nb_f32_from_bits(u + (uint32_t)(next(w) % 5) * 0x800U);
+            const uint32_t u = nb_f32_bits(nb_f16_to_f32((uint16_t)work_next(w)));
+            p[i] = nb_f32_from_bits(u + (uint32_t)(work_next(w) % 5) * 0x800U);
         }
-    uint16_t *q = place(w, 1, c->n * sizeof *q, c->shift * sizeof *q);
+    uint16_t *q = work_place(w, 1, c->n * sizeof *q, c->shift * sizeof *q);
     memset(q, 0xee, c->n * sizeof *q);
-    add_out(w, q, c->n * sizeof *q, false);
+    work_add_out(w, q, c->n * sizeof *q, false);
 }
 
 static void call_cvt_to16(void (*fn)(void), struct work *w, const struct kase *c)
@@ -260,7 +261,7 @@ static void setup_add(struct work *w, const struct kase *c)
     floats(w, 1, c->n, c);
     if (c->variant) {
         w->p[2] = a;
-        add_out(w, a, c->n * sizeof *a, true);
+        work_add_out(w, a, c->n * sizeof *a, true);
     } else {
         out_floats(w, 2, c->n, c);
     }
@@ -274,7 +275,7 @@ static void call_add(void (*fn)(void), struct work *w, const struct kase *c)
 static void setup_axpy(struct work *w, const struct kase *c)
 {
     floats(w, 0, c->n, c);
-    add_out(w, floats(w, 1, c->n, c), c->n * sizeof(float), true);
+    work_add_out(w, floats(w, 1, c->n, c), c->n * sizeof(float), true);
     floats(w, 2, 1, c);
 }
 
@@ -286,7 +287,7 @@ static void call_axpy(void (*fn)(void), struct work *w, const struct kase *c)
 static void setup_axpy_f16(struct work *w, const struct kase *c)
 {
     halves(w, 0, c->n, c, false);
-    add_out(w, floats(w, 1, c->n, c), c->n * sizeof(float), true);
+    work_add_out(w, floats(w, 1, c->n, c), c->n * sizeof(float), true);
     floats(w, 2, 1, c);
 }
 
@@ -300,9 +301,9 @@ static void setup_softmax(struct work *w, const struct kase *c)
     float *x = floats(w, 0, c->n, c);
     if (c->variant) /* masked, now and then all */
         for (size_t i = 0; i < c->n; i++)
-            if (next(w) % 3 == 0 || c->n % 5 == 0)
+            if (work_next(w) % 3 == 0 || c->n % 5 == 0)
                 x[i] = -1.0F / 0.0F;
-    add_out(w, x, c->n * sizeof *x, true);
+    work_add_out(w, x, c->n * sizeof *x, true);
 }
 
 static void call_softmax(void (*fn)(void), struct work *w, const struct kase *c)
@@ -371,14 +372,14 @@ static void setup_quant(struct work *w, const struct kase *c)
                    : kind == 1 ? u * 0x1p-99F
                    : kind == 2 ? u * 0x1p-140F
                    : kind == 3 ? u * 0x1p127F
-                               : (float)((int64_t)(next(w) % 509) - 254) * 0.5F;
+                               : (float)((int64_t)(work_next(w) % 509) - 254) * 0.5F;
         }
-    int8_t *q = place(w, 1, c->n, c->shift);
-    float *d = place(w, 2, c->n / 32 * sizeof *d, 0);
-    int16_t *s = place(w, 3, c->n / 16 * sizeof *s, 0);
-    add_out(w, (void *)q, c->n, false);
-    add_out(w, (void *)d, c->n / 32 * sizeof *d, true);
-    add_out(w, (void *)s, c->n / 16 * sizeof *s, false);
+    int8_t *q = work_place(w, 1, c->n, c->shift);
+    float *d = work_place(w, 2, c->n / 32 * sizeof *d, 0);
+    int16_t *s = work_place(w, 3, c->n / 16 * sizeof *s, 0);
+    work_add_out(w, (void *)q, c->n, false);
+    work_add_out(w, (void *)d, c->n / 32 * sizeof *d, true);
+    work_add_out(w, (void *)s, c->n / 16 * sizeof *s, false);
 }
 
 static void call_quant(void (*fn)(void), struct work *w, const struct kase *c)
@@ -390,20 +391,20 @@ static void call_quant(void (*fn)(void), struct work *w, const struct kase *c)
 static void make_q8(struct work *w, const struct kase *c, size_t n)
 {
     const size_t k = c->n;
-    int8_t *q = place(w, 1, n * k, 0);
-    float *d = place(w, 2, n * k / 32 * sizeof *d, 0);
-    int16_t *s = place(w, 3, n * k / 16 * sizeof *s, 0);
+    int8_t *q = work_place(w, 1, n * k, 0);
+    float *d = work_place(w, 2, n * k / 32 * sizeof *d, 0);
+    int16_t *s = work_place(w, 3, n * k / 16 * sizeof *s, 0);
     memset(s, 0, n * k / 16 * sizeof *s);
     for (size_t i = 0; i < n * k; i++) {
-        int v = (int)(next(w) % 255) - 127;
+        int v = (int)(work_next(w) % 255) - 127;
         if (c->pattern == PAT_EXTREME)
             v = c->seed % 3 == 0 ? 127 : c->seed % 3 == 1 ? -127 : v < 0 ? -127 : 127;
         q[i] = (int8_t)(c->pattern == PAT_ZERO ? 0 : v);
         s[i / 16] = (int16_t)(s[i / 16] + q[i]);
     }
     for (size_t i = 0; i < n * k / 32; i++)
-        d[i] = c->pattern == PAT_EXTREME && next(w) % 16 == 0 ? value(w, c->pattern)
-                                                              : unit(w) * unit(w) * 0.1F;
+        d[i] = c->pattern == PAT_EXTREME && work_next(w) % 16 == 0 ? value(w, c->pattern)
+                                                                   : unit(w) * unit(w) * 0.1F;
     w->x = (struct nb_q8){q, d, s};
 }
 
@@ -438,18 +439,18 @@ static void setup_gemv(struct work *w, const struct kase *c, const struct blocks
 {
     const size_t row = c->n / b->elems * b->bytes + c->variant;
     const size_t bytes = c->rows ? (c->rows - 1) * row + row - c->variant : 0;
-    uint8_t *p = place(w, 0, bytes, c->shift);
+    uint8_t *p = work_place(w, 0, bytes, c->shift);
     const uint8_t fill = c->seed % 2 ? 0x80 : 0x7f;
     for (size_t i = 0; i < bytes; i++)
         p[i] = c->pattern == PAT_EXTREME && c->seed % 5 ? fill
                : c->pattern == PAT_EXTREME              ? 0xff
-                                                        : (uint8_t)next(w);
+                                                        : (uint8_t)work_next(w);
     for (size_t r = 0; r < c->rows; r++)
         for (size_t i = 0; i < c->n / b->elems; i++)
             for (size_t h = 0; h < 2; h++) {
                 uint16_t v = nb_f32_to_f16(unit(w) * 0.01F);
-                if (c->pattern == PAT_EXTREME && next(w) % 16 == 0)
-                    v = (uint16_t)next(w);
+                if (c->pattern == PAT_EXTREME && work_next(w) % 16 == 0)
+                    v = (uint16_t)work_next(w);
                 memcpy(p + r * row + i * b->bytes + b->half[h], &v, 2);
             }
     make_q8(w, c, 1);
@@ -529,11 +530,11 @@ static void setup_tile(struct work *w, const struct kase *c)
               hi = range[0] == range[1] ? 127 : range[1];
     const uint32_t sub = c->variant & 1 ? 32 : 16;
     const size_t n_scales = c->n / sub * NB_TILE_ROWS;
-    int8_t *codes = place(w, 0, c->n * NB_TILE_ROWS, 0);
-    float *scale = place(w, 4, n_scales * sizeof *scale, 0);
-    float *min = place(w, 5, n_scales * sizeof *min, 0);
+    int8_t *codes = work_place(w, 0, c->n * NB_TILE_ROWS, 0);
+    float *scale = work_place(w, 4, n_scales * sizeof *scale, 0);
+    float *min = work_place(w, 5, n_scales * sizeof *min, 0);
     for (size_t i = 0; i < c->n * NB_TILE_ROWS; i++) {
-        const int v = lo + (int)(next(w) % (uint64_t)(hi - lo + 1));
+        const int v = lo + (int)(work_next(w) % (uint64_t)(hi - lo + 1));
         codes[i] = (int8_t)(c->pattern != PAT_EXTREME ? v : c->seed % 2 ? lo : hi);
     }
     for (size_t i = 0; i < n_scales; i++) {
@@ -581,9 +582,9 @@ static void setup_enc(struct work *w, const struct kase *c)
 static void setup_enc_bytes(struct work *w, const struct kase *c, const struct blocks *b)
 {
     setup_enc(w, c);
-    uint8_t *y = place(w, 2, c->n / b->elems * b->bytes, 0);
+    uint8_t *y = work_place(w, 2, c->n / b->elems * b->bytes, 0);
     memset(y, 0xee, c->n / b->elems * b->bytes);
-    add_out(w, y, c->n / b->elems * b->bytes, false);
+    work_add_out(w, y, c->n / b->elems * b->bytes, false);
 }
 
 #define SETUP_ENC(name, block, stored)                                                             \
@@ -627,9 +628,9 @@ static void fit_case(struct kase *c, size_t i)
 static void setup_fit(struct work *w, const struct kase *c)
 {
     setup_enc(w, c);
-    struct nb_fit_k *y = place(w, 2, sizeof *y, 0);
+    struct nb_fit_k *y = work_place(w, 2, sizeof *y, 0);
     memset(y, 0, sizeof *y); /* not every field is every format's */
-    add_out(w, (void *)y, sizeof *y, false);
+    work_add_out(w, (void *)y, sizeof *y, false);
 }
 
 static void call_fit(void (*fn)(void), struct work *w, const struct kase *c)
@@ -641,11 +642,11 @@ static void call_fit(void (*fn)(void), struct work *w, const struct kase *c)
 
 static void setup_xor(struct work *w, const struct kase *c)
 {
-    uint8_t *p = place(w, 0, c->n / 8 * 8, c->shift);
+    uint8_t *p = work_place(w, 0, c->n / 8 * 8, c->shift);
     for (size_t i = 0; i < c->n / 8 * 8; i++)
-        p[i] = (uint8_t)next(w);
-    uint64_t *y = place(w, 1, sizeof *y, 0);
-    add_out(w, (void *)y, sizeof *y, false);
+        p[i] = (uint8_t)work_next(w);
+    uint64_t *y = work_place(w, 1, sizeof *y, 0);
+    work_add_out(w, (void *)y, sizeof *y, false);
 }
 
 static void call_xor(void (*fn)(void), struct work *w, const struct kase *c)
@@ -662,7 +663,7 @@ static size_t no_count(void)
 static void setup_peak(struct work *w, const struct kase *c)
 {
     (void)c;
-    place(w, 0, sizeof(float), 0);
+    work_place(w, 0, sizeof(float), 0);
 }
 
 static void call_peak(void (*fn)(void), struct work *w, const struct kase *c)
@@ -743,6 +744,8 @@ static const struct op ops[] = {
     {"enc_mxfp4_f32", enc_count, enc_case, setup_enc_mxfp4, call_enc, {VEC}, bytes4},
     {"enc_nvfp4_f32", enc_count, enc_case, setup_enc_nvfp4, call_enc, {VEC}, bytes4},
     {"fit_iq4_xs_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
+    {"round_iq_f32", round_iq_count, round_iq_case, setup_round_iq, call_round_iq,
+     {.n = 256, .variant = 1}, bytes4},
     {"xor_u64", length_count, length_case, setup_xor, call_xor, {.n = 32768}, bytes1},
     {"peak_f32", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},
     {"peak_s8", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},

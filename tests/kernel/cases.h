@@ -59,5 +59,15 @@ struct op {
 const struct op *ops_all(size_t *n);
 
 void work_init(struct work *w, size_t bytes);
+/* bytes of slot i, `free_bytes` before the end; a result that is compared; pseudo-random bits. */
+void *work_place(struct work *w, size_t i, size_t bytes, size_t free_bytes);
+void work_add_out(struct work *w, void *p, size_t bytes, bool is_f32);
+uint64_t work_next(struct work *w);
+
+/* cases_iq.c */
+size_t round_iq_count(void);
+void round_iq_case(struct kase *c, size_t i);
+void setup_round_iq(struct work *w, const struct kase *c);
+void call_round_iq(void (*fn)(void), struct work *w, const struct kase *c);
 
 #endif

@@ -38,18 +38,13 @@ static void test_points(void **state)
     }
 }
 
-/* What point i costs; flip NULL: no sign may change. Whole numbers: sums are exact. */
-static float cost_of(const struct nb_iq_grid *g, int32_t i, const float *cost, const float *flip)
+/* What point i costs. Whole numbers: sums are exact. */
+static float cost_of(const struct nb_iq_grid *g, int32_t i, const float *cost)
 {
     float sum = 0.0F;
-    float cheapest = INFINITY;
-    for (uint32_t j = 0; j < g->dim; j++) {
-        const uint32_t d = g->digit[g->value[(uint32_t)i * g->dim + j] - g->level[0]];
-        sum += cost[d * g->dim + j];
-        if (flip != NULL)
-            cheapest = fminf(cheapest, flip[d * g->dim + j]);
-    }
-    return flip != NULL ? sum + cheapest : sum;
+    for (uint32_t j = 0; j < g->dim; j++)
+        sum += cost[g->digit[g->value[(uint32_t)i * g->dim + j] - g->level[0]] * g->dim + j];
+    return sum;
 }
 
 static void test_nearest(void **state)
@@ -60,30 +55,94 @@ static void test_nearest(void **state)
         const struct nb_iq_grid *g = grids[k];
         for (int trial = 0; trial < 400; trial++) {
             float cost[NB_IQ_MAX_DIM * NB_IQ_MAX_LEVELS];
-            float flip[NB_IQ_MAX_DIM * NB_IQ_MAX_LEVELS];
-            for (int j = 0; j < g->dim; j++) {
-                const float price = (float)(golden_next(&seed) >> 24);
-                for (int d = 0; d < g->base; d++) {
-                    cost[d * g->dim + j] = (float)(golden_next(&seed) >> 20) - 1000.0F;
-                    flip[d * g->dim + j] = price * (float)(d + 1);
-                }
-            }
+            for (int j = 0; j < g->dim * g->base; j++)
+                cost[j] = (float)(golden_next(&seed) >> 20) - 1000.0F;
             float best = 0.0F;
-            float least[2] = {INFINITY, INFINITY};
-            for (int32_t i = 0; i < g->n; i++) {
-                least[0] = fminf(least[0], cost_of(g, i, cost, NULL));
-                least[1] = fminf(least[1], cost_of(g, i, cost, flip));
-            }
-            int32_t at = nb_iq_nearest(g, cost, &best);
+            float least = INFINITY;
+            for (int32_t i = 0; i < g->n; i++)
+                least = fminf(least, cost_of(g, i, cost));
+            const int32_t at = nb_iq_nearest(g, cost, &best);
             assert_in_range(at, 0, g->n - 1);
-            assert_bits(best, least[0]);
-            assert_bits(cost_of(g, at, cost, NULL), least[0]);
-            at = nb_iq_nearest_flip(g, cost, flip, &best);
-            assert_in_range(at, 0, g->n - 1);
-            assert_bits(best, least[1]);
-            assert_bits(cost_of(g, at, cost, flip), least[1]);
+            assert_bits(best, least);
+            assert_bits(cost_of(g, at, cost), least);
         }
     }
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_points), cmocka_unit_test(test_nearest))
+/* Error of row x stored as these codes. */
+static double row_error(const float *x, const float *w, float inv, const int8_t *codes)
+{
+    double sum = 0.0;
+    for (int j = 0; j < 8; j++) {
+        const double e = (double)x[j] - (double)codes[j] / (double)inv;
+        sum += (double)w[j] * e * e;
+    }
+    return sum;
+}
+
+/* Any of the g->n points at elements at.. of codes, signs as in x or with one of them flipped. */
+static double best_by_hand(const struct nb_iq_grid *g, const float *x, const float *w, float inv,
+                           bool flip)
+{
+    double best = INFINITY;
+    for (int32_t i = 0; i < g->n; i++) {
+        double sum = 0.0;
+        double price = INFINITY;
+        for (int j = 0; j < g->dim; j++) {
+            const double v = g->value[i * g->dim + j] / (double)inv;
+            const double a = fabs((double)x[j]);
+            sum += (double)w[j] * (a - v) * (a - v);
+            price = fmin(price, 4.0 * (double)w[j] * a * v);
+        }
+        best = fmin(best, flip ? sum + price : sum);
+    }
+    return best;
+}
+
+static double best_row(const struct nb_iq_grid *g, const float *x, const float *w, float inv)
+{
+    int minus = 0;
+    for (int j = 0; j < 8; j++)
+        minus += x[j] < 0.0F;
+    const bool odd = g->even && minus % 2 != 0;
+    if (g->dim == 8)
+        return best_by_hand(g, x, w, inv, odd);
+    const double a = best_by_hand(g, x, w, inv, false);
+    const double b = best_by_hand(g, x + 4, w + 4, inv, false);
+    if (!odd)
+        return a + b;
+    return fmin(best_by_hand(g, x, w, inv, true) + b, a + best_by_hand(g, x + 4, w + 4, inv, true));
+}
+
+/* The kernel against looking at every point and every sign that may flip. */
+static void test_round(void **state)
+{
+    (void)state;
+    enum { ROWS = 61 };
+    uint32_t seed = 5;
+    float x[8 * ROWS];
+    float w[8 * ROWS];
+    float inv[ROWS];
+    int8_t codes[8 * ROWS];
+    golden_values(x, NB_COUNTOF(x), 3);
+    for (size_t k = 0; k + 1 < NB_COUNTOF(grids); k++) {
+        const struct nb_iq_grid *g = grids[k];
+        for (size_t i = 0; i < NB_COUNTOF(w); i++)
+            w[i] = (float)(golden_next(&seed) >> 24) / 64.0F;
+        for (size_t i = 0; i < ROWS; i++)
+            inv[i] = (float)g->level[g->base - 1] * (0.4F + (float)(i % 10) / 10.0F);
+        nb_kernels_get()->round_iq_f32(codes, g, x, w, inv, ROWS);
+        for (size_t i = 0; i < ROWS; i++) {
+            int minus = 0;
+            for (size_t j = 8 * i; j < 8 * i + 8; j++)
+                minus += codes[j] < 0;
+            assert_true(!g->even || minus % 2 == 0);
+            const double want = best_row(g, x + 8 * i, w + 8 * i, inv[i]);
+            assert_close(row_error(x + 8 * i, w + 8 * i, inv[i], codes + 8 * i), want,
+                         1e-4 * (want + 1e-3));
+        }
+    }
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_points), cmocka_unit_test(test_nearest),
+             cmocka_unit_test(test_round))
