@@ -11,11 +11,12 @@
  */
 #include "kernels/enc_search.h"
 
-enum { MIN_BLOCK = 32, MIN_PLACES = 5, MIN_TURNS = 3 };
+enum { MIN_BLOCK = 32, MIN_PLACES = 5, MIN_PLACES_WEIGHTED = 6, MIN_TURNS = 3 };
 
 /* Codes, from either end, on which the extremes are laid. The whole ones find a block that was decoded
- * from the format again. */
+ * from the format again. With weights further outside, since an outlier may be of little importance. */
 static const float min_place[MIN_PLACES] = {-0.4F, 0.0F, 0.3F, 0.65F, 1.0F};
+static const float min_place_weighted[MIN_PLACES_WEIGHTED] = {-1.7F, -1.0F, -0.5F, 0.0F, 0.4F, 0.8F};
 
 /* Minima tried beside the found one: in f16 steps, and all codes one higher or lower, if there is room for
  * that: another f16 number, with another rounding. */
@@ -142,11 +143,12 @@ NB_LANES_INLINE struct min_grid min_search(struct min_blocks *b, struct min_fit 
 {
     const vf zero = vf_set(0.0F);
     const vf per_span = vf_inverse(b->span);
-    for (int i = 0; i < MIN_PLACES; i++) {
-        for (int j = 0; j < MIN_PLACES; j++) {
-            const vf inv = per_span * (top - min_place[i] - min_place[j]);
-            min_try(&best, b, w, b->span * (min_place[i] / (min_place[i] + min_place[j] - top)),
-                    inv, top);
+    const float *place = w != NULL ? min_place_weighted : min_place;
+    const int places = w != NULL ? MIN_PLACES_WEIGHTED : MIN_PLACES;
+    for (int i = 0; i < places; i++) {
+        for (int j = 0; j < places; j++) {
+            const float steps = top - place[i] - place[j];
+            min_try(&best, b, w, b->span * (-place[i] / steps), per_span * steps, top);
         }
     }
     for (int turn = 0; turn < MIN_TURNS; turn++)
@@ -165,20 +167,26 @@ NB_LANES_INLINE struct min_grid min_search(struct min_blocks *b, struct min_fit 
     return grid;
 }
 
-/* Fills b->code. */
-NB_LANES_INLINE struct min_grid min_codes(struct min_blocks *b, const float *x, const float *w,
-                                          size_t used, float top)
+/* Fills b->code from the values themselves, as whoever rounds with the stored numbers does. Not inline: the
+ * frame would grow. */
+static __attribute__((noinline)) void min_codes(struct min_blocks *b, const float *x, size_t used,
+                                                const struct min_grid *grid, float top)
 {
-    const struct min_fit start = min_load(b, x, w, used);
-    const struct min_grid grid = min_search(b, start, w != NULL ? b->w : NULL, top);
-    const vf inv = vf_inverse(grid.d * b->unit.shrink);
-    const vf m = grid.m * b->unit.shrink;
-    /* From the values themselves, as whoever rounds with the stored numbers does. */
+    const vf inv = vf_inverse(grid->d * b->unit.shrink);
+    const vf m = grid->m * b->unit.shrink;
     vf_load_turned(b->x, x, MIN_BLOCK, used);
     for (int i = 0; i < MIN_BLOCK; i++) {
         const vf at = (unit_apply(b->x[i], b->unit.shrink) - m) * inv;
         b->code[i] = vf_int_bits(vf_code(at, 0.0F, top));
     }
+}
+
+NB_LANES_INLINE struct min_grid min_fit(struct min_blocks *b, const float *x, const float *w,
+                                        size_t used, float top)
+{
+    const struct min_fit start = min_load(b, x, w, used);
+    const struct min_grid grid = min_search(b, start, w != NULL ? b->w : NULL, top);
+    min_codes(b, x, used, &grid, top);
     return grid;
 }
 
@@ -186,7 +194,7 @@ NB_LANES_INLINE void q4_1_round(uint8_t *dst, const float *x, const float *w, si
 {
     struct min_blocks b;
     vu word[4];
-    const struct min_grid grid = min_codes(&b, x, w, used, 15.0F);
+    const struct min_grid grid = min_fit(&b, x, w, used, 15.0F);
     nibble_words(word, b.code);
     blocks_store(dst, (const vf[]){grid.d, grid.m}, 2, word, 4, used);
 }
@@ -195,7 +203,7 @@ NB_LANES_INLINE void q5_1_round(uint8_t *dst, const float *x, const float *w, si
 {
     struct min_blocks b;
     vu word[5];
-    const struct min_grid grid = min_codes(&b, x, w, used, 31.0F);
+    const struct min_grid grid = min_fit(&b, x, w, used, 31.0F);
     word[0] = nibble_words(word + 1, b.code);
     blocks_store(dst, (const vf[]){grid.d, grid.m}, 2, word, 5, used);
 }

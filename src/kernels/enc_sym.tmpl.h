@@ -67,19 +67,20 @@ NB_LANES_INLINE void q8_0_round(uint8_t *dst, const float *x, const float *w, si
     blocks_store(dst, &d, 1, word, 8, used);
 }
 
-/* Signed grids -half..half-1: the largest weight near either end, 11 trials each. Fills b->code with
- * codes + half; returns the scale. */
+/* Signed grids -half..half-1: the largest weight near either end, 11 or 17 trials each. With weights further
+ * outside, since an outlier may be of little importance. Fills b->code with codes + half; returns the scale. */
 NB_LANES_INLINE vf sym_signed(struct sym_blocks *b, const float *x, const float *w, size_t used,
                               float half)
 {
     const struct code_range range = {-half, half - 1.0F};
     struct sym_fit best = {vf_set(0.0F), vf_set(0.0F), vf_set(0.0F)};
     const vf *weight = w != NULL ? b->w : NULL;
+    const int last = w != NULL ? 11 : 5;
     vf inv;
     sym_load(b, x, w, used);
     const vf per_peak = vf_set(1.0F) / b->peak;
-    for (int t = -5; t <= 5; t++) {
-        const float more = 0.2F * (float)t;
+    for (int t = -5; t <= last; t++) {
+        const float more = (w != NULL ? 0.25F : 0.2F) * (float)t;
         sym_try(&best, b->x, weight, SYM_BLOCK, per_peak * (range.lo - more), range);
         sym_try(&best, b->x, weight, SYM_BLOCK, per_peak * (range.hi + more), range);
     }
