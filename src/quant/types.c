@@ -17,8 +17,6 @@ static const char *const narrower[][2] = {
     {"q2_k", "q4_0"},    {"q3_k", "q4_0"},      {"tq1_0", "q4_0"},     {"tq2_0", "q4_0"},
     {"q2_0", "q4_0"},    {"q4_k", "q5_0"},      {"q5_k", "q5_1"},      {"q6_k", "q8_0"},
 };
-/* Instead of those of them that nibble does not have yet. */
-static const char *const substitutes[][2] = {{"iq4_nl", "q4_0"}};
 
 struct chooser {
     const struct nb_recipe *recipe;
@@ -33,23 +31,13 @@ struct chooser {
     bool forced_vectors;
 };
 
-static const char *partner(const char *const (*pairs)[2], size_t n, const char *name)
+/* NULL: none. */
+static const struct nb_numfmt *narrower_than(const struct nb_numfmt *f)
 {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(pairs[i][0], name) == 0)
-            return pairs[i][1];
+    for (size_t i = 0; i < NB_COUNTOF(narrower); i++)
+        if (strcmp(narrower[i][0], f->name) == 0)
+            return nb_numfmt_find(narrower[i][1]);
     return NULL;
-}
-
-static const struct nb_numfmt *find_or_substitute(const char *name)
-{
-    const struct nb_numfmt *f = NULL;
-    while (name != NULL && f == NULL) {
-        f = nb_numfmt_find(name);
-        if (f == NULL)
-            name = partner(substitutes, NB_COUNTOF(substitutes), name);
-    }
-    return f;
 }
 
 /* A type that somebody named: it must exist and be one to quantize into. */
@@ -167,8 +155,7 @@ static const struct nb_numfmt *make_fit(const struct nb_numfmt *type, uint64_t c
 {
     while (cols % type->block != 0) {
         *note = "rows are no multiple of the block";
-        const char *next = partner(narrower, NB_COUNTOF(narrower), type->name);
-        type = next == NULL ? &nb_numfmt_f16 : find_or_substitute(next);
+        type = narrower_than(type);
         if (type == NULL)
             type = &nb_numfmt_f16;
     }
