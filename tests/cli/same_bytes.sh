@@ -42,6 +42,26 @@ for type in q8_0 q6_k q4_k_m q4_k_s q4_0 bf16; do
     done
 done
 
+# Importance, and what is rounded by it.
+weigh() { # NAME, options
+    name=$1
+    shift
+    "$NIBBLE" calibrate "$model" -o "$name.imatrix" --text "$text" --ctx 32 --chunks 2 --quiet -f "$@" >/dev/null
+    "$NIBBLE" quantize "$model" -o "$name.gguf" --type q4_k_m --imatrix ref.imatrix --quiet -f "$@" >/dev/null
+    cmp "$name.imatrix" ref.imatrix && cmp "$name.gguf" ref.gguf
+}
+weigh ref --threads 2
+echo "imatrix,$(file_hash ref.imatrix)," >> got.csv
+for threads in $threads_too; do
+    weigh x --threads $threads || { echo "importance: $threads threads: other bytes"; exit 1; }
+done
+for isa in $levels; do
+    NIBBLE_ISA=$isa
+    export NIBBLE_ISA
+    weigh x || { echo "importance: $isa: other bytes"; exit 1; }
+done
+unset NIBBLE_ISA
+
 if [ "${NB_UPDATE:-0}" = 1 ]; then
     { echo "type,sha256 of the file,XXH3-128 of the logits of 2 windows of 32"; cat got.csv; } > "$golden"
 fi
