@@ -1,4 +1,5 @@
 /* numfmt/numfmt.c: the registry of number formats, sizes with overflow checked, guarded encoding. */
+#include "numfmt/grid.h"
 #include "numfmt/numfmt_internal.h"
 
 #include <math.h>
@@ -34,6 +35,11 @@ const struct nb_numfmt *nb_numfmt_find(const char *name)
     for (size_t i = 0; i < NB_COUNTOF(registry); i++)
         if (same_text(registry[i]->name, name))
             return registry[i];
+    size_t n;
+    const struct nb_numfmt *const *grids = nb_grid_all(&n);
+    for (size_t i = 0; i < n; i++)
+        if (same_text(grids[i]->name, name))
+            return grids[i];
     return NULL;
 }
 
@@ -55,7 +61,7 @@ const struct nb_numfmt *nb_numfmt_by_st(const char *st_dtype)
 
 double nb_numfmt_bpw(const struct nb_numfmt *f)
 {
-    return 8.0 * f->block_bytes / f->block;
+    return f->kind == NB_NUMFMT_GRID ? nb_grid_bpw(f) : 8.0 * f->block_bytes / f->block;
 }
 
 enum nb_status nb_numfmt_row_bytes(const struct nb_numfmt *f, uint64_t n, uint64_t *bytes,
@@ -64,7 +70,14 @@ enum nb_status nb_numfmt_row_bytes(const struct nb_numfmt *f, uint64_t n, uint64
     if (n % f->block != 0)
         NB_FAIL(err, NB_ERR_FORMAT, "a row of %llu elements is no multiple of the %u in a %s block",
                 (unsigned long long)n, f->block, f->name);
-    if (!nb_mul_u64(bytes, n / f->block, f->block_bytes))
+    if (f->kind == NB_NUMFMT_GRID && n <= UINT32_MAX) {
+        if (n % f->grid->elem->dim != 0)
+            NB_FAIL(err, NB_ERR_FORMAT, "a row of %llu elements is no multiple of the %u of a %s",
+                    (unsigned long long)n, f->grid->elem->dim, f->name);
+        *bytes = nb_grid_row_bytes(f, n);
+        return NB_OK;
+    }
+    if (f->kind == NB_NUMFMT_GRID || !nb_mul_u64(bytes, n / f->block, f->block_bytes))
         NB_FAIL(err, NB_ERR_FORMAT, "a row of %llu elements of %s has more than 2^64 bytes",
                 (unsigned long long)n, f->name);
     return NB_OK;
@@ -102,8 +115,8 @@ static bool run_is_finite(const float *x)
     return (seen & 0x80000000U) == 0;
 }
 
-/* Index of the first NaN or infinity, n if all are finite. A run is scanned branch-free first. */
-static size_t first_not_finite(const float *x, size_t n)
+/* A run is scanned branch-free first. */
+size_t nb_first_not_finite(const float *x, size_t n)
 {
     for (size_t at = 0; at < n; at += RUN) {
         if (n - at >= RUN && run_is_finite(x + at))
@@ -125,7 +138,7 @@ enum nb_status nb_numfmt_encode(const struct nb_numfmt *f, void *dst, const floa
     if (n % f->block != 0)
         NB_FAIL(err, NB_ERR_ARG, "%zu elements are no multiple of the %u in a %s block", n,
                 f->block, f->name);
-    const size_t bad = first_not_finite(src, n);
+    const size_t bad = nb_first_not_finite(src, n);
     if (bad < n)
         NB_FAIL(err, NB_ERR_NUMERIC, "element %zu is %s, expected a finite number", bad,
                 src[bad] != src[bad] ? "NaN" : "infinite");
@@ -136,6 +149,42 @@ enum nb_status nb_numfmt_encode(const struct nb_numfmt *f, void *dst, const floa
 void nb_numfmt_decode(const struct nb_numfmt *f, const void *src, float *dst, size_t n)
 {
     f->decode(src, dst, n);
+}
+
+/* ---- rows of a tensor ---- */
+
+static const uint8_t *row_at(const struct nb_tensor *t, uint64_t row)
+{
+    const uint64_t cols = nb_shape_cols(&t->shape);
+    return t->data + row * (cols / t->type->block * t->type->block_bytes);
+}
+
+void nb_tensor_decode(const struct nb_tensor *t, uint64_t row, uint64_t n_rows, float *dst)
+{
+    if (t->type->kind == NB_NUMFMT_GRID)
+        nb_grid_decode(t, row, n_rows, dst);
+    else
+        t->type->decode(row_at(t, row), dst, (size_t)(n_rows * nb_shape_cols(&t->shape)));
+}
+
+bool nb_numfmt_expands(const struct nb_numfmt *f)
+{
+    return f->kind == NB_NUMFMT_GRID ? nb_grid_expands(f->grid) : f->expand != NULL;
+}
+
+void nb_tensor_expand(const struct nb_tensor *t, uint64_t row, int8_t *codes, float *scale,
+                      float *min)
+{
+    if (t->type->kind == NB_NUMFMT_GRID)
+        nb_grid_expand(t, row, codes, scale, min);
+    else
+        t->type->expand(row_at(t, row), (size_t)nb_shape_cols(&t->shape), codes, scale, min);
+}
+
+bool nb_tensor_has_data(const struct nb_tensor *t)
+{
+    return t->type->kind == NB_NUMFMT_GRID ? t->parts != NULL
+                                           : t->data != NULL && t->type->decode != NULL;
 }
 
 void nb_numfmt_weights(float *w, const float *importance, uint32_t n)

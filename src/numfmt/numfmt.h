@@ -28,8 +28,11 @@ struct nb_grid {
 enum nb_numfmt_kind {
     NB_NUMFMT_STORAGE, /* integers, bool, f64: carried, decoded, never a target of quantization */
     NB_NUMFMT_FLOAT,   /* f32, f16, bf16                                                        */
-    NB_NUMFMT_BLOCK    /* blocks with parameters                                                */
+    NB_NUMFMT_BLOCK,   /* blocks with parameters                                                */
+    NB_NUMFMT_GRID     /* codes and parameters in arrays of their own: numfmt/grid.h            */
 };
+
+struct nb_gridfmt;
 
 struct nb_numfmt {
     const char *name;    /* "q4_k"                                                              */
@@ -75,6 +78,10 @@ struct nb_numfmt {
     nb_gemv_q_fn *(*gemv)(const struct nb_kernels *k); /* fused product, or NULL                 */
     /* floats */
     float (*dot)(const struct nb_kernels *k, const void *row, const float *x, size_t n);
+
+    /* NB_NUMFMT_GRID: what it is made of. Such a format has none of the functions above; block is its
+     * group, block_bytes is 0. */
+    const struct nb_gridfmt *grid;
 };
 
 /* The registry. */
@@ -100,5 +107,16 @@ NB_CHECKED enum nb_status nb_numfmt_bytes(const struct nb_numfmt *f, const struc
 NB_CHECKED enum nb_status nb_numfmt_encode(const struct nb_numfmt *f, void *dst, const float *src,
                                            const float *importance, size_t n, struct nb_error *err);
 void nb_numfmt_decode(const struct nb_numfmt *f, const void *src, float *dst, size_t n);
+
+/* ---- rows of a stored tensor, of any kind ----
+ * Rows [row, row + n_rows) as f32, (n_rows, cols). */
+void nb_tensor_decode(const struct nb_tensor *t, uint64_t row, uint64_t n_rows, float *dst);
+/* Can its rows be had as integers? */
+bool nb_numfmt_expands(const struct nb_numfmt *f);
+/* One row as struct nb_numfmt.expand gives it. */
+void nb_tensor_expand(const struct nb_tensor *t, uint64_t row, int8_t *codes, float *scale,
+                      float *min);
+/* Is there anything to read? */
+bool nb_tensor_has_data(const struct nb_tensor *t);
 
 #endif

@@ -21,10 +21,11 @@ static inline int32_t nb_code(float x, float inv, float lo, float hi)
     return nb_rne(t);
 }
 
-/* 0 for 0: a block of zeros has scale 0 and code 0. */
+/* 0 for 0: a block of zeros has scale 0 and code 0. 0 too where the inverse is no float. */
 static inline float nb_inverse(float scale)
 {
-    return scale == 0.0F ? 0.0F : 1.0F / scale;
+    const float inv = scale == 0.0F ? 0.0F : 1.0F / scale;
+    return inv - inv == 0.0F ? inv : 0.0F;
 }
 
 /* What an f16 field will give back. Saturates: a stored infinity would spoil the whole block. */
@@ -34,6 +35,9 @@ static inline float nb_via_f16(float x)
     x = x < -NB_F16_MAX ? -NB_F16_MAX : x;
     return nb_f16_to_f32(nb_f32_to_f16(x));
 }
+
+/* Index of the first NaN or infinity, n if all are finite. */
+size_t nb_first_not_finite(const float *x, size_t n);
 
 /* The plain composition that every fast encoder must equal: fit, round, pack, block after block. */
 void nb_numfmt_encode_blocks(const struct nb_numfmt *f, void *dst, const float *src,

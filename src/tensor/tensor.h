@@ -15,8 +15,18 @@ struct nb_shape {
     uint64_t dim[NB_MAX_DIMS];
 };
 
-/* A view. Borrows: name, data (NULL when only described). A row is the last dimension; rows lie back
- * to back, each bytes / rows long. */
+/* The parts of a tensor on a general grid (numfmt/grid.h): codes, scales and so on, each an array of its
+ * own. What part p has for row r lies at at[p] + (r - first) * stride[p]; a part that all rows share has
+ * stride 0, one that the format lacks is NULL. Borrows: everything. */
+#define NB_MAX_PARTS 5
+struct nb_parts {
+    const uint8_t *at[NB_MAX_PARTS];
+    size_t stride[NB_MAX_PARTS];
+    uint64_t first; /* the row at which the parts begin */
+};
+
+/* A view. Borrows: name, data (NULL when only described), parts. A row is the last dimension; rows lie
+ * back to back, each bytes / rows long. A tensor on a general grid has parts instead of data. */
 struct nb_tensor {
     const char *name;
     const struct nb_numfmt *type;
@@ -24,6 +34,7 @@ struct nb_tensor {
     const uint8_t *data;
     uint64_t bytes;
     uint64_t offset; /* of data in its file */
+    const struct nb_parts *parts;
 };
 
 struct nb_shape nb_shape_1(uint64_t a);
