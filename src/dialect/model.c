@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "numfmt/grid.h"
+
 #define MODEL_CHUNK_BYTES 65536
 
 static const struct nb_dialect *const dialects[] = {
@@ -161,11 +163,16 @@ const uint8_t *nb_model_row(const struct nb_model *m, size_t i, uint64_t row)
 const uint8_t *nb_model_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows,
                              uint8_t *scratch)
 {
-    if (!permuted(m, i))
+    const bool grid = m->items[i].t.type->kind == NB_NUMFMT_GRID;
+    if (!grid && !permuted(m, i))
         return nb_model_row(m, i, row);
     const uint64_t bytes = row_bytes(&m->items[i]);
-    for (uint64_t r = 0; r < n_rows; r++)
-        memcpy(scratch + r * bytes, nb_model_row(m, i, row + r), bytes);
+    for (uint64_t r = 0; r < n_rows; r++) {
+        if (grid)
+            nb_grid_record(&m->items[i].t, stored_row(m, i, row + r), scratch + r * bytes);
+        else
+            memcpy(scratch + r * bytes, nb_model_row(m, i, row + r), bytes);
+    }
     return scratch;
 }
 
@@ -174,18 +181,19 @@ void nb_model_read_rows(const struct nb_model *m, size_t i, uint64_t row, uint64
 {
     const struct nb_tensor *t = &m->items[i].t;
     const size_t cols = (size_t)nb_shape_cols(&t->shape);
-    if (!permuted(m, i)) {
-        nb_numfmt_decode(t->type, nb_model_row(m, i, row), dst, (size_t)n_rows * cols);
-        return;
-    }
-    for (uint64_t r = 0; r < n_rows; r++)
-        nb_numfmt_decode(t->type, nb_model_row(m, i, row + r), dst + r * cols, cols);
+    if (m->canonical[i] != NULL)
+        nb_numfmt_decode(t->type, m->canonical[i], dst, (size_t)n_rows * cols);
+    else if (!permuted(m, i))
+        nb_tensor_decode(t, row, n_rows, dst);
+    else
+        for (uint64_t r = 0; r < n_rows; r++)
+            nb_tensor_decode(t, stored_row(m, i, row + r), 1, dst + r * cols);
 }
 
 void nb_model_drop_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows)
 {
     const struct nb_weight *w = &m->items[i];
-    if (m->file_of[i] == NULL || n_rows == 0)
+    if (m->file_of[i] == NULL || n_rows == 0 || w->t.data == NULL)
         return;
     uint64_t end = row + n_rows;
     if (permuted(m, i)) { /* rows of a head are spread over all of it */

@@ -122,7 +122,7 @@ bool nb_weights_integer(const struct nb_weights *w)
     for (size_t i = 0; i < w->n; i++)
         if (w->items[i].spec.quantizable) {
             all += (double)w->items[i].t.bytes;
-            integer += w->items[i].t.type->expand != NULL ? (double)w->items[i].t.bytes : 0;
+            integer += nb_numfmt_expands(w->items[i].t.type) ? (double)w->items[i].t.bytes : 0;
         }
     return integer * 2 > all;
 }

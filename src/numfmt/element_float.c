@@ -18,8 +18,8 @@ static float value_of(uint32_t code, uint32_t e_bits, uint32_t m_bits, uint32_t 
     if (mag > largest || (mag == 0 && sign != 0))
         return nb_f32_from_bits(0x7fc00000U);
     const float unit = nb_f32_from_bits((128U - bias - m_bits) << 23); /* 2^(1 - bias - m_bits) */
-    const float v = e == 0 ? (float)m * unit
-                           : nb_f32_from_bits((e + 127U - bias) << 23 | m << (23U - m_bits));
+    const float v =
+        e == 0 ? (float)m * unit : nb_f32_from_bits((e + 127U - bias) << 23 | m << (23U - m_bits));
     return sign != 0 ? -v : v;
 }
 

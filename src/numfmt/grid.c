@@ -8,9 +8,9 @@
 static const struct nb_numfmt *scale_type(enum nb_scale_store s)
 {
     static const struct nb_numfmt *const types[] = {
-        [NB_SCALE_NONE] = NULL,           [NB_SCALE_F32] = &nb_numfmt_f32,
-        [NB_SCALE_F16] = &nb_numfmt_f16,  [NB_SCALE_BF16] = &nb_numfmt_bf16,
-        [NB_SCALE_E8M0] = &nb_numfmt_u8,  [NB_SCALE_E4M3] = &nb_numfmt_u8,
+        [NB_SCALE_NONE] = NULL,          [NB_SCALE_F32] = &nb_numfmt_f32,
+        [NB_SCALE_F16] = &nb_numfmt_f16, [NB_SCALE_BF16] = &nb_numfmt_bf16,
+        [NB_SCALE_E8M0] = &nb_numfmt_u8, [NB_SCALE_E4M3] = &nb_numfmt_u8,
         [NB_SCALE_U8] = &nb_numfmt_u8,
     };
     return types[s];

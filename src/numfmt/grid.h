@@ -35,13 +35,13 @@ enum nb_share {
 
 /* What a code stands for, before scale and zero. */
 struct nb_element {
-    const char *name;    /* "int4" */
-    const char *summary; /* one line */
-    uint32_t bits;       /* of a code */
-    uint32_t dim;        /* elements of a code word; 1 but for vector codebooks      */
-    bool uniform;        /* code c is the integer lo + c                             */
-    bool learned;        /* levels come from the tensor                              */
-    int32_t lo, hi;      /* uniform: of the levels                                   */
+    const char *name;              /* "int4" */
+    const char *summary;           /* one line */
+    uint32_t bits;                 /* of a code */
+    uint32_t dim;                  /* elements of a code word; 1 but for vector codebooks      */
+    bool uniform;                  /* code c is the integer lo + c                             */
+    bool learned;                  /* levels come from the tensor                              */
+    int32_t lo, hi;                /* uniform: of the levels                                   */
     float (*value)(uint32_t code); /* else: its level; NaN: a code that is not used  */
     /* The nearest levels of t (n), for elements that know better than searching; may be NULL. */
     nb_snap_fn *snap;
@@ -97,12 +97,10 @@ NB_CHECKED enum nb_status nb_grid_check(const struct nb_tensor *t, struct nb_err
 /* What a tensor's rows share, found in one pass over it. Owns: its buffers. */
 struct nb_grid_training;
 bool nb_grid_needs_training(const struct nb_numfmt *f);
-NB_CHECKED enum nb_status nb_grid_training_create(struct nb_grid_training **out,
-                                                  const struct nb_numfmt *f,
-                                                  const struct nb_shape *shape,
-                                                  const struct nb_scale_options *how,
-                                                  const struct nb_allocator *a,
-                                                  struct nb_error *err);
+NB_CHECKED enum nb_status
+nb_grid_training_create(struct nb_grid_training **out, const struct nb_numfmt *f,
+                        const struct nb_shape *shape, const struct nb_scale_options *how,
+                        const struct nb_allocator *a, struct nb_error *err);
 /* The next n_rows rows, (n_rows, cols), finite; importance (cols) may be NULL. In order of rows: the
  * result depends on nothing else. */
 NB_CHECKED enum nb_status nb_grid_train(struct nb_grid_training *t, const float *x,

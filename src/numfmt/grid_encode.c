@@ -13,7 +13,7 @@ struct row {
     const struct nb_grid_encode *e;
     const struct nb_gridfmt *g;
     struct nb_levels *levels; /* (2): of the element or the tensor; of the group at hand */
-    struct nb_tensor t;             /* the record being written, as a tensor */
+    struct nb_tensor t;       /* the record being written, as a tensor */
     size_t cols, group, n_groups;
     uint8_t *part[NB_MAX_PARTS]; /* of the record */
     float *w;                    /* (group) */
@@ -236,8 +236,7 @@ static enum nb_status row_init(struct row *r, const struct nb_grid_encode *e, st
     r->levels = nb_alloc(e->a, 2, sizeof *r->levels);
     if (r->levels != NULL) {
         levels_for_all(r->levels, e);
-        const size_t n =
-            searches ? nb_scale_scratch_floats(r->levels, r->group, how_of(e)) : 1;
+        const size_t n = searches ? nb_scale_scratch_floats(r->levels, r->group, how_of(e)) : 1;
         r->w = nb_alloc(e->a, r->group, sizeof *r->w);
         r->search = nb_alloc(e->a, n, sizeof *r->search);
         r->sorted = nb_alloc(e->a, 2 * r->group + NB_MAX_LEVELS, sizeof *r->sorted);
@@ -263,9 +262,9 @@ enum nb_status nb_grid_encode_rows(const struct nb_grid_encode *e, uint8_t *reco
     enum nb_status st = NB_OK;
     for (uint64_t i = 0; i < n_rows && st == NB_OK; i++) {
         for (int p = 0; p < NB_MAX_PARTS; p++)
-            r.part[p] = parts.stride[p] == 0 ? NULL
-                                             : records + i * parts.stride[p] +
-                                                   (size_t)(parts.at[p] - records);
+            r.part[p] = parts.stride[p] == 0
+                            ? NULL
+                            : records + i * parts.stride[p] + (size_t)(parts.at[p] - records);
         st = encode_row(&r, x + i * r.cols, row + i, err);
     }
     row_fini(&r);

@@ -31,9 +31,12 @@
 /* ---- names ---- */
 
 static const char *const method_names[] = {
-    [NB_SCALE_MSE] = "mse",           [NB_SCALE_EXACT] = "exact",
-    [NB_SCALE_ABSMAX] = "absmax",     [NB_SCALE_MINMAX] = "minmax",
-    [NB_SCALE_PERCENTILE] = "percentile", [NB_SCALE_ENTROPY] = "entropy",
+    [NB_SCALE_MSE] = "mse",
+    [NB_SCALE_EXACT] = "exact",
+    [NB_SCALE_ABSMAX] = "absmax",
+    [NB_SCALE_MINMAX] = "minmax",
+    [NB_SCALE_PERCENTILE] = "percentile",
+    [NB_SCALE_ENTROPY] = "entropy",
     [NB_SCALE_ABSMEAN] = "absmean",
 };
 
@@ -635,7 +638,7 @@ static void settle_float(const struct data *d, struct affine_best *b, float scal
 static void settle_int(const struct data *d, struct affine_best *b, float scale, float zero)
 {
     const float low = floorf(stored_zero(d->p, zero) > zero ? stored_zero(d->p, zero) - 1.0F
-                                                             : stored_zero(d->p, zero));
+                                                            : stored_zero(d->p, zero));
     for (int above = 0; above < 2; above++) {
         const float z = low + (float)above; /* stored_zero keeps it among the levels */
         float s = scale;
@@ -666,8 +669,9 @@ static struct nb_scale constant(const struct data *d)
 {
     const float lo = d->p->levels->lo;
     const float zero = d->p->zero == NB_ZERO_F16 ? lo - 1.0F : lo; /* level - zero is 1 */
-    const float level = d->p->zero == NB_ZERO_F16 ? 1.0F : d->max > 0.0F ? d->p->levels->hi - lo
-                                                                         : lo - d->p->levels->hi;
+    const float level = d->p->zero == NB_ZERO_F16 ? 1.0F
+                        : d->max > 0.0F           ? d->p->levels->hi - lo
+                                                  : lo - d->p->levels->hi;
     struct nb_scale s = {stored(d->p, d->max / level), zero};
     if (d->p->zero == NB_ZERO_INT && d->max < 0.0F)
         s.zero = d->p->levels->hi;

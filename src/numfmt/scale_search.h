@@ -10,15 +10,16 @@
 #include "base/base.h"
 
 enum nb_scale_method {
-    NB_SCALE_MSE = 0, /* candidates from clipped to expanded, each refined by least squares          */
-    NB_SCALE_EXACT,   /* symmetric: every scale at which a code changes, so the optimum itself;
+    NB_SCALE_MSE =
+        0, /* candidates from clipped to expanded, each refined by least squares          */
+    NB_SCALE_EXACT, /* symmetric: every scale at which a code changes, so the optimum itself;
                          with a zero point: mse on a finer lattice                                   */
-    NB_SCALE_ABSMAX,  /* the largest magnitude on the largest level                                  */
-    NB_SCALE_MINMAX,  /* with a zero: smallest and largest value on the outer levels; else absmax    */
+    NB_SCALE_ABSMAX, /* the largest magnitude on the largest level                                  */
+    NB_SCALE_MINMAX, /* with a zero: smallest and largest value on the outer levels; else absmax    */
     NB_SCALE_PERCENTILE, /* absmax of what lies below a share of the values                          */
     NB_SCALE_ENTROPY,    /* least Kullback-Leibler divergence of the clipped histogram (8-bit
                             calibration of activations: Migacz 2017); needs many values to a scale   */
-    NB_SCALE_ABSMEAN,    /* mean magnitude (BitNet b1.58: ternary)                                   */
+    NB_SCALE_ABSMEAN, /* mean magnitude (BitNet b1.58: ternary)                                   */
     NB_N_SCALE_METHODS
 };
 

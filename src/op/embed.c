@@ -20,11 +20,9 @@ static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
     const struct nb_op_call *c = ctx;
     const struct nb_tensor *table = c->in[1]->tensor;
     const uint32_t *tokens = c->in[0]->data;
-    const uint64_t row_bytes = table->bytes / table->shape.dim[0];
     (void)worker;
     for (size_t t = begin; t < end; t++)
-        table->type->decode(table->data + tokens[t] * row_bytes, op_row(c->out[0], t),
-                            c->out[0]->cols);
+        nb_tensor_decode(table, tokens[t], 1, op_row(c->out[0], t));
 }
 
 static void run(const struct nb_op_call *c)

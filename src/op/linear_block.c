@@ -71,7 +71,8 @@ static void expand_tile(const struct nb_op_call *c, const struct expanded *e, si
         memset(min, 0, NB_TILE_ROWS * subs * sizeof *min);
     }
     for (size_t r = 0; r < n; r++) {
-        type->expand(linear_w_row(c, first + r), k, e->row_codes, e->row_scale, e->row_min);
+        nb_tensor_expand(c->in[LINEAR_W]->tensor, first + r, e->row_codes, e->row_scale,
+                         e->row_min);
         for (size_t i = 0; i < k / 4; i++)
             memcpy(codes + (i * NB_TILE_ROWS + r) * 4, e->row_codes + 4 * i, 4);
         for (size_t s = 0; s < subs; s++)

@@ -49,7 +49,6 @@ static void few(void *ctx, size_t begin, size_t end, unsigned worker)
 static void many(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct nb_op_call *c = ctx;
-    const struct nb_numfmt *type = c->in[LINEAR_W]->tensor->type;
     const struct nb_slot *x = c->in[LINEAR_X], *y = c->out[0];
     const size_t k = x->cols, n_t = y->rows, rows = decoded_rows(c);
     size_t block = COLUMN_BYTES / (k * sizeof(float)) / COLUMN_STEP * COLUMN_STEP;
@@ -57,8 +56,7 @@ static void many(void *ctx, size_t begin, size_t end, unsigned worker)
     float *w = op_scratch(c, worker);
     for (size_t r = begin; r < end; r += rows) {
         const size_t n = NB_MIN(rows, end - r);
-        for (size_t i = 0; i < n; i++)
-            type->decode(linear_w_row(c, r + i), w + i * k, k);
+        nb_tensor_decode(c->in[LINEAR_W]->tensor, r, n, w);
         for (size_t t = 0; t < n_t; t += block)
             c->kernels->gemm_f32_f32_f32(op_row(y, t) + r, y->cols, w, n, op_row(x, t), k,
                                          NB_MIN(block, n_t - t), k);

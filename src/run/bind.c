@@ -28,7 +28,7 @@ static enum nb_status check_weight(const struct nb_value *v, const struct nb_wei
         NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s' is %s, expected %s", v->name,
                 nb_shape_text(&item->t.shape, have), nb_shape_text(&shape, want));
     NB_TRY(nb_numfmt_bytes(item->t.type, &shape, &bytes, err));
-    if (!item->t.data || !item->t.type->decode || item->t.bytes != bytes)
+    if (!nb_tensor_has_data(&item->t) || item->t.bytes != bytes)
         NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s' has %llu bytes, expected %llu of type %s", v->name,
                 (unsigned long long)item->t.bytes, (unsigned long long)bytes, item->t.type->name);
     return NB_OK;
@@ -55,7 +55,7 @@ static enum nb_status bind_f32(struct nb_session *s, uint32_t id, struct nb_erro
     float *copy = nb_arena_alloc(&s->arena, n, sizeof *copy);
     if (!copy)
         return no_memory(err, slot->tensor->name);
-    nb_numfmt_decode(slot->type, slot->tensor->data, copy, n);
+    nb_tensor_decode(slot->tensor, 0, 1, copy);
     slot->data = copy;
     return NB_OK;
 }

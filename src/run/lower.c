@@ -11,7 +11,7 @@ static bool wants_q8(const struct nb_graph *g, const struct nb_node *n, const st
         return false;
     const struct nb_value *v = &g->values[n->in[1]];
     const struct nb_weight *item = nb_weights_find(w, v->name);
-    return item && item->t.type->expand && v->dim[1].n % NB_Q8_BLOCK == 0;
+    return item && nb_numfmt_expands(item->t.type) && v->dim[1].n % NB_Q8_BLOCK == 0;
 }
 
 enum nb_status nb_session_lower(struct nb_graph *g, const struct nb_weights *w,
