@@ -5,11 +5,10 @@
  *
  * The words of a sub-block fixed, its error is a parabola in its scale. As in iq_fit.c the search collects such
  * parabolas:
- * 1. each sub-block, for each choice of shifts: the best scale if every tuple were in the code book, exactly,
- *    by the sorted points where a code changes (as best_scale.c); the best words there, by exact weighted
- *    search; the words for the best scale of those;
+ * 1. each sub-block, for either shift: the best scale if every tuple were in the code book, exactly, by the
+ *    sorted points where a code changes (as best_scale.c); the best words there, by exact weighted search;
  * 2. many d are compared by the parabolas alone, each sub-block taking its best l; then d by least squares;
- * 3. at the l that promise most each sub-block finds its words again, and 2 is repeated.
+ * 3. each sub-block finds its words again at the scale it was given, and d is fitted again.
  * ggml's encoder tries all pairs of cuts (the same scales as in 1), picks words from a list of neighbours, and sets
  * d by the largest scale alone.
  */
@@ -17,8 +16,8 @@
 
 #include <math.h>
 
-enum { BLOCK = NB_IQ1_BLOCK, DIM = NB_IQ1_DIM, LEVELS = 3, TOP = 7, MAX_SUB = 32, MAX_LINES = 8 };
-enum { POLISH_TURNS = 3, D_TRIALS = 24, CODES_AGAIN = 2 };
+enum { BLOCK = NB_IQ1_BLOCK, DIM = NB_IQ1_DIM, LEVELS = 3, TOP = 7, MAX_SUB = 32, MAX_LINES = 3 };
+enum { POLISH_TURNS = 3, D_TRIALS = 24 };
 
 int nb_iq1_shift(int8_t code)
 {
@@ -31,7 +30,9 @@ uint32_t nb_iq1_index(const int8_t *codes)
     const int shift = nb_iq1_shift(codes[0]);
     for (size_t j = 0; j < DIM; j++)
         g[j] = (int8_t)((codes[j] - shift) / 8);
-    return (uint32_t)nb_iq_index(&nb_iq_grid_iq1, g);
+    const int32_t index = nb_iq_index(&nb_iq_grid_iq1, g);
+    nb_assert(index >= 0);
+    return (uint32_t)(index < 0 ? 0 : index);
 }
 
 void nb_iq1_codes(int8_t *codes, uint32_t index, int shift)
@@ -121,7 +122,7 @@ static void add_line(struct lines *u, const struct block *b, uint32_t s, float s
 {
     const float *x = b->x + (size_t)s * b->shape.sub;
     const float *w = b->w + (size_t)s * b->shape.sub;
-    int8_t codes[MAX_SUB];
+    int8_t codes[MAX_SUB] = {0};
     float energy = 0.0F;
     float lx = 0.0F;
     float l2 = 0.0F;
@@ -165,8 +166,8 @@ static void sort_points(struct points *p, uint32_t n)
     }
 }
 
-/* The best step if all tuples were words. minus: bit r set if run r has shift -1. */
-static float free_step(const struct block *b, uint32_t s, uint32_t minus, float *gain)
+/* The best step if all tuples were words, all with the same shift. */
+static float free_step(const struct block *b, uint32_t s, float shift)
 {
     const struct nb_iq1_shape shape = b->shape;
     const float *x = b->x + (size_t)s * shape.sub;
@@ -175,9 +176,8 @@ static float free_step(const struct block *b, uint32_t s, uint32_t minus, float 
     float lx = 0.0F;
     float l2 = 0.0F;
     float step = 0.0F;
-    *gain = 0.0F;
+    float gain = 0.0F;
     for (uint32_t i = 0; i < shape.sub; i++) {
-        const float shift = minus >> i / shape.run & 1 ? -1.0F : 1.0F;
         lx += w[i] * x[i] * shift;
         l2 += w[i];
         /* From 0 to 1 at shift / 8 + 1/2, to -1 at shift / 8 - 1/2: 5/8 and 3/8 or the other way. */
@@ -188,40 +188,24 @@ static float free_step(const struct block *b, uint32_t s, uint32_t minus, float 
     sort_points(&p, shape.sub);
     for (uint32_t k = 0; k < shape.sub; k++) {
         const uint32_t i = p.i[k];
-        const float shift = minus >> i / shape.run & 1 ? -1.0F : 1.0F;
         const float side = x[i] < 0.0F ? -1.0F : 1.0F;
         lx += 8.0F * w[i] * fabsf(x[i]);
         l2 += w[i] * (64.0F + 16.0F * side * shift); /* (8 side + shift)^2 - 1 */
-        if (lx > 0.0F && lx * lx > *gain * l2) {
+        if (lx > 0.0F && lx * lx > gain * l2) {
             step = lx / l2;
-            *gain = lx * step;
+            gain = lx * step;
         }
     }
     return step;
 }
 
-/* One run: words for each shift. More: words for the best choice of shifts. Returns the step of the best. */
+/* Words for the best step of either shift; where there are several runs each chooses its shift anew. Returns
+ * the step of the best. */
 static float climb(struct lines *u, const struct block *b, uint32_t s)
 {
-    const uint32_t choices = 1U << b->shape.sub / b->shape.run;
-    float start = 0.0F;
-    float most = 0.0F;
     u->n = 0;
-    for (uint32_t minus = 0; minus < choices; minus++) {
-        float gain;
-        const float step = free_step(b, s, minus, &gain);
-        if (choices == 2) {
-            add_line(u, b, s, step, minus ? -1 : 1);
-            add_line(u, b, s, u->vertex[u->n - 1], minus ? -1 : 1);
-        } else if (gain > most) {
-            most = gain;
-            start = step;
-        }
-    }
-    if (choices > 2) {
-        add_line(u, b, s, start, 0);
-        add_line(u, b, s, u->vertex[0], 0);
-    }
+    for (int shift = 1; shift >= -1; shift -= 2)
+        add_line(u, b, s, free_step(b, s, (float)shift), b->shape.run == b->shape.sub ? shift : 0);
     uint32_t best = 0;
     for (uint32_t k = 1; k < u->n; k++)
         best = u->least[k] < u->least[best] ? k : best;
@@ -288,26 +272,12 @@ static void polish(struct choice *c, const struct lines *u, const struct block *
     }
 }
 
-/* Words at the codes that promise most. */
+/* Words at the chosen codes. */
 static void settle(const struct choice *c, struct lines *u, const struct block *b)
 {
-    for (uint32_t s = 0; s < b->subs; s++) {
-        float promise[TOP + 1];
-        for (int32_t l = 0; l <= TOP; l++) {
-            promise[l] = INFINITY;
-            for (uint32_t k = 0; k < u[s].n; k++) {
-                const float e = line_error(&u[s], k, nb_iq1_step(c->d, l));
-                promise[l] = e < promise[l] ? e : promise[l];
-            }
-        }
-        for (int t = 0; t < CODES_AGAIN; t++) {
-            int32_t at = 0;
-            for (int32_t l = 1; l <= TOP; l++)
-                at = promise[l] < promise[at] ? l : at;
-            promise[at] = INFINITY;
-            add_line(&u[s], b, s, nb_iq1_step(c->d, at), 0);
-        }
-    }
+    for (uint32_t s = 0; s < b->subs; s++)
+        add_line(&u[s], b, s, nb_iq1_step(c->d, c->code[s]),
+                 b->shape.run == b->shape.sub ? u[s].shift[c->line[s]] : 0);
 }
 
 static __attribute__((noinline)) void search(struct choice *best, const struct block *b)
