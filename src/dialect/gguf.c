@@ -144,9 +144,20 @@ static bool any_blocks(const struct nb_export_spec *s)
     return false;
 }
 
-/* What is said anew in every file. */
-static bool replaced(const char *key)
+/* Are the weights stored as the source stores them? */
+static bool same_types(const struct nb_export_spec *s)
 {
+    for (size_t i = 0; i < s->model->w.n; i++)
+        if (s->types[i] != s->model->w.items[i].t.type)
+            return false;
+    return true;
+}
+
+/* What is said anew in every file; what was rounded by importance says so as long as it stays as it is. */
+static bool replaced(const struct nb_export *e, const char *key)
+{
+    if (nb_str_starts(key, "quantize.imatrix."))
+        return nb_meta_find(&e->extra, key) != NULL || !same_types(&e->spec);
     return strcmp(key, "general.file_type") == 0 || strcmp(key, "general.alignment") == 0 ||
            strcmp(key, "general.quantization_version") == 0 || nb_str_starts(key, "nibble.");
 }
@@ -157,7 +168,7 @@ static enum nb_status fill_meta(const struct nb_export *e, struct nb_meta *meta,
     const struct nb_model *m = e->spec.model;
     enum nb_status st = NB_OK;
     for (size_t i = 0; i < m->meta.n && st == NB_OK; i++)
-        if (!replaced(m->meta.kv[i].key))
+        if (!replaced(e, m->meta.kv[i].key))
             st = nb_meta_borrow(meta, &m->meta.kv[i]);
     if (st == NB_OK)
         st = nb_meta_set_u32(meta, "general.file_type", e->spec.gguf_ftype);

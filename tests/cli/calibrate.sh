@@ -31,6 +31,16 @@ json "d['hash'] == '$one'"
 expect 2 quantize -q "$MODEL" q6.gguf --recipe recipe.json
 says err "$hash"
 expect 2 quantize -q "$MODEL" q6.gguf --recipe recipe.json --imatrix twice.gguf
+# What a file says of its importance stays with its weights, and goes with them.
+expect 0 convert q.gguf kept.gguf
+expect 0 inspect kept.gguf --meta
+says out quantize.imatrix.file
+expect 0 quantize q.gguf again.gguf q8_0 --allow-requantize --imatrix twice.gguf
+expect 0 inspect again.gguf --meta
+says out "twice.gguf"
+expect 0 quantize q.gguf again.gguf q8_0 --allow-requantize -f
+expect 0 inspect again.gguf --meta
+! grep -q quantize.imatrix out || fail "rounded without importance, it says with"
 # Too few bits without importance are warned of, not refused.
 expect 0 quantize "$MODEL" low.gguf tq2_0
 says err "warning: 42 tensors get less than 3 bits a weight" "nibble calibrate"
