@@ -12,8 +12,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-const char *nb_quantize_checked_type(struct nb_cli *cli, const char *option, const char *type,
-                                     bool mix)
+static const char *checked_type(struct nb_cli *cli, const char *option, const char *type, bool mix)
 {
     const char *spelling = NULL;
 
@@ -91,7 +90,7 @@ static int make_rules(struct nb_cli *cli, const struct nb_quantize_args *args,
             return nb_cli_usage(cli, "--tensor-type '%s' is not REGEX=TYPE", text);
         *equals = '\0';
         job->rules[i].regex = text;
-        job->rules[i].type = nb_quantize_checked_type(cli, "--tensor-type: ", equals + 1, false);
+        job->rules[i].type = checked_type(cli, "--tensor-type: ", equals + 1, false);
         if (job->rules[i].type == NULL)
             return NB_CLI_USAGE;
     }
@@ -127,15 +126,15 @@ static int set_types(struct nb_cli *cli, const struct nb_quantize_args *args, co
 
     if (type == NULL && args->recipe == NULL)
         type = "q4_k_m";
-    if (type != NULL && (o->type = nb_quantize_checked_type(cli, "", type, true)) == NULL)
+    if (type != NULL && (o->type = checked_type(cli, "", type, true)) == NULL)
         return NB_CLI_USAGE;
     if (args->output_type != NULL &&
-        (o->output_type = nb_quantize_checked_type(cli, "--output-tensor-type: ", args->output_type,
-                                                   false)) == NULL)
+        (o->output_type = checked_type(cli, "--output-tensor-type: ", args->output_type, false)) ==
+            NULL)
         return NB_CLI_USAGE;
     if (args->embedding_type != NULL &&
-        (o->embedding_type = nb_quantize_checked_type(
-             cli, "--token-embedding-type: ", args->embedding_type, false)) == NULL)
+        (o->embedding_type =
+             checked_type(cli, "--token-embedding-type: ", args->embedding_type, false)) == NULL)
         return NB_CLI_USAGE;
     return make_rules(cli, args, job);
 }

@@ -40,9 +40,6 @@ int nb_quantize_work(struct nb_cli *cli, const struct nb_quantize_args *args,
 /* Who is OUT and who is TYPE among the positional arguments and options; NULL: not given. Exit code. */
 int nb_quantize_positional(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
                            char **positional, const char **out, const char **type);
-/* The library's spelling of a number format (mix: or of a mix); NULL: told already. */
-const char *nb_quantize_checked_type(struct nb_cli *cli, const char *option, const char *type,
-                                     bool mix);
 
 /* ---- quantize_array.c ---- */
 bool nb_quantize_is_array(const char *path);

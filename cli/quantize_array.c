@@ -93,9 +93,7 @@ int nb_quantize_array(struct nb_cli *cli, const struct nb_quantize_args *args, i
     if (type == NULL)
         return nb_cli_usage(cli, "an array needs --type; 'nibble list formats' shows all");
     nb_array_options_init(&o);
-    o.type = nb_quantize_checked_type(cli, "", type, false);
-    if (o.type == NULL)
-        return NB_CLI_USAGE;
+    o.type = type; /* the library knows more formats than lists have */
     char *made_out = files.out == NULL ? default_out(files.in, o.type) : NULL;
     if (files.out == NULL)
         files.out = made_out;

@@ -217,7 +217,7 @@ NB_API void nb_array_options_init(struct nb_array_options *o);
 
 struct nb_array_stats {
     const char *type;         /* static */
-    uint64_t elements, bytes; /* bytes: of the blocks */
+    uint64_t elements, bytes; /* bytes: of all parts */
     double bpw;               /* bits per number; 0 for an empty array                       */
     double sqnr_db;           /* 10 log10(sum x^2 / sum (x - x')^2); infinity if lossless    */
     double mse, max_error;    /* mean of (x - x')^2, largest |x - x'|                        */
@@ -227,8 +227,8 @@ struct nb_array_stats {
  * context; a call on it counts as one on the context. */
 typedef struct nb_array nb_array;
 
-/* Bytes of the blocks. NB_ERR_ARG: no such format; NB_ERR_FORMAT: the last dimension is no multiple of
- * the format's block (the message says which). */
+/* Bytes that the array will take. NB_ERR_ARG: no such format; NB_ERR_FORMAT: the last dimension is no
+ * multiple of the format's block (the message says which). */
 NB_API NB_CHECKED enum nb_status nb_array_bytes(const char *type, const uint64_t *dims,
                                                 uint32_t n_dims, uint64_t *bytes,
                                                 struct nb_error *err);
@@ -240,10 +240,21 @@ NB_API NB_CHECKED enum nb_status nb_array_quantize(nb_array **q, nb_context *ctx
                                                    struct nb_array_stats *stats,
                                                    struct nb_error *err);
 NB_API void nb_array_dequantize(const nb_array *q, float *y /* (dims) */);
-/* The blocks, row after row, as GGUF stores them; they live as long as q. */
-NB_API const void *nb_array_data(const nb_array *q, uint64_t *bytes);
-/* path ending in .npy: the values after rounding in f32; .gguf, .safetensors: the blocks, as a tensor
- * named "array". The file appears under its name only when complete. */
+/* What q consists of. A block format has one part, "blocks", row after row as GGUF stores them; a
+ * general grid has "codes" and as many of "scales", "zeros", "levels", "scale2" as it needs. Borrows:
+ * all, from q. */
+struct nb_array_part {
+    const char *name, *type; /* type: number format of data */
+    uint32_t n_dims;
+    uint64_t dims[NB_ARRAY_MAX_DIMS];
+    const void *data;
+    uint64_t bytes;
+};
+/* i counts from 0; NB_ERR_NOT_FOUND after the last. */
+NB_API NB_CHECKED enum nb_status nb_array_part(const nb_array *q, size_t i,
+                                               struct nb_array_part *part);
+/* path ending in .npy: the values after rounding in f32; .gguf: the blocks, as a tensor named "array";
+ * .safetensors: what the format is made of. The file appears under its name only when complete. */
 NB_API NB_CHECKED enum nb_status nb_array_save(const nb_array *q, const char *path,
                                                int32_t overwrite, struct nb_error *err);
 NB_API void nb_array_destroy(nb_array *q);

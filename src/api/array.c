@@ -107,11 +107,20 @@ void nb_array_dequantize(const nb_array *q, float *y)
     nb_qarray_decode(q->q, y, q->pool);
 }
 
-const void *nb_array_data(const nb_array *q, uint64_t *bytes)
+enum nb_status nb_array_part(const nb_array *q, size_t i, struct nb_array_part *part)
 {
-    if (bytes != NULL)
-        *bytes = q->q->bytes;
-    return q->q->data;
+    if (q == NULL || part == NULL)
+        return NB_ERR_ARG;
+    if (i >= q->q->n_parts)
+        return NB_ERR_NOT_FOUND;
+    const struct nb_qarray_part *p = &q->q->part[i];
+    *part = (struct nb_array_part){.name = p->name,
+                                   .type = p->type->name,
+                                   .n_dims = p->shape.n,
+                                   .data = p->data,
+                                   .bytes = p->bytes};
+    memcpy(part->dims, p->shape.dim, sizeof part->dims);
+    return NB_OK;
 }
 
 enum nb_status nb_array_save(const nb_array *q, const char *path, int32_t overwrite,

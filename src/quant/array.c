@@ -1,8 +1,9 @@
 /* quant/array.c: arrays of any shape into a number format, and what that cost.
  *
  * Blocks lie along the last dimension and are independent, so the numbers are cut into chunks of whole
- * blocks; each is encoded, decoded again and compared. The sums of the chunks are added in their order:
- * bytes and figures do not depend on the threads.
+ * blocks (of whole rows, for a general grid, after training what its rows share); each is encoded,
+ * decoded again and compared. The sums of the chunks are added in their order: bytes and figures do not
+ * depend on the threads.
  */
 #include "quant/quant.h"
 
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "math/math.h"
+#include "numfmt/grid.h"
 
 #define CHUNK 8192 /* elements: a multiple of every block */
 
@@ -17,11 +19,19 @@
 struct work {
     struct nb_qarray *q;
     const struct nb_array_job *job;
-    uint64_t n;                      /* elements */
-    float *scratch;                  /* (threads, CHUNK) */
+    uint64_t n, rows, cols;
+    size_t units, grain; /* of the pool: elements of blocks, rows of grids */
+    float *scratch;      /* (threads, a chunk's elements) */
+    uint8_t *records;    /* (threads, records_bytes): a chunk's rows of a grid */
+    size_t records_bytes;
     double *signal, *noise, *widest; /* (chunks) */
-    bool *bad;                       /* (chunks) */
+    bool *failed;                    /* (chunks): out of memory */
 };
+
+static bool is_grid(const struct nb_numfmt *f)
+{
+    return f->kind == NB_NUMFMT_GRID;
+}
 
 /* The importance of elements [at, at + n) of the array lies in one piece: *run of them at most. */
 static const float *importance_at(const struct nb_array_job *job, uint64_t at, size_t n,
@@ -35,29 +45,92 @@ static const float *importance_at(const struct nb_array_job *job, uint64_t at, s
     return job->importance + first;
 }
 
-static enum nb_status encode_chunk(struct work *k, uint64_t at, size_t n)
+/* ---- blocks ---- */
+
+static uint8_t *block_at(const struct nb_qarray *q, uint64_t element)
 {
-    const struct nb_numfmt *f = k->q->type;
+    return q->data + element / q->type->block * q->type->block_bytes;
+}
+
+static enum nb_status encode_blocks(const struct work *k, uint64_t at, size_t n)
+{
     for (size_t done = 0, run; done < n; done += run) {
         const float *w = importance_at(k->job, at + done, n - done, &run);
-        NB_TRY(nb_numfmt_encode(f, k->q->data + (at + done) / f->block * f->block_bytes,
-                                k->job->x + at + done, w, run, NULL));
+        NB_TRY(nb_numfmt_encode(k->q->type, block_at(k->q, at + done), k->job->x + at + done, w,
+                                run, NULL));
     }
     return NB_OK;
 }
 
-static void work_chunk(void *ctx, size_t begin, size_t end, unsigned worker)
+/* ---- grids ---- */
+
+/* Rows [row, row + n) from records to the parts that have a piece of each. */
+static void scatter(const struct nb_qarray *q, const uint8_t *records, uint64_t row, uint64_t n)
 {
-    struct work *k = ctx;
-    const struct nb_numfmt *f = k->q->type;
-    const size_t chunk = begin / CHUNK, n = end - begin;
-    const float *x = k->job->x + begin;
-    float *y = k->scratch + (size_t)worker * CHUNK;
+    const uint64_t record = nb_grid_row_bytes(q->type, nb_shape_cols(&q->shape));
+    uint64_t at = 0;
+    for (size_t p = 0; p < q->n_parts; p++) {
+        const struct nb_qarray_part *part = &q->part[p];
+        for (uint64_t r = 0; r < n && part->row_bytes > 0; r++)
+            memcpy(part->data + (row + r) * part->row_bytes, records + r * record + at,
+                   (size_t)part->row_bytes);
+        at += part->row_bytes;
+    }
+}
+
+/* Rows are encoded one by one where each has importance of its own. */
+static enum nb_status encode_rows(const struct work *k, uint64_t row, uint64_t n, uint8_t *records)
+{
+    const struct nb_qarray *q = k->q;
+    const uint64_t record = nb_grid_row_bytes(q->type, k->cols);
+    const uint64_t step = k->job->n_importance == k->n ? 1 : n;
+    for (uint64_t r = 0; r < n; r += step) {
+        size_t run;
+        const struct nb_grid_encode e = {
+            .type = q->type,
+            .shape = &q->shape,
+            .side = q->side_bytes > 0 ? q->side : NULL,
+            .importance = importance_at(k->job, (row + r) * k->cols, (size_t)k->cols, &run),
+            .a = k->job->a};
+        NB_TRY(nb_grid_encode_rows(&e, records + r * record, k->job->x + (row + r) * k->cols,
+                                   row + r, NB_MIN(step, n - r), NULL));
+    }
+    scatter(q, records, row, n);
+    return NB_OK;
+}
+
+static void decode_rows(const struct nb_qarray *q, uint64_t row, uint64_t n, float *y)
+{
+    const struct nb_tensor t = {.type = q->type, .shape = q->shape, .parts = &q->parts};
+    nb_tensor_decode(&t, row, n, y);
+}
+
+/* What all rows share. */
+static enum nb_status train(const struct work *k, struct nb_error *err)
+{
+    const struct nb_array_job *job = k->job;
+    struct nb_grid_training *t;
+    enum nb_status st = NB_OK;
+    if (!nb_grid_needs_training(k->q->type))
+        return NB_OK;
+    NB_TRY(nb_grid_training_create(&t, k->q->type, &k->q->shape, NULL, job->a, err));
+    const uint64_t step = job->n_importance == k->n ? 1 : k->rows;
+    for (uint64_t r = 0; r < k->rows && st == NB_OK; r += step) {
+        size_t run;
+        const float *w = importance_at(job, r * k->cols, (size_t)k->cols, &run);
+        st = nb_grid_train(t, job->x + r * k->cols, w, step, err);
+    }
+    if (st == NB_OK)
+        st = nb_grid_training_finish(t, k->q->side, job->pool, err);
+    nb_grid_training_destroy(t);
+    return st;
+}
+
+/* ---- both ---- */
+
+static void compare(struct work *k, size_t chunk, const float *x, const float *y, size_t n)
+{
     double signal = 0.0, noise = 0.0, widest = 0.0;
-    k->bad[chunk] = encode_chunk(k, begin, n) != NB_OK;
-    if (k->bad[chunk])
-        return;
-    nb_numfmt_decode(f, k->q->data + begin / f->block * f->block_bytes, y, n);
     for (size_t i = 0; i < n; i++) {
         const double d = (double)x[i] - (double)y[i];
         signal += (double)x[i] * (double)x[i];
@@ -69,15 +142,35 @@ static void work_chunk(void *ctx, size_t begin, size_t end, unsigned worker)
     k->widest[chunk] = widest;
 }
 
-static enum nb_status refuse_value(const struct work *k, struct nb_error *err)
+static void work_chunk(void *ctx, size_t begin, size_t end, unsigned worker)
 {
-    const uint64_t cols = nb_shape_cols(&k->q->shape);
+    struct work *k = ctx;
+    const bool grid = is_grid(k->q->type);
+    const size_t chunk = begin / k->grain, width = grid ? (size_t)k->cols : 1;
+    const size_t n = (end - begin) * width;
+    float *y = k->scratch + (size_t)worker * k->grain * width;
+    uint8_t *records = k->records + (size_t)worker * k->records_bytes;
+    k->failed[chunk] =
+        (grid ? encode_rows(k, begin, end - begin, records) : encode_blocks(k, begin, n)) != NB_OK;
+    if (k->failed[chunk])
+        return;
+    if (grid)
+        decode_rows(k->q, begin, end - begin, y);
+    else
+        nb_numfmt_decode(k->q->type, block_at(k->q, begin), y, n);
+    compare(k, chunk, k->job->x + begin * width, y, n);
+}
+
+static enum nb_status check_values(const struct work *k, struct nb_error *err)
+{
     uint64_t i = 0;
     while (i < k->n && isfinite(k->job->x[i]))
         i++;
+    if (i == k->n)
+        return NB_OK;
     NB_FAIL(err, NB_ERR_NUMERIC, "row %llu, column %llu is %s, expected a finite number",
-            (unsigned long long)(i / cols), (unsigned long long)(i % cols),
-            i < k->n && k->job->x[i] != k->job->x[i] ? "NaN" : "infinite");
+            (unsigned long long)(i / k->cols), (unsigned long long)(i % k->cols),
+            k->job->x[i] != k->job->x[i] ? "NaN" : "infinite");
 }
 
 static void fill_error(const struct work *k, size_t chunks, struct nb_array_error *e)
@@ -92,19 +185,28 @@ static void fill_error(const struct work *k, size_t chunks, struct nb_array_erro
 static enum nb_status run(struct work *k, struct nb_array_error *e, struct nb_error *err)
 {
     const struct nb_array_job *job = k->job;
-    const size_t chunks = (size_t)((k->n + CHUNK - 1) / CHUNK);
-    k->scratch = nb_alloc(job->a, (size_t)nb_pool_threads(job->pool) * CHUNK, sizeof *k->scratch);
+    const bool grid = is_grid(k->q->type);
+    k->units = k->n == 0 ? 0 : (size_t)(grid ? k->rows : k->n);
+    k->grain = grid ? NB_MAX(CHUNK / (size_t)NB_MAX(k->cols, 1), 1) : CHUNK;
+    const size_t chunks = (k->units + k->grain - 1) / k->grain;
+    const size_t wide = grid ? k->grain * (size_t)NB_MAX(k->cols, 1) : CHUNK;
+    NB_TRY(check_values(k, err));
+    k->scratch = nb_alloc(job->a, nb_pool_threads(job->pool), wide * sizeof *k->scratch);
+    k->records_bytes = grid ? k->grain * (size_t)nb_grid_row_bytes(k->q->type, k->cols) : 1;
+    k->records = nb_alloc(job->a, nb_pool_threads(job->pool), k->records_bytes + 1);
     k->signal = nb_alloc(job->a, chunks + 1, sizeof *k->signal);
     k->noise = nb_alloc(job->a, chunks + 1, sizeof *k->noise);
     k->widest = nb_alloc(job->a, chunks + 1, sizeof *k->widest);
-    k->bad = nb_alloc(job->a, chunks + 1, sizeof *k->bad);
-    if (k->scratch == NULL || k->signal == NULL || k->noise == NULL || k->widest == NULL ||
-        k->bad == NULL)
+    k->failed = nb_alloc(job->a, chunks + 1, sizeof *k->failed);
+    if (k->scratch == NULL || k->records == NULL || k->signal == NULL || k->noise == NULL ||
+        k->widest == NULL || k->failed == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %zu pieces of an array", chunks);
-    nb_pool_for(job->pool, (size_t)k->n, CHUNK, work_chunk, k);
+    if (grid && chunks > 0)
+        NB_TRY(train(k, err));
+    nb_pool_for(job->pool, k->units, k->grain, work_chunk, k);
     for (size_t i = 0; i < chunks; i++)
-        if (k->bad[i])
-            return refuse_value(k, err);
+        if (k->failed[i])
+            NB_FAIL(err, NB_ERR_NOMEM, "out of memory while encoding into %s", k->q->type->name);
     fill_error(k, chunks, e);
     return NB_OK;
 }
@@ -134,7 +236,7 @@ static enum nb_status find_type(const struct nb_numfmt **type, const char *name,
     if (*type == NULL)
         NB_FAIL(err, NB_ERR_ARG, "there is no number format '%s'; 'nibble list formats' shows all",
                 nb_printable(quote, sizeof quote, name, strlen(name)));
-    if ((*type)->encode == NULL)
+    if ((*type)->encode == NULL && !is_grid(*type))
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s is a storage type: nibble does not encode into it",
                 (*type)->name);
     return NB_OK;
@@ -145,7 +247,58 @@ enum nb_status nb_qarray_bytes(const char *type, const struct nb_shape *shape, u
 {
     const struct nb_numfmt *f;
     NB_TRY(find_type(&f, type, err));
-    return nb_numfmt_bytes(f, shape, bytes, err);
+    NB_TRY(nb_numfmt_bytes(f, shape, bytes, err));
+    if (is_grid(f))
+        *bytes += nb_grid_side_bytes(f, shape);
+    return NB_OK;
+}
+
+/* ---- the array ---- */
+
+/* The parts of a grid: those with a piece per row each from an aligned byte of data, the others back to
+ * back in side. */
+static void place_parts(struct nb_qarray *q)
+{
+    uint64_t at = 0, side = 0;
+    for (int p = 0; p < NB_MAX_PARTS; p++) {
+        const struct nb_grid_part g = nb_grid_part(q->type, &q->shape, (enum nb_part)p);
+        if (g.type == NULL)
+            continue;
+        q->part[q->n_parts++] = (struct nb_qarray_part){
+            .name = g.name,
+            .type = g.type,
+            .shape = g.shape,
+            .data = g.per_row ? q->data + at : q->side + side,
+            .bytes = g.bytes,
+            .row_bytes = g.per_row ? g.row_bytes : 0,
+        };
+        q->parts.at[p] = q->part[q->n_parts - 1].data;
+        q->parts.stride[p] = g.per_row ? (size_t)g.row_bytes : 0;
+        if (g.per_row)
+            at += (g.bytes + NB_ALIGN - 1) / NB_ALIGN * NB_ALIGN;
+        else
+            side += g.bytes;
+    }
+}
+
+static enum nb_status allocate(struct nb_qarray *q, uint64_t bytes, struct nb_error *err)
+{
+    const bool grid = is_grid(q->type);
+    q->side_bytes = grid ? nb_grid_side_bytes(q->type, &q->shape) : 0;
+    q->bytes = bytes + q->side_bytes;
+    q->data = nb_alloc_zero(q->a, (size_t)bytes + NB_MAX_PARTS * NB_ALIGN, 1);
+    q->side = nb_alloc_zero(q->a, (size_t)q->side_bytes + 1, 1);
+    if (q->data == NULL || q->side == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu bytes of %s",
+                (unsigned long long)q->bytes, q->type->name);
+    if (grid) {
+        place_parts(q);
+    } else {
+        q->part[0] = (struct nb_qarray_part){
+            .name = "blocks", .type = q->type, .shape = q->shape, .data = q->data, .bytes = bytes};
+        q->n_parts = 1;
+    }
+    return NB_OK;
 }
 
 enum nb_status nb_qarray_create(struct nb_qarray **out, const struct nb_array_job *job,
@@ -159,24 +312,23 @@ enum nb_status nb_qarray_create(struct nb_qarray **out, const struct nb_array_jo
     NB_TRY(nb_numfmt_bytes(type, &job->shape, &bytes, err));
     if (!nb_shape_count(&job->shape, &k.n) || k.n > SIZE_MAX / sizeof(double))
         NB_FAIL(err, NB_ERR_ARG, "an array of more than 2^61 numbers");
-    NB_TRY(check_importance(job, k.n, nb_shape_cols(&job->shape), err));
+    k.cols = nb_shape_cols(&job->shape);
+    k.rows = k.cols > 0 ? k.n / k.cols : 0;
+    NB_TRY(check_importance(job, k.n, k.cols, err));
     struct nb_qarray *q = nb_alloc_zero(job->a, 1, sizeof *q);
     if (q == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-    *q = (struct nb_qarray){.a = job->a, .type = type, .shape = job->shape, .bytes = bytes};
-    q->data = nb_alloc(job->a, (size_t)bytes + 1, 1);
+    *q = (struct nb_qarray){.a = job->a, .type = type, .shape = job->shape};
     k.q = q;
-    enum nb_status st = NB_OK;
-    if (q->data == NULL)
-        st = NB_ERROR(err, NB_ERR_NOMEM, "out of memory for %llu bytes of %s",
-                      (unsigned long long)bytes, type->name);
+    enum nb_status st = allocate(q, bytes, err);
     if (st == NB_OK)
         st = run(&k, e, err);
     nb_free(job->a, k.scratch);
     nb_free(job->a, k.signal);
     nb_free(job->a, k.noise);
     nb_free(job->a, k.widest);
-    nb_free(job->a, k.bad);
+    nb_free(job->a, k.failed);
+    nb_free(job->a, k.records);
     if (st != NB_OK) {
         nb_qarray_destroy(q);
         return st;
@@ -190,7 +342,17 @@ void nb_qarray_destroy(struct nb_qarray *q)
     if (q == NULL)
         return;
     nb_free(q->a, q->data);
+    nb_free(q->a, q->side);
     nb_free(q->a, q);
+}
+
+void nb_qarray_decode_rows(const struct nb_qarray *q, uint64_t row, uint64_t n, float *y)
+{
+    const uint64_t cols = nb_shape_cols(&q->shape);
+    if (is_grid(q->type))
+        decode_rows(q, row, n, y);
+    else
+        nb_numfmt_decode(q->type, block_at(q, row * cols), y, (size_t)(n * cols));
 }
 
 struct decode_work {
@@ -201,15 +363,15 @@ struct decode_work {
 static void decode_chunk(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct decode_work *k = ctx;
-    const struct nb_numfmt *f = k->q->type;
     (void)worker;
-    nb_numfmt_decode(f, k->q->data + begin / f->block * f->block_bytes, k->y + begin, end - begin);
+    nb_qarray_decode_rows(k->q, begin, end - begin, k->y + begin * nb_shape_cols(&k->q->shape));
 }
 
 void nb_qarray_decode(const struct nb_qarray *q, float *y, struct nb_pool *pool)
 {
     struct decode_work k = {.q = q, .y = y};
-    uint64_t n = 0;
-    if (nb_shape_count(&q->shape, &n))
-        nb_pool_for(pool, (size_t)n, CHUNK, decode_chunk, &k);
+    const uint64_t cols = nb_shape_cols(&q->shape);
+    if (q->part[0].bytes > 0)
+        nb_pool_for(pool, (size_t)nb_shape_rows(&q->shape), NB_MAX(CHUNK / (size_t)cols, 1),
+                    decode_chunk, &k);
 }

@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#define ROWS_BYTES           (1u << 20)
-#define QUANTIZATION_VERSION 2 /* of ggml's block layouts */
+#define PIECE                (1u << 18) /* values of an .npy at a time */
+#define QUANTIZATION_VERSION 2          /* of ggml's block layouts */
 
 enum nb_status nb_array_open(struct nb_file **out, const char *path, const struct nb_allocator *a,
                              struct nb_error *err)
@@ -60,36 +60,59 @@ static enum nb_status describe(const struct nb_container *c, struct nb_meta *met
     return st == NB_OK ? NB_OK : NB_ERROR(err, st, "out of memory");
 }
 
-/* The values after rounding, a megabyte at a time. */
+/* The values after rounding, about a megabyte at a time. */
 static enum nb_status append_values(struct nb_writer *w, const struct nb_qarray *q,
                                     struct nb_error *err)
 {
-    const struct nb_numfmt *f = q->type;
-    const size_t piece = ROWS_BYTES / sizeof(float);
-    uint64_t n = q->bytes / f->block_bytes * f->block;
-    float *y = nb_alloc(q->a, piece, sizeof *y);
+    const uint64_t rows = nb_shape_rows(&q->shape), cols = nb_shape_cols(&q->shape);
+    const uint64_t step = NB_MAX(PIECE / NB_MAX(cols, 1), 1);
+    if (q->part[0].bytes == 0)
+        return NB_OK;
+    float *y = nb_alloc(q->a, (size_t)step, (size_t)cols * sizeof *y);
     if (y == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
     enum nb_status st = NB_OK;
-    for (uint64_t at = 0; at < n && st == NB_OK; at += piece) {
-        const size_t now = (size_t)NB_MIN(n - at, (uint64_t)piece);
-        nb_numfmt_decode(f, q->data + at / f->block * f->block_bytes, y, now);
-        st = nb_writer_append(w, y, now * sizeof *y, err);
+    for (uint64_t row = 0; row < rows && st == NB_OK; row += step) {
+        const uint64_t n = NB_MIN(step, rows - row);
+        nb_qarray_decode_rows(q, row, n, y);
+        st = nb_writer_append(w, y, (size_t)(n * cols) * sizeof *y, err);
     }
     nb_free(q->a, y);
     return st;
+}
+
+/* "array" of blocks; "array.codes", "array.scales" ... of a grid. */
+static enum nb_status add_parts(struct nb_writer *w, const struct nb_qarray *q,
+                                struct nb_error *err)
+{
+    char name[64] = NB_NPY_NAME ".";
+    const size_t stem = sizeof NB_NPY_NAME;
+    if (q->type->kind != NB_NUMFMT_GRID)
+        return nb_writer_add(w, NB_NPY_NAME, q->type, &q->shape, err);
+    if (w->container == &nb_container_gguf)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "GGUF has no type for %s; expected a name ending in .safetensors or .npy",
+                q->type->name);
+    for (size_t p = 0; p < q->n_parts; p++) {
+        memcpy(name + stem, q->part[p].name, strlen(q->part[p].name) + 1);
+        NB_TRY(nb_writer_add(w, name, q->part[p].type, &q->part[p].shape, err));
+    }
+    return NB_OK;
 }
 
 static enum nb_status write_array(struct nb_writer *w, const struct nb_qarray *q, const char *path,
                                   bool overwrite, const struct nb_meta *meta, struct nb_error *err)
 {
     const bool values = w->container == &nb_container_npy;
-    NB_TRY(nb_writer_add(w, NB_NPY_NAME, values ? &nb_numfmt_f32 : q->type, &q->shape, err));
+    if (values)
+        NB_TRY(nb_writer_add(w, NB_NPY_NAME, &nb_numfmt_f32, &q->shape, err));
+    else
+        NB_TRY(add_parts(w, q, err));
     NB_TRY(nb_writer_begin(w, path, overwrite ? NB_OUT_OVERWRITE : 0, meta, err));
     if (values)
         NB_TRY(append_values(w, q, err));
-    else
-        NB_TRY(nb_writer_append(w, q->data, (size_t)q->bytes, err));
+    for (size_t p = 0; p < q->n_parts && !values; p++)
+        NB_TRY(nb_writer_append(w, q->part[p].data, (size_t)q->part[p].bytes, err));
     return nb_writer_commit(w, err);
 }
 

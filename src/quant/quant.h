@@ -169,13 +169,28 @@ struct nb_array_job {
     const struct nb_allocator *a;
 };
 
-/* The blocks of one array. Owns: data. */
+/* What a quantized array consists of: blocks, or the codes, scales ... of a general grid, which
+ * numfmt/grid.h lists. */
+struct nb_qarray_part {
+    const char *name;             /* "blocks", "codes" ... */
+    const struct nb_numfmt *type; /* of `data`: the blocks', or u8, f16, f32 */
+    struct nb_shape shape;
+    uint8_t *data;
+    uint64_t bytes;
+    uint64_t row_bytes; /* of a grid: what each row has of it; 0: all rows share it */
+};
+
+/* Owns: data, side, in which the parts lie. */
 struct nb_qarray {
     const struct nb_allocator *a;
     const struct nb_numfmt *type;
     struct nb_shape shape;
-    uint8_t *data;
-    uint64_t bytes;
+    uint64_t bytes; /* of all parts */
+    struct nb_qarray_part part[NB_MAX_PARTS];
+    size_t n_parts;
+    struct nb_parts parts; /* the same, as a grid is read */
+    uint8_t *data, *side;
+    uint64_t side_bytes; /* of the parts that all rows share */
 };
 
 struct nb_array_error {
@@ -193,6 +208,8 @@ NB_CHECKED enum nb_status nb_qarray_create(struct nb_qarray **out, const struct 
                                            struct nb_array_error *e, struct nb_error *err);
 void nb_qarray_destroy(struct nb_qarray *q);
 void nb_qarray_decode(const struct nb_qarray *q, float *y /* (shape) */, struct nb_pool *pool);
+void nb_qarray_decode_rows(const struct nb_qarray *q, uint64_t row, uint64_t n,
+                           float *y /* (n, cols) */);
 
 /* array_file.c. A file of one array, whatever its container and type. */
 struct nb_file;

@@ -33,6 +33,13 @@ cmp -s y.npy w.out.npy && fail "importance changes nothing"
 expect 0 quantize x.npy -o y.gguf --type q6_k
 [ "$(head -c 4 y.gguf)" = GGUF ] || fail "no GGUF file"
 expect 0 quantize x.npy -o y.safetensors --type bf16
+# General grids: in the .safetensors as parts.
+expect 0 quantize x.npy -o g.npy --type int4_g64_asym --json
+json "d['type'] == 'int4_g64_asym'" "4 < d['bpw'] < 5" "15 < d['sqnr_db'] < 40"
+expect 0 quantize x.npy -o g.safetensors --type vq4_k16_t
+grep -qa '"array.codes"' g.safetensors && grep -qa '"array.levels"' g.safetensors || fail "no parts"
+expect 3 quantize x.npy -o g.gguf --type int4_g64
+says err "g.gguf: GGUF has no type for int4_g64"
 # What cannot be done.
 expect 1 quantize x.npy -o y.npy --type q4_k
 says err "y.npy" "-f to overwrite"
@@ -44,7 +51,7 @@ says err "--type"
 expect 2 quantize x.npy -o s.npy --type q4_k --imatrix w.npy
 says err "--importance"
 expect 2 quantize x.npy -o s.npy --type q5_n
-says err "there is no type 'q5_n'"
+says err "there is no number format 'q5_n'"
 expect 2 quantize x.npy -o s.bin --type q4_k
 says err "s.bin" ".npy"
 expect 2 quantize x.npy -o s.npy --type q4_k --importance short.npy

@@ -66,6 +66,52 @@ static void test_array_example_of_the_header(void **state)
     nb_context_destroy(ctx);
 }
 
+/* What an array consists of: blocks, or a grid's codes and tables. */
+static void test_array_parts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *names[3], *types[3];
+        uint64_t bytes[3];
+    } want[] = {
+        {"q8_0", {"blocks"}, {"q8_0"}, {2 * 96 / 32 * 34}},
+        {"int4_g32", {"codes", "scales"}, {"u8", "f16"}, {96, 12}},
+        {"vq3_k16_t", {"codes", "levels"}, {"u8", "f32"}, {32, 192}},
+    };
+    nb_context *ctx = make_context(NULL);
+    float x[2][96];
+    for (int i = 0; i < 192; i++)
+        x[i / 96][i % 96] = (float)(i * i % 97);
+    const struct nb_array_view view = {.x = &x[0][0], .n_dims = 2, .dims = {2, 96}};
+    for (size_t k = 0; k < NB_COUNTOF(want); k++) {
+        struct nb_error err;
+        struct nb_array_options o;
+        struct nb_array_stats stats;
+        struct nb_array_part part;
+        nb_array *q;
+        uint64_t sum = 0, foretold = 0;
+        size_t n = 0;
+        nb_array_options_init(&o);
+        o.type = want[k].type;
+        assert_ok(nb_array_quantize(&q, ctx, &view, &o, &stats, &err), &err);
+        for (; nb_array_part(q, n, &part) == NB_OK; n++) {
+            assert_true(n < 3);
+            assert_string_equal(part.name, want[k].names[n]);
+            assert_string_equal(part.type, want[k].types[n]);
+            assert_int_equal(part.bytes, want[k].bytes[n]);
+            assert_non_null(part.data);
+            sum += part.bytes;
+        }
+        assert_true(n == 3 || want[k].names[n] == NULL);
+        assert_int_equal(nb_array_part(q, n, &part), NB_ERR_NOT_FOUND);
+        assert_int_equal(sum, stats.bytes);
+        assert_ok(nb_array_bytes(o.type, view.dims, 2, &foretold, &err), &err);
+        assert_int_equal(foretold, stats.bytes);
+        nb_array_destroy(q);
+    }
+    nb_context_destroy(ctx);
+}
+
 static void test_array_arguments(void **state)
 {
     (void)state;
@@ -401,7 +447,7 @@ static void test_array_out_of_memory(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_example_of_the_header),
-             cmocka_unit_test(test_array_example_of_the_header),
+             cmocka_unit_test(test_array_example_of_the_header), cmocka_unit_test(test_array_parts),
              cmocka_unit_test(test_array_arguments), cmocka_unit_test(test_array_out_of_memory),
              cmocka_unit_test(test_plan_is_what_quantize_does),
              cmocka_unit_test(test_options_that_grow), cmocka_unit_test(test_lists),

@@ -186,6 +186,24 @@ static void test_any_number_of_threads(void **state)
     free(w);
 }
 
+/* Bits that another compiler or CPU must reproduce. */
+static void test_same_bits_everywhere(void **state)
+{
+    (void)state;
+    float *x = normals(8, 1500 * 4), *w = weights(9, 12), book[50 * 4];
+    struct nb_error err;
+    uint64_t h = 0;
+    struct nb_vq v = {.x = x, .n = 1500, .dim = 4, .k = 50, .w = w, .n_w = 12, .codebook = book};
+    assert_ok(nb_vq_train(&v, NULL, &err), &err);
+    for (size_t i = 0; i < NB_COUNTOF(book); i++) {
+        h = (h ^ nb_f32_bits(book[i])) * UINT64_C(0x9e3779b97f4a7c15);
+        h ^= h >> 29;
+    }
+    assert_int_equal(h, UINT64_C(0x833cab01b2f32b59));
+    free(x);
+    free(w);
+}
+
 /* Fewer different vectors than code words: each is met exactly, the rest of the book repeats. */
 static void test_few_vectors(void **state)
 {
@@ -236,4 +254,5 @@ NB_TEST_MAIN(cmocka_unit_test(test_nearest_is_the_first_of_the_least),
              cmocka_unit_test(test_one_dimension_comes_near_the_optimum),
              cmocka_unit_test(test_more_dimensions_lower_the_error),
              cmocka_unit_test(test_weights_and_cells), cmocka_unit_test(test_any_number_of_threads),
-             cmocka_unit_test(test_few_vectors), cmocka_unit_test(test_arguments_and_memory))
+             cmocka_unit_test(test_same_bits_everywhere), cmocka_unit_test(test_few_vectors),
+             cmocka_unit_test(test_arguments_and_memory))

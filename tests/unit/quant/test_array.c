@@ -1,5 +1,6 @@
 /* Arrays: the blocks are those of the format, figures are what they say, any number of threads, files. */
 #include "container/container.h"
+#include "numfmt/grid.h"
 #include "quant/quant.h"
 #include "support/nbtest.h"
 
@@ -14,7 +15,7 @@ static float *normals(uint64_t seed, size_t n)
     return x;
 }
 
-/* Every format that encodes, three dimensions, with and without importance: the bytes of encoding row
+/* Every format of blocks, three dimensions, with and without importance: the bytes of encoding row
  * by row, and the error of decoding them. */
 static void test_every_format(void **state)
 {
@@ -71,10 +72,65 @@ static void test_every_format(void **state)
     free(y);
 }
 
-/* Columns repeat over the rows: the same weights given for each number give the same bytes. */
-static void test_importance_per_column_or_number(void **state)
+/* Grids: what training and encoding by hand give, gathered into parts. */
+static void test_grids(void **state)
 {
     (void)state;
+    static const char *const names[] = {"int4_g64",   "int4_g64_asym", "int8_c",   "int4_t",
+                                        "nf4_g64_dq", "nvfp4_e2m1",    "cb4_t",    "cb4_c",
+                                        "vq4_k256_t", "vq4_k256_c",    "int4_b128"};
+    const struct nb_shape shape = {.n = 3, .dim = {2, 70, 256}};
+    const size_t cols = 256, rows = 140, n = rows * cols;
+    float *x = normals(6, n), *w = malloc(cols * sizeof *w), *y = malloc(n * sizeof *y),
+          *z = malloc(n * sizeof *z);
+    for (size_t i = 0; i < cols; i++)
+        w[i] = (float)(i % 5) + 0.25F;
+    for (size_t i = 0; i < NB_COUNTOF(names); i++) {
+        const struct nb_numfmt *f = nb_numfmt_find(names[i]);
+        assert_non_null(f);
+        struct nb_array_job job = {
+            .type = names[i], .x = x, .shape = shape, .importance = w, .n_importance = cols};
+        struct nb_qarray *q;
+        struct nb_array_error e;
+        struct nb_error err;
+        assert_ok(nb_qarray_create(&q, &job, &e, &err), &err);
+        /* By hand. */
+        const uint64_t record = nb_grid_row_bytes(f, cols), n_side = nb_grid_side_bytes(f, &shape);
+        uint8_t *records = malloc(rows * record), *side = calloc(1, n_side + 1);
+        if (nb_grid_needs_training(f)) {
+            struct nb_grid_training *t;
+            assert_ok(nb_grid_training_create(&t, f, &shape, NULL, NULL, &err), &err);
+            assert_ok(nb_grid_train(t, x, w, rows, &err), &err);
+            assert_ok(nb_grid_training_finish(t, side, NULL, &err), &err);
+            nb_grid_training_destroy(t);
+        }
+        const struct nb_grid_encode g = {
+            .type = f, .shape = &shape, .side = n_side > 0 ? side : NULL, .importance = w};
+        assert_ok(nb_grid_encode_rows(&g, records, x, 0, rows, &err), &err);
+        assert_int_equal(q->bytes, rows * record + n_side);
+        const struct nb_parts parts = nb_grid_records(f, &shape, records, 0, side);
+        const struct nb_tensor t = {.type = f, .shape = shape, .parts = &parts};
+        nb_tensor_decode(&t, 0, rows, y);
+        nb_qarray_decode(q, z, NULL);
+        assert_memory_equal(y, z, n * sizeof *y);
+        double noise = 0.0;
+        for (size_t k = 0; k < n; k++)
+            noise += ((double)x[k] - (double)z[k]) * ((double)x[k] - (double)z[k]);
+        assert_close(e.mse, noise / (double)n, 1e-12 * noise);
+        free(records);
+        free(side);
+        nb_qarray_destroy(q);
+    }
+    free(x);
+    free(w);
+    free(y);
+    free(z);
+}
+
+/* Columns repeat over the rows: the same weights given for each number give the same bytes, as does
+ * any number of threads. */
+static void check_importance(const char *type)
+{
     const size_t cols = 256 * 3, n = cols * 40;
     float *x = normals(3, n), *w = malloc(n * sizeof *w);
     struct nb_qarray *q[2];
@@ -85,7 +141,7 @@ static void test_importance_per_column_or_number(void **state)
         w[i] = (float)(i % cols % 17) + 0.5F;
     assert_ok(nb_pool_create(&pool, 3, NULL, &err), &err);
     for (int k = 0; k < 2; k++) {
-        const struct nb_array_job job = {.type = "q4_k",
+        const struct nb_array_job job = {.type = type,
                                          .x = x,
                                          .shape = nb_shape_2(40, cols),
                                          .importance = w,
@@ -94,12 +150,23 @@ static void test_importance_per_column_or_number(void **state)
         assert_ok(nb_qarray_create(&q[k], &job, &e, &err), &err);
     }
     assert_int_equal(q[0]->bytes, q[1]->bytes);
-    assert_memory_equal(q[0]->data, q[1]->data, q[0]->bytes);
+    for (size_t p = 0; p < q[0]->n_parts; p++)
+        assert_memory_equal(q[0]->part[p].data, q[1]->part[p].data, q[0]->part[p].bytes);
     nb_qarray_destroy(q[0]);
     nb_qarray_destroy(q[1]);
     nb_pool_destroy(pool);
     free(x);
     free(w);
+}
+
+static void test_importance_per_column_or_number(void **state)
+{
+    (void)state;
+    check_importance("q4_k");
+    check_importance("int4_g64");
+    check_importance("cb4_g128");
+    check_importance("vq2_k64_t");
+    check_importance("nvfp4_e2m1");
 }
 
 static void test_shapes_at_the_edge(void **state)
@@ -116,6 +183,11 @@ static void test_shapes_at_the_edge(void **state)
     job.shape = nb_shape_2(0, 32); /* empty */
     assert_ok(nb_qarray_create(&q, &job, &e, &err), &err);
     assert_true(q->bytes == 0 && e.mse == 0.0 && isinf(e.sqnr_db));
+    nb_qarray_destroy(q);
+    job.type = "cb4_t";
+    assert_ok(nb_qarray_create(&q, &job, &e, &err), &err);
+    assert_true(e.mse == 0.0);
+    nb_qarray_decode(q, x, NULL);
     nb_qarray_destroy(q);
     job.shape = (struct nb_shape){.n = 0}; /* one number */
     job.type = "f16";
@@ -157,7 +229,7 @@ static void test_files(void **state)
     assert_ok(nb_qarray_save(q, nbtest_tmp("a.npy"), false, &err), &err);
     check_file(nbtest_tmp("a.npy"), q, &nb_numfmt_f32, y, n * sizeof *y);
     assert_ok(nb_qarray_save(q, nbtest_tmp("a.gguf"), false, &err), &err);
-    check_file(nbtest_tmp("a.gguf"), q, &nb_numfmt_q4_0, q->data, q->bytes);
+    check_file(nbtest_tmp("a.gguf"), q, &nb_numfmt_q4_0, q->part[0].data, q->part[0].bytes);
     assert_fails(nb_qarray_save(q, nbtest_tmp("a.npy"), false, &err), NB_ERR_EXISTS, &err, "a.npy");
     assert_ok(nb_qarray_save(q, nbtest_tmp("a.npy"), true, &err), &err);
     assert_fails(nb_qarray_save(q, nbtest_tmp("a.bin"), false, &err), NB_ERR_ARG, &err,
@@ -175,12 +247,18 @@ static void test_files(void **state)
     free(y);
 }
 
+struct oom {
+    const char *type;
+    const float *x;
+};
+
 static enum nb_status oom_body(void *ctx, const struct nb_allocator *a)
 {
     struct nb_qarray *q;
     struct nb_array_error e;
     struct nb_error err;
-    const struct nb_array_job job = {.type = "q4_k", .x = ctx, .shape = nb_shape_1(512), .a = a};
+    const struct oom *o = ctx;
+    const struct nb_array_job job = {.type = o->type, .x = o->x, .shape = nb_shape_1(512), .a = a};
     NB_TRY(nb_qarray_create(&q, &job, &e, &err));
     const enum nb_status st = nb_qarray_save(q, nbtest_tmp("oom.npy"), true, &err);
     nb_qarray_destroy(q);
@@ -191,11 +269,13 @@ static void test_memory_may_fail(void **state)
 {
     (void)state;
     float *x = normals(5, 512);
-    assert_true(nbtest_oom(oom_body, x) > 8);
+    static const char *const types[] = {"q4_k", "int4_g64", "cb4_t", "vq2_k16_t"};
+    for (size_t i = 0; i < NB_COUNTOF(types); i++)
+        assert_true(nbtest_oom(oom_body, &(struct oom){types[i], x}) > 8);
     free(x);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_every_format),
+NB_TEST_MAIN(cmocka_unit_test(test_every_format), cmocka_unit_test(test_grids),
              cmocka_unit_test(test_importance_per_column_or_number),
              cmocka_unit_test(test_shapes_at_the_edge), cmocka_unit_test(test_files),
              cmocka_unit_test(test_memory_may_fail))
