@@ -149,8 +149,11 @@ static __attribute__((noinline)) void iq_search(struct iq_found *out, const stru
     for (uint32_t k = 0; k < g->n_runs; k++) {
         const uint32_t h = g->run[k];
         const uint32_t end = g->start[h + 1];
-        vf least = vf_set(IQ_HUGE);
-        for (uint32_t i = g->start[h]; i < end; i++)
+        uint32_t i = g->start[h];
+        vf least = low[g->low[i]];
+        for (i++; i + 1 < end; i += 2)
+            least = vf_min(vf_min(low[g->low[i]], low[g->low[i + 1]]), least);
+        if (i < end)
             least = vf_min(low[g->low[i]], least);
         iq_keep(&best, (p->cost[2][h % n] + p->cost[3][h / n]) + least, h);
     }
@@ -201,12 +204,18 @@ static __attribute__((noinline)) void iq_flip_runs(struct iq_found *out, struct 
         const uint32_t end = g->start[h + 1];
         const vf high = p->cost[2][h % n] + p->cost[3][h / n];
         const vf dear = high + vf_min(p->price[2][h % n], p->price[3][h / n]);
-        vf least = vf_set(IQ_HUGE);
-        vf least_flip = vf_set(IQ_HUGE);
-        for (uint32_t i = g->start[h]; i < end; i++) {
-            const uint32_t l = g->low[i];
-            least = vf_min(low[l], least);
-            least_flip = vf_min(flip[l], least_flip);
+        uint32_t i = g->start[h];
+        vf least = low[g->low[i]];
+        vf least_flip = flip[g->low[i]];
+        for (i++; i + 1 < end; i += 2) {
+            const uint32_t a = g->low[i];
+            const uint32_t b = g->low[i + 1];
+            least = vf_min(vf_min(low[a], low[b]), least);
+            least_flip = vf_min(vf_min(flip[a], flip[b]), least_flip);
+        }
+        if (i < end) {
+            least = vf_min(low[g->low[i]], least);
+            least_flip = vf_min(flip[g->low[i]], least_flip);
         }
         iq_keep(&best, vf_min(high + least_flip, dear + least), h);
         iq_keep(plain, high + least, h);

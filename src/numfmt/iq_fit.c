@@ -128,30 +128,35 @@ static float pick(struct choice *c, const struct lines *u, const struct block *b
     return best;
 }
 
-/* The least error that the parabolas promise at d. Loops of fixed length: compilers make vectors of them. */
+/* The least error that n parabolas (4, 8 or 12: a loop of fixed length becomes vectors) promise at d. */
+static inline __attribute__((always_inline)) float least_of(const struct lines *u, float d,
+                                                            float inv, float unit, uint32_t n)
+{
+    float e[MAX_LINES];
+    for (uint32_t k = 0; k < n; k++) {
+        float l = u->vertex[k] * inv - 0.5F;
+        l = l < 0.0F ? 0.0F : l;
+        l = l > (float)MAX_CODE ? (float)MAX_CODE : l;
+        l = (l + 12582912.0F) - 12582912.0F;
+        const float off = (d * (0.5F + l)) * unit - u->vertex[k];
+        e[k] = u->least[k] + u->bend[k] * (off * off);
+    }
+    for (uint32_t k = 4; k < n; k++)
+        e[k % 4] = e[k % 4] < e[k] ? e[k % 4] : e[k];
+    const float lo = e[0] < e[1] ? e[0] : e[1];
+    const float hi = e[2] < e[3] ? e[2] : e[3];
+    return lo < hi ? lo : hi;
+}
+
 static float estimate(float d, const struct lines *u, const struct block *b)
 {
     const float inv = nb_inverse(d * b->book->unit);
     const float unit = b->book->unit;
     float sum = 0.0F;
-    for (uint32_t i = 0; i < b->n_subs; i++, u++) {
-        float e[MAX_LINES];
-        for (uint32_t k = 0; k < MAX_LINES; k++) {
-            float l = u->vertex[k] * inv - 0.5F;
-            l = l < 0.0F ? 0.0F : l;
-            l = l > (float)MAX_CODE ? (float)MAX_CODE : l;
-            l = (l + 12582912.0F) - 12582912.0F;
-            const float off = (d * (0.5F + l)) * unit - u->vertex[k];
-            e[k] = u->least[k] + u->bend[k] * (off * off);
-        }
-        for (uint32_t k = 0; k < 4; k++) {
-            e[k] = e[k] < e[k + 4] ? e[k] : e[k + 4];
-            e[k] = e[k] < e[k + 8] ? e[k] : e[k + 8];
-        }
-        const float lo = e[0] < e[1] ? e[0] : e[1];
-        const float hi = e[2] < e[3] ? e[2] : e[3];
-        sum += lo < hi ? lo : hi;
-    }
+    for (uint32_t i = 0; i < b->n_subs; i++)
+        sum += u[i].n <= 4   ? least_of(&u[i], d, inv, unit, 4)
+               : u[i].n <= 8 ? least_of(&u[i], d, inv, unit, 8)
+                             : least_of(&u[i], d, inv, unit, MAX_LINES);
     return sum;
 }
 
