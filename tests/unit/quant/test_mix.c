@@ -233,7 +233,7 @@ static void test_offered(void **state)
     }
     assert_null(nb_mix_find("q9_9"));
     const struct nb_mix none = {
-        .base = "q4_0", .head = "q6_k", .embd = "q4_0", .rules = {{"q9_9"}}};
+        .base = "q4_0", .head = "q6_k", .embd = "q4_0", .rules = {{"q9_9", V, NB_MIX_ALWAYS, 0}}};
     assert_false(nb_mix_offered(&none));
 }
 
