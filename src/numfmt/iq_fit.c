@@ -288,7 +288,7 @@ void nb_iq_fit(const struct nb_iq_book *book, struct nb_grid *g, const float *x,
                const float *importance)
 {
     struct block b;
-    struct choice best;
+    struct choice best = {.d = 0.0F};
     load(&b, book, x, importance);
     search(&best, &b);
     memset(g, 0, sizeof *g);
