@@ -6,6 +6,26 @@
 
 enum { K_BLOCK = 256 };
 
+/* A trial grid of sub-blocks: codes x inv + shift. */
+struct k_trial {
+    vf scale, inv, shift;
+    bool shifted; /* else shift is 0 */
+};
+
+/* Weighted squared error of sub-blocks on it, codes rounded anew; in a grid without scale the caller
+ * knows better. w NULL: all ones. */
+NB_LANES_INLINE vf k_error(const struct k_trial *k, const vf *x, const vf *w, int n,
+                           struct code_range range)
+{
+    vf sum = vf_set(0.0F);
+    for (int i = 0; i < n; i++) {
+        const vf t = k->shifted ? x[i] * k->inv + k->shift : x[i] * k->inv;
+        const vf diff = t - vf_code(t, range.lo, range.hi);
+        sum += (w != NULL ? w[i] * diff : diff) * diff;
+    }
+    return sum * (k->scale * k->scale);
+}
+
 /* Of the largest magnitude in the whole block, for every lane. */
 NB_LANES_INLINE struct unit k_unit(const float *x)
 {

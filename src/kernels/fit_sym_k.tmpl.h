@@ -31,6 +31,7 @@ static const struct code_range sk_range = {SK_LO, SK_HI};
 struct sk_block {
     vf x[SK_GROUPS][SK_SUB];
     vf w[SK_GROUPS][SK_SUB]; /* only if weighted */
+    vf wxx[SK_GROUPS];       /* S(w x x): the error of scale 0 */
     bool weighted;
 };
 
@@ -47,36 +48,51 @@ NB_LANES_INLINE const vf *sk_weights(const struct sk_block *b, int g)
 }
 
 /* The best scale that keeps the largest weight inside the levels, and the best that clips it. */
-NB_LANES_INLINE void sk_scales(const struct sk_block *b, int g, struct sym_fit fit[2])
+NB_LANES_INLINE void sk_scales(struct sym_fit fit[2], const vf *x, const vf *w)
 {
-    const vf peak = peak_of(b->x[g], SK_SUB);
+    const vf peak = peak_of(x, SK_SUB);
     const vf zero = vf_set(0.0F);
     const vf per_peak = vf_set(1.0F) / vf_select(vf_lt(zero, vf_abs(peak)), peak, vf_set(1.0F));
     for (int clip = 0; clip < 2; clip++) {
         struct sym_fit best = {zero, zero, zero};
         for (int t = clip; t <= SK_TRIALS; t++) {
             const float more = (clip ? SK_STEP : -SK_STEP) * (float)t;
-            sym_try(&best, b->x[g], sk_weights(b, g), SK_SUB, per_peak * (SK_LO + more), sk_range);
-            sym_try(&best, b->x[g], sk_weights(b, g), SK_SUB, per_peak * (SK_HI - more), sk_range);
+            sym_try(&best, x, w, SK_SUB, per_peak * (SK_LO + more), sk_range);
+            sym_try(&best, x, w, SK_SUB, per_peak * (SK_HI - more), sk_range);
         }
         fit[clip] = best;
     }
 }
 
-/* Tries the integer scales within `reach` of the ones in grid; sums the error. */
-NB_LANES_INLINE void sk_search(const struct sk_block *b, struct sk_grid *grid, int reach)
+/* Each step twice, without and with weights, and not inline: frames are bounded. */
+#define SK_NOINLINE static __attribute__((noinline))
+
+SK_NOINLINE void sk_scales_plain(struct sym_fit fit[2], const vf *x)
 {
-    const vf d = vf_set(grid->d);
+    sk_scales(fit, x, NULL);
+}
+
+SK_NOINLINE void sk_scales_weighted(struct sym_fit fit[2], const vf *x, const vf *w)
+{
+    sk_scales(fit, x, w);
+}
+
+/* Tries the integer scales within `reach` of the ones in grid; sums the error. */
+NB_LANES_INLINE void sk_try_codes(const struct sk_block *b, struct sk_grid *grid, bool weighted,
+                                  int reach)
+{
     const vf zero = vf_set(0.0F);
     float error[SK_SUBS];
     for (int g = 0; g < SK_GROUPS; g++) {
         const vf middle = grid->code[g];
-        vf best = grid_error(b->x[g], sk_weights(b, g), SK_SUB, d * middle, zero, sk_range);
+        vf best = vf_set(1e30F);
         for (int k = -reach; k <= reach; k++) {
-            if (k == 0)
-                continue;
             const vf code = vf_min(vf_max(middle + (float)k, vf_set(SK_SCALE_LO)), vf_set(SK_SCALE_HI));
-            const vf e = grid_error(b->x[g], sk_weights(b, g), SK_SUB, d * code, zero, sk_range);
+            const vf scale = code * grid->d;
+            const struct k_trial trial = {scale, vf_inverse(scale), zero, false};
+            const vf e = vf_select(vf_lt(zero, vf_abs(scale)),
+                                   k_error(&trial, b->x[g], weighted ? b->w[g] : NULL, SK_SUB, sk_range),
+                                   b->wxx[g]);
             const vu better = vf_lt(e, best);
             grid->code[g] = vf_select(better, code, grid->code[g]);
             best = vf_select(better, e, best);
@@ -84,6 +100,24 @@ NB_LANES_INLINE void sk_search(const struct sk_block *b, struct sk_grid *grid, i
         vf_store(error + g * LANES, best);
     }
     grid->error = sum_of(error, SK_SUBS);
+}
+
+SK_NOINLINE void sk_codes_plain(const struct sk_block *b, struct sk_grid *grid, int reach)
+{
+    sk_try_codes(b, grid, false, reach);
+}
+
+SK_NOINLINE void sk_codes_weighted(const struct sk_block *b, struct sk_grid *grid, int reach)
+{
+    sk_try_codes(b, grid, true, reach);
+}
+
+NB_LANES_INLINE void sk_search(const struct sk_block *b, struct sk_grid *grid, int reach)
+{
+    if (b->weighted)
+        sk_codes_weighted(b, grid, reach);
+    else
+        sk_codes_plain(b, grid, reach);
 }
 
 /* d by least squares over the whole block, its codes as they are. */
@@ -177,13 +211,16 @@ NB_LANES_INLINE float sk_first_d(const struct sk_choice *c)
 }
 
 /* The d that suits the scales best, and their codes. */
-NB_LANES_INLINE void sk_first(const struct sk_block *b, struct sk_grid *grid, float grow,
+SK_NOINLINE void sk_first(const struct sk_block *b, struct sk_grid *grid, float grow,
                               float shrink)
 {
     struct sk_choice c;
     struct sym_fit fit[SK_GROUPS][2];
     for (int g = 0; g < SK_GROUPS; g++) {
-        sk_scales(b, g, fit[g]);
+        if (b->weighted)
+            sk_scales_weighted(fit[g], b->x[g], b->w[g]);
+        else
+            sk_scales_plain(fit[g], b->x[g]);
         for (int way = 0; way < 2; way++) {
             vf_store(c.scale[way] + g * LANES, fit[g][way].scale);
             vf_store(c.loss[way] + g * LANES, vf_set(0.0F) - fit[g][way].gain);
@@ -221,6 +258,9 @@ NB_LANES_INLINE void sk_fit(struct nb_fit_k *out, struct sk_block *b, const floa
             b->x[g][i] = unit_apply(b->x[g][i], unit.shrink);
         if (w != NULL)
             vf_load_turned(b->w[g], w + g * LANES * SK_SUB, SK_SUB, LANES);
+        b->wxx[g] = vf_set(0.0F);
+        for (int i = 0; i < SK_SUB; i++)
+            b->wxx[g] += (w != NULL ? b->w[g][i] * b->x[g][i] : b->x[g][i]) * b->x[g][i];
     }
     struct sk_grid best;
     sk_first(b, &best, grow[0], shrink[0]);
@@ -244,14 +284,13 @@ NB_LANES_INLINE void sk_fit(struct nb_fit_k *out, struct sk_block *b, const floa
     }
 }
 
-static __attribute__((noinline)) void sk_plain(struct nb_fit_k *out, const float *x)
+SK_NOINLINE void sk_plain(struct nb_fit_k *out, const float *x)
 {
     struct sk_block b;
     sk_fit(out, &b, x, NULL);
 }
 
-static __attribute__((noinline)) void sk_weighted(struct nb_fit_k *out, const float *x,
-                                                  const float *w)
+SK_NOINLINE void sk_weighted(struct nb_fit_k *out, const float *x, const float *w)
 {
     struct sk_block b;
     sk_fit(out, &b, x, w);

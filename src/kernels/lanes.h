@@ -160,10 +160,16 @@ NB_LANES_INLINE vf vf_abs(vf a)
     return vu_float(vf_bits(a) & 0x7fffffffU);
 }
 
-/* Nearest integer, ties to even, |t| < 2^22. Never -0. */
+/* Nearest integer, ties to even, |t| < 2^22. Whether 0 has a sign differs: nobody may look. */
 NB_LANES_INLINE vf vf_rint(vf t)
 {
+#if defined(NB_LANES_AVX2)
+    return _mm256_round_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(NB_LANES_NEON)
+    return vrndnq_f32(t);
+#else
     return (t + 12582912.0F) - 12582912.0F;
+#endif
 }
 
 /* The nearest code in lo..hi, as a float. */
