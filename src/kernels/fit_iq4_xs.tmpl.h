@@ -15,7 +15,7 @@ enum {
     XS_SUBS = K_BLOCK / NL_SUB,
     XS_GROUPS = XS_SUBS / LANES,
     XS_TRIALS = NL_ENDS + 1,
-    XS_DS = 20,
+    XS_DS = 10,
     XS_ROUNDS = 2
 };
 
@@ -143,7 +143,7 @@ static __attribute__((noinline)) void xs_choose_d(const struct xs_block *b, stru
     memset(best, 0, sizeof *best);
     for (int k = 0; k < XS_DS; k++) {
         struct xs_grid next;
-        xs_guess(b, &next, xs_stored(b, peak / ((float)k * 0.5F - 33.0F)));
+        xs_guess(b, &next, xs_stored(b, peak / ((float)k - 33.0F)));
         if (next.gain > best->gain)
             *best = next;
     }

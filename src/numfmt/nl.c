@@ -6,9 +6,16 @@
 
 #include <math.h>
 
+/* By the low byte of a code. */
+static const uint8_t nibbles[256] = {
+    [256 - 127] = 0, [256 - 104] = 1, [256 - 83] = 2, [256 - 65] = 3,
+    [256 - 49] = 4,  [256 - 35] = 5,  [256 - 22] = 6, [256 - 10] = 7,
+    [1] = 8,         [13] = 9,        [25] = 10,      [38] = 11,
+    [53] = 12,       [69] = 13,       [89] = 14,      [113] = 15};
+
 static uint8_t nibble_of(int8_t code)
 {
-    return (uint8_t)nb_nl_nearest((float)code);
+    return nibbles[(uint8_t)code];
 }
 
 void nb_nl_read(int8_t *codes, const uint8_t *qs)
