@@ -257,6 +257,11 @@ NB_API NB_CHECKED enum nb_status nb_array_part(const nb_array *q, size_t i,
  * .safetensors: what the format is made of. The file appears under its name only when complete. */
 NB_API NB_CHECKED enum nb_status nb_array_save(const nb_array *q, const char *path,
                                                int32_t overwrite, struct nb_error *err);
+/* A file that nb_array_save wrote, or any file of one tensor. */
+NB_API NB_CHECKED enum nb_status nb_array_read(nb_array **q, nb_context *ctx, const char *path,
+                                               struct nb_error *err);
+/* Type and shape of the whole array: data is NULL, bytes are those of all parts. */
+NB_API void nb_array_info(const nb_array *q, struct nb_array_part *whole);
 NB_API void nb_array_destroy(nb_array *q);
 
 /* An .npy file into another file, in one call. */

@@ -123,6 +123,34 @@ enum nb_status nb_array_part(const nb_array *q, size_t i, struct nb_array_part *
     return NB_OK;
 }
 
+void nb_array_info(const nb_array *q, struct nb_array_part *whole)
+{
+    *whole = (struct nb_array_part){.name = NB_NPY_NAME,
+                                    .type = q->q->type->name,
+                                    .n_dims = q->q->shape.n,
+                                    .bytes = q->q->bytes};
+    memcpy(whole->dims, q->q->shape.dim, sizeof whole->dims);
+}
+
+enum nb_status nb_array_read(nb_array **out, nb_context *ctx, const char *path,
+                             struct nb_error *err)
+{
+    nb_error_clear(err);
+    if (out == NULL || ctx == NULL || path == NULL)
+        NB_FAIL(err, NB_ERR_ARG, "reading an array needs a context, a path and a result");
+    nb_array *q = nb_alloc_zero(&ctx->allocator, 1, sizeof *q);
+    if (q == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for an array");
+    *q = (nb_array){.a = ctx->allocator, .pool = ctx->pool};
+    const enum nb_status st = nb_qarray_read(&q->q, path, &ctx->allocator, err);
+    if (st != NB_OK) {
+        nb_array_destroy(q);
+        return st;
+    }
+    *out = q;
+    return NB_OK;
+}
+
 enum nb_status nb_array_save(const nb_array *q, const char *path, int32_t overwrite,
                              struct nb_error *err)
 {

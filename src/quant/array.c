@@ -5,7 +5,7 @@
  * decoded again and compared. The sums of the chunks are added in their order: bytes and figures do not
  * depend on the threads.
  */
-#include "quant/quant.h"
+#include "quant/quant_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -281,23 +281,36 @@ static void place_parts(struct nb_qarray *q)
     }
 }
 
-static enum nb_status allocate(struct nb_qarray *q, uint64_t bytes, struct nb_error *err)
+enum nb_status nb_qarray_allocate(struct nb_qarray **out, const struct nb_numfmt *type,
+                                  const struct nb_shape *shape, const struct nb_allocator *a,
+                                  struct nb_error *err)
 {
-    const bool grid = is_grid(q->type);
-    q->side_bytes = grid ? nb_grid_side_bytes(q->type, &q->shape) : 0;
-    q->bytes = bytes + q->side_bytes;
-    q->data = nb_alloc_zero(q->a, (size_t)bytes + NB_MAX_PARTS * NB_ALIGN, 1);
-    q->side = nb_alloc_zero(q->a, (size_t)q->side_bytes + 1, 1);
-    if (q->data == NULL || q->side == NULL)
+    uint64_t bytes;
+    *out = NULL;
+    NB_TRY(nb_numfmt_bytes(type, shape, &bytes, err));
+    const uint64_t side = is_grid(type) ? nb_grid_side_bytes(type, shape) : 0;
+    if (bytes > SIZE_MAX / 4 || side > SIZE_MAX / 4)
+        NB_FAIL(err, NB_ERR_LIMIT, "an array of more bytes than memory can hold");
+    struct nb_qarray *q = nb_alloc_zero(a, 1, sizeof *q);
+    if (q == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    *q = (struct nb_qarray){
+        .a = a, .type = type, .shape = *shape, .bytes = bytes + side, .side_bytes = side};
+    q->data = nb_alloc_zero(a, (size_t)bytes + NB_MAX_PARTS * NB_ALIGN, 1);
+    q->side = nb_alloc_zero(a, (size_t)side + 1, 1);
+    if (q->data == NULL || q->side == NULL) {
+        nb_qarray_destroy(q);
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu bytes of %s",
-                (unsigned long long)q->bytes, q->type->name);
-    if (grid) {
+                (unsigned long long)(bytes + side), type->name);
+    }
+    if (is_grid(type)) {
         place_parts(q);
     } else {
         q->part[0] = (struct nb_qarray_part){
-            .name = "blocks", .type = q->type, .shape = q->shape, .data = q->data, .bytes = bytes};
+            .name = "blocks", .type = type, .shape = *shape, .data = q->data, .bytes = bytes};
         q->n_parts = 1;
     }
+    *out = q;
     return NB_OK;
 }
 
@@ -306,23 +319,19 @@ enum nb_status nb_qarray_create(struct nb_qarray **out, const struct nb_array_jo
 {
     struct work k = {.job = job};
     const struct nb_numfmt *type;
-    uint64_t bytes;
     *out = NULL;
+    uint64_t bytes;
     NB_TRY(find_type(&type, job->type, err));
     NB_TRY(nb_numfmt_bytes(type, &job->shape, &bytes, err));
     if (!nb_shape_count(&job->shape, &k.n) || k.n > SIZE_MAX / sizeof(double))
-        NB_FAIL(err, NB_ERR_ARG, "an array of more than 2^61 numbers");
+        NB_FAIL(err, NB_ERR_FORMAT, "an array of more than 2^61 numbers");
     k.cols = nb_shape_cols(&job->shape);
     k.rows = k.cols > 0 ? k.n / k.cols : 0;
     NB_TRY(check_importance(job, k.n, k.cols, err));
-    struct nb_qarray *q = nb_alloc_zero(job->a, 1, sizeof *q);
-    if (q == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-    *q = (struct nb_qarray){.a = job->a, .type = type, .shape = job->shape};
+    struct nb_qarray *q;
+    NB_TRY(nb_qarray_allocate(&q, type, &job->shape, job->a, err));
     k.q = q;
-    enum nb_status st = allocate(q, bytes, err);
-    if (st == NB_OK)
-        st = run(&k, e, err);
+    const enum nb_status st = run(&k, e, err);
     nb_free(job->a, k.scratch);
     nb_free(job->a, k.signal);
     nb_free(job->a, k.noise);

@@ -223,4 +223,8 @@ NB_CHECKED enum nb_status nb_array_check_target(const char *path, struct nb_erro
 NB_CHECKED enum nb_status nb_qarray_save(const struct nb_qarray *q, const char *path,
                                          bool overwrite, struct nb_error *err);
 
+/* What nb_qarray_save wrote, or a file of one tensor that can be decoded. */
+NB_CHECKED enum nb_status nb_qarray_read(struct nb_qarray **out, const char *path,
+                                         const struct nb_allocator *a, struct nb_error *err);
+
 #endif

@@ -29,4 +29,9 @@ struct nb_quant_sizes {
 };
 struct nb_quant_sizes nb_quant_sizes(const struct nb_plan_tensor *t);
 
+/* array.c: an array of zero bytes with its parts placed, to be filled. */
+NB_CHECKED enum nb_status nb_qarray_allocate(struct nb_qarray **out, const struct nb_numfmt *type,
+                                             const struct nb_shape *shape,
+                                             const struct nb_allocator *a, struct nb_error *err);
+
 #endif

@@ -38,6 +38,8 @@ expect 0 quantize x.npy -o g.npy --type int4_g64_asym --json
 json "d['type'] == 'int4_g64_asym'" "4 < d['bpw'] < 5" "15 < d['sqnr_db'] < 40"
 expect 0 quantize x.npy -o g.safetensors --type vq4_k16_t
 grep -qa '"array.codes"' g.safetensors && grep -qa '"array.levels"' g.safetensors || fail "no parts"
+grep -qa '"nibble.type.array":"vq4_k16_t"' g.safetensors && grep -qaF '"nibble.shape.array":"[6, 1, 512]"' g.safetensors ||
+    fail "the parts do not say of what"
 expect 3 quantize x.npy -o g.gguf --type int4_g64
 says err "g.gguf: GGUF has no type for int4_g64"
 # What cannot be done.

@@ -107,6 +107,20 @@ static void test_array_parts(void **state)
         assert_int_equal(sum, stats.bytes);
         assert_ok(nb_array_bytes(o.type, view.dims, 2, &foretold, &err), &err);
         assert_int_equal(foretold, stats.bytes);
+        /* Saved and read again. */
+        const char *path = nbtest_tmp(k == 0 ? "array.gguf" : "array.safetensors");
+        float y[192], z[192];
+        nb_array *again;
+        assert_ok(nb_array_save(q, path, 1, &err), &err);
+        assert_ok(nb_array_read(&again, ctx, path, &err), &err);
+        nb_array_info(again, &part);
+        assert_string_equal(part.type, want[k].type);
+        assert_true(part.n_dims == 2 && part.dims[0] == 2 && part.dims[1] == 96);
+        assert_int_equal(part.bytes, stats.bytes);
+        nb_array_dequantize(q, y);
+        nb_array_dequantize(again, z);
+        assert_memory_equal(y, z, sizeof y);
+        nb_array_destroy(again);
         nb_array_destroy(q);
     }
     nb_context_destroy(ctx);

@@ -252,6 +252,74 @@ struct oom {
     const float *x;
 };
 
+/* There and back: what was saved is read as it was; a file that says other things is refused. */
+static void test_saved_arrays_come_back(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *file;
+    } cases[] = {{"q4_k", "s.gguf"},
+                 {"f16", "s.npy"},
+                 {"bf16", "s.safetensors"},
+                 {"int4_g64_asym", "s.safetensors"},
+                 {"cb4_t", "s.safetensors"},
+                 {"vq4_k16_c", "s.safetensors"},
+                 {"nvfp4_e2m1", "s.safetensors"}};
+    const size_t n = 6 * 256;
+    float *x = normals(7, n), *y = malloc(n * sizeof *y), *z = malloc(n * sizeof *z);
+    struct nb_error err = {0};
+    struct nb_qarray *q, *back;
+    for (size_t i = 0; i < NB_COUNTOF(cases); i++) {
+        struct nb_array_error e;
+        const struct nb_array_job job = {
+            .type = cases[i].type, .x = x, .shape = {.n = 3, .dim = {2, 3, 256}}};
+        assert_ok(nb_qarray_create(&q, &job, &e, &err), &err);
+        assert_ok(nb_qarray_save(q, nbtest_tmp(cases[i].file), true, &err), &err);
+        assert_ok(nb_qarray_read(&back, nbtest_tmp(cases[i].file), NULL, &err), &err);
+        assert_true(nb_shape_eq(&back->shape, &job.shape));
+        if (strcmp(cases[i].file, "s.npy") != 0) {
+            assert_ptr_equal(back->type, q->type);
+            assert_int_equal(back->bytes, q->bytes);
+        }
+        nb_qarray_decode(q, y, NULL);
+        nb_qarray_decode(back, z, NULL);
+        assert_memory_equal(y, z, n * sizeof *y);
+        nb_qarray_destroy(q);
+        nb_qarray_destroy(back);
+    }
+    /* The last file with one thing changed at a time; same lengths, so that it stays well-formed. */
+    static const struct {
+        const char *from, *to, *message;
+    } broken[] = {{"nvfp4_e2m1\"", "nvfp5_e2m1\"", "no general grid"},
+                  {"[2, 3, 256]", "[2, 3, 2x6]", "like \"[2, 256]\""},
+                  {"[2, 3, 256]", "[2, 3, 255]", "no multiple of the 16"},
+                  {"[2, 3, 256]", "[2, 4, 256]", "expected [8, 128] of u8"},
+                  {"[2, 3, 256]", "[2, 3 ,256]", "like \"[2, 256]\""},
+                  {"[2, 3, 256]", "[2, 999264]", "bytes, the file has"},
+                  {"array.scale2", "array.scaleX", "'array.scale2' is missing"}};
+    for (size_t i = 0; i < NB_COUNTOF(broken); i++) {
+        size_t size;
+        char *data = (char *)nbtest_read(nbtest_tmp("s.safetensors"), &size);
+        const size_t m = strlen(broken[i].from);
+        size_t at = 0;
+        while (at + m < size && memcmp(data + at, broken[i].from, m) != 0)
+            at++;
+        assert_true(at + m < size);
+        memcpy(data + at, broken[i].to, m);
+        nbtest_write(nbtest_tmp("broken.safetensors"), data, size);
+        free(data);
+        const enum nb_status st =
+            nb_qarray_read(&back, nbtest_tmp("broken.safetensors"), NULL, &err);
+        assert_true(st == NB_ERR_FORMAT || st == NB_ERR_UNSUPPORTED);
+        if (strstr(err.message, broken[i].message) == NULL)
+            fail_msg("'%s' does not say '%s'", err.message, broken[i].message);
+        assert_null(back);
+    }
+    free(x);
+    free(y);
+    free(z);
+}
+
 static enum nb_status oom_body(void *ctx, const struct nb_allocator *a)
 {
     struct nb_qarray *q;
@@ -260,9 +328,14 @@ static enum nb_status oom_body(void *ctx, const struct nb_allocator *a)
     const struct oom *o = ctx;
     const struct nb_array_job job = {.type = o->type, .x = o->x, .shape = nb_shape_1(512), .a = a};
     NB_TRY(nb_qarray_create(&q, &job, &e, &err));
-    const enum nb_status st = nb_qarray_save(q, nbtest_tmp("oom.npy"), true, &err);
+    const char *path = nbtest_tmp(q->n_parts > 1 ? "oom.safetensors" : "oom.npy");
+    const enum nb_status st = nb_qarray_save(q, path, true, &err);
     nb_qarray_destroy(q);
-    return st;
+    if (st != NB_OK)
+        return st;
+    NB_TRY(nb_qarray_read(&q, path, a, &err));
+    nb_qarray_destroy(q);
+    return NB_OK;
 }
 
 static void test_memory_may_fail(void **state)
@@ -278,4 +351,4 @@ static void test_memory_may_fail(void **state)
 NB_TEST_MAIN(cmocka_unit_test(test_every_format), cmocka_unit_test(test_grids),
              cmocka_unit_test(test_importance_per_column_or_number),
              cmocka_unit_test(test_shapes_at_the_edge), cmocka_unit_test(test_files),
-             cmocka_unit_test(test_memory_may_fail))
+             cmocka_unit_test(test_saved_arrays_come_back), cmocka_unit_test(test_memory_may_fail))
