@@ -5,10 +5,15 @@
 #include <string.h>
 #include <strings.h>
 
+/* What stands for a type besides: the general grids. */
+static const char *const more_types = "grids";
+
 bool nb_cli_known(const char *kind, const char *name, const char **spelling)
 {
     struct nb_list_item item;
 
+    if (strcmp(kind, "types") == 0 && nb_cli_known(more_types, name, spelling))
+        return true;
     for (size_t i = 0; nb_list(kind, i, &item) == NB_OK; i++)
         if (strcasecmp(item.name, name) == 0) {
             if (spelling != NULL)

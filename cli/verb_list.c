@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const struct nb_cli_opt options[] = {{0}};
-static const char *const kinds[] = {"types", "formats", "architectures", "containers", "kernels"};
+static const char *const kinds[] = {"types",         "formats",    "grids",
+                                    "architectures", "containers", "kernels"};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 static void print_kind(const char *kind)
@@ -57,7 +58,7 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     if (!found)
         return nb_cli_usage(cli,
                             "nothing to list by the name '%s'; there are types, formats, "
-                            "architectures, containers, kernels",
+                            "grids, architectures, containers, kernels",
                             only);
     if (cli->common->json)
         nb_jw_begin(&w, stdout);
@@ -80,8 +81,9 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 const struct nb_cli_verb nb_cli_verb_list = {
     .name = "list",
     .synopsis = "[KIND]",
-    .summary = "list types, formats, architectures, containers, kernels",
+    .summary = "list types, formats, grids, architectures, containers, kernels",
     .description = "KIND is one of types (what --type takes), formats (what --tensor-type takes), "
+                   "grids (general grids, which both take when the output is a folder), "
                    "architectures, containers, kernels; without it, all are listed.",
     .examples = "nibble list types\n"
                 "nibble list formats --json",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "numfmt/grid.h"
 #include "quant/quant.h"
 
 static struct nb_list_item format_item(const struct nb_numfmt *f)
@@ -22,6 +23,17 @@ static bool list_format(size_t i, struct nb_list_item *item)
     if (i >= n)
         return false;
     *item = format_item(all[i]);
+    return true;
+}
+
+static bool list_grid(size_t i, struct nb_list_item *item)
+{
+    size_t n;
+    const struct nb_numfmt *const *all = nb_grid_all(&n);
+    if (i >= n)
+        return false;
+    *item = format_item(all[i]);
+    item->summary = all[i]->grid->elem->summary;
     return true;
 }
 
@@ -84,11 +96,9 @@ enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item)
         const char *kind;
         bool (*get)(size_t i, struct nb_list_item *item);
     } lists[] = {
-        {"formats", list_format},
-        {"types", list_type},
-        {"architectures", list_architecture},
-        {"containers", list_container},
-        {"kernels", list_kernel},
+        {"formats", list_format},       {"grids", list_grid},
+        {"types", list_type},           {"architectures", list_architecture},
+        {"containers", list_container}, {"kernels", list_kernel},
     };
     if (kind == NULL || item == NULL)
         return NB_ERR_ARG;

@@ -125,6 +125,21 @@ static enum nb_status permute_vector(struct nb_model *m, size_t i, struct nb_err
     return NB_OK;
 }
 
+/* A tensor on a general grid is several tensors of the file. */
+static enum nb_status take_parts(struct assembler *s, struct nb_weight *w, const char *name)
+{
+    uint64_t at[NB_MAX_PARTS];
+    bool found;
+    NB_TRY(nb_grid_find(s->m, s->x, name, &w->spec.shape, &w->t, at, &found, s->err));
+    if (!found)
+        return missing(&w->spec, s->err);
+    for (int i = 0; i < NB_MAX_PARTS; i++)
+        if (at[i] != UINT64_MAX)
+            s->used[at[i] >> 32][at[i] & UINT32_MAX] = true;
+    w->t.name = w->spec.name;
+    return check_tensor(&w->spec, &w->t, s->err);
+}
+
 static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
 {
     struct assembler *s = ctx;
@@ -139,7 +154,7 @@ static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
     if (name[0] == '\0')
         return synthesize(m, w, s->err);
     if (!nb_map_get(&s->x->names, name, strlen(name), &at))
-        return missing(spec, s->err);
+        return take_parts(s, w, name);
     m->file_of[i] = m->files[at >> 32];
     w->t = m->file_of[i]->tensors[at & UINT32_MAX];
     s->used[at >> 32][at & UINT32_MAX] = true;

@@ -93,7 +93,7 @@ const struct nb_dialect *nb_export_dialect(const char *path);
 /* The order in which nb_export_append wants the weights: order[k] = index into model->w.items, k < *n. */
 const size_t *nb_export_order(const struct nb_export *e, size_t *n);
 /* Encoded bytes of weight order[k], canonical row order, whole rows, in sequence; the exporter
- * permutes rows where its convention asks for it. */
+ * permutes rows where its convention asks for it. Of a general grid: records, then what rows share. */
 NB_CHECKED enum nb_status nb_export_append(struct nb_export *e, const void *data, size_t n,
                                            struct nb_error *err);
 /* Replaces a text of spec.extra by one of the same length, before commit: for hashes known at the end. */

@@ -67,10 +67,12 @@ struct nb_export {
     struct nb_outdir dir;
     bool dir_open;
     struct nb_shard *shards;
-    size_t n_shards, shard; /* being written */
-    size_t k;               /* weight being written: order[k] */
-    uint64_t k_bytes;       /* of it, so far */
-    uint8_t *head;          /* (rows of a head, row bytes), being filled */
+    size_t n_shards, shard;      /* being written */
+    size_t k;                    /* weight being written: order[k] */
+    uint64_t k_bytes;            /* of it, so far */
+    struct nb_meta shard_meta;   /* the types of grids in the shard at hand */
+    struct nb_grid_writer *grid; /* of the weight at hand; NULL: it has no parts */
+    uint8_t *head;               /* (rows of a head, row bytes), being filled */
     size_t head_bytes, head_at;
 };
 
@@ -80,6 +82,31 @@ NB_CHECKED enum nb_status nb_export_declare(struct nb_export *e, const struct nb
                                             struct nb_error *err);
 uint64_t nb_export_weight_bytes(const struct nb_export *e, size_t i); /* of w.items[i], as stored */
 
+uint64_t nb_export_side_bytes(const struct nb_export *e, size_t i); /* of them, what rows share */
+
+/* ---- general grids in safetensors: a tensor as its parts (grid_parts.c, docs/formats/grids.md) ---- */
+#define NB_GRID_META_PREFIX "nibble.type." /* + name: the number format, in __metadata__ */
+NB_CHECKED enum nb_status nb_grid_declare(struct nb_writer *w, const char *name,
+                                          const struct nb_numfmt *type,
+                                          const struct nb_shape *shape, struct nb_error *err);
+/* Takes a tensor's records and writes its parts: codes as they come, the others behind them. Owns: what
+ * it holds back. */
+struct nb_grid_writer;
+NB_CHECKED enum nb_status nb_grid_writer_create(struct nb_grid_writer **out, struct nb_writer *w,
+                                                const struct nb_numfmt *type,
+                                                const struct nb_shape *shape,
+                                                const struct nb_allocator *a, struct nb_error *err);
+/* Bytes of records, then of the tensor-wide parts, cut anywhere. After the last one all is written. */
+NB_CHECKED enum nb_status nb_grid_writer_append(struct nb_grid_writer *g, const uint8_t *data,
+                                                size_t n, struct nb_error *err);
+void nb_grid_writer_destroy(struct nb_grid_writer *g);
+/* The parts of tensor `name` of this shape in the model's files as one tensor; *found false if there are
+ * none. part_at: file << 32 | tensor of each part that there is. */
+NB_CHECKED enum nb_status nb_grid_find(struct nb_model *m, const struct nb_tensor_index *x,
+                                       const char *name, const struct nb_shape *shape,
+                                       struct nb_tensor *t, uint64_t part_at[NB_MAX_PARTS],
+                                       bool *found, struct nb_error *err);
+
 /* ---- Hugging Face ---- */
 #define NB_HF_CONFIG           "config.json"
 #define NB_HF_GENERATION       "generation_config.json"
@@ -87,6 +114,7 @@ uint64_t nb_export_weight_bytes(const struct nb_export *e, size_t i); /* of w.it
 #define NB_HF_TOKENIZER_CONFIG "tokenizer_config.json"
 #define NB_HF_WEIGHTS          "model.safetensors"
 #define NB_HF_INDEX            "model.safetensors.index.json"
+#define NB_HF_QUANT_METHOD     "nibble" /* in config.json: tensors on general grids */
 #define NB_HF_MAX_JSON         (UINT64_C(256) << 20)
 
 /* hf_export.c */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "numfmt/grid.h"
+
 const struct nb_dialect *nb_export_dialect(const char *path)
 {
     size_t n;
@@ -45,6 +47,7 @@ static enum nb_status create(struct nb_export **out, const char *path,
     e->dialect = nb_export_dialect(path);
     nb_arena_init(&e->arena, a, 16384);
     nb_meta_init(&e->extra, a);
+    nb_meta_init(&e->shard_meta, a);
     enum nb_status st = fill_order(e, err);
     for (size_t i = 0; spec->extra != NULL && i < spec->extra->n && st == NB_OK; i++)
         if (nb_meta_set_kv(&e->extra, &spec->extra->kv[i]) != NB_OK)
@@ -110,8 +113,10 @@ void nb_export_destroy(struct nb_export *e)
 {
     if (e == NULL)
         return;
+    nb_grid_writer_destroy(e->grid);
     nb_writer_destroy(e->writer);
     e->dialect->abort(e);
+    nb_meta_fini(&e->shard_meta);
     nb_meta_fini(&e->extra);
     nb_free(e->a, e->head);
     nb_arena_fini(&e->arena);
@@ -123,7 +128,15 @@ uint64_t nb_export_weight_bytes(const struct nb_export *e, size_t i)
     uint64_t bytes = 0;
     if (nb_numfmt_bytes(e->spec.types[i], &e->spec.model->items[i].t.shape, &bytes, NULL) != NB_OK)
         return 0; /* the writer refuses it by name */
-    return bytes;
+    return bytes + nb_export_side_bytes(e, i);
+}
+
+uint64_t nb_export_side_bytes(const struct nb_export *e, size_t i)
+{
+    const struct nb_numfmt *type = e->spec.types[i];
+    if (type->kind != NB_NUMFMT_GRID)
+        return 0;
+    return nb_grid_side_bytes(type, &e->spec.model->items[i].t.shape);
 }
 
 enum nb_status nb_export_declare(struct nb_export *e, const struct nb_container *c, size_t first,
@@ -134,8 +147,12 @@ enum nb_status nb_export_declare(struct nb_export *e, const struct nb_container 
     NB_TRY(nb_writer_create(&e->writer, c, e->a, err));
     for (size_t k = first; k < first + count; k++) {
         const struct nb_weight *w = &e->spec.model->items[e->order[k]];
-        NB_TRY(nb_writer_add(e->writer, hf_names ? w->spec.hf : w->spec.name,
-                             e->spec.types[e->order[k]], &w->t.shape, err));
+        const struct nb_numfmt *type = e->spec.types[e->order[k]];
+        if (hf_names && type->kind == NB_NUMFMT_GRID)
+            NB_TRY(nb_grid_declare(e->writer, w->spec.hf, type, &w->t.shape, err));
+        else
+            NB_TRY(nb_writer_add(e->writer, hf_names ? w->spec.hf : w->spec.name, type, &w->t.shape,
+                                 err));
     }
     return NB_OK;
 }

@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "numfmt/grid.h"
+
 #define SEGMENT_ELEMENTS 65536
 
 uint64_t nb_segment_rows(const struct nb_shape *shape)
@@ -72,11 +74,18 @@ static enum nb_status hash_weight(const struct nb_model *m, size_t i, struct nb_
     j.row_bytes = j.rows == 0 ? 0 : w->t.bytes / j.rows;
     j.scratch_bytes = (size_t)(NB_MIN(j.segment_rows, j.rows) * j.row_bytes);
     const size_t n = (size_t)((j.rows + j.segment_rows - 1) / j.segment_rows);
-    j.segments = nb_alloc(m->a, NB_MAX(n, 1), sizeof *j.segments);
+    const bool grid = w->t.type->kind == NB_NUMFMT_GRID;
+    const uint64_t side = grid ? nb_grid_side_bytes(w->t.type, &w->t.shape) : 0;
+    j.scratch_bytes = NB_MAX(j.scratch_bytes, (size_t)side);
+    j.segments = nb_alloc(m->a, n + 1, sizeof *j.segments);
     j.scratch = nb_alloc(m->a, nb_pool_threads(pool), NB_MAX(j.scratch_bytes, 1));
     if (j.segments != NULL && j.scratch != NULL) {
         nb_pool_for(pool, n, 1, hash_segments, &j);
-        *out = nb_tensor_hash(w->spec.name, w->t.type, &w->t.shape, j.segments, n);
+        if (side > 0) { /* what a grid's rows share is one more segment */
+            nb_grid_side(&w->t, j.scratch);
+            j.segments[n] = nb_hash_bytes(j.scratch, (size_t)side);
+        }
+        *out = nb_tensor_hash(w->spec.name, w->t.type, &w->t.shape, j.segments, n + (side > 0));
     }
     const bool ok = j.segments != NULL && j.scratch != NULL;
     nb_free(m->a, j.segments);

@@ -60,8 +60,11 @@ static enum nb_status refuse_quantized(const nb_json *config, struct nb_error *e
     if (nb_json_type(q) != NB_JSON_OBJECT)
         return NB_OK;
     const char *method = nb_json_string(nb_json_get(q, "quant_method"), &n);
+    if (method != NULL && strcmp(method, NB_HF_QUANT_METHOD) == 0)
+        return NB_OK;
     NB_FAIL(err, NB_ERR_UNSUPPORTED,
-            "config.json: a checkpoint quantized by '%s'; nibble reads float checkpoints",
+            "config.json: a checkpoint quantized by '%s'; nibble reads float checkpoints and "
+            "its own",
             method == NULL ? "?" : nb_printable(quote, sizeof quote, method, n));
 }
 
@@ -265,7 +268,8 @@ static enum nb_status read_weights(struct nb_model *m, struct nb_error *err)
     if (m->w.hp.tied)
         how.extra_name = HF_HEAD;
     else
-        m->w.hp.tied = !nb_tensor_index_has(&x, HF_HEAD);
+        m->w.hp.tied =
+            !nb_tensor_index_has(&x, HF_HEAD) && !nb_tensor_index_has(&x, HF_HEAD ".codes");
     if (st == NB_OK)
         st = nb_model_assemble(m, &x, &how, err);
     if (st == NB_OK)

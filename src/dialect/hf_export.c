@@ -85,10 +85,10 @@ static enum nb_status refuse_blocks(const struct nb_export *e, struct nb_error *
 {
     for (size_t k = 0; k < e->n_order; k++) {
         const struct nb_numfmt *type = e->spec.types[e->order[k]];
-        if (type->kind != NB_NUMFMT_FLOAT)
+        if (type->kind != NB_NUMFMT_FLOAT && type->kind != NB_NUMFMT_GRID)
             NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                    "tensor '%s' as %s: a Hugging Face folder holds f32, f16 or bf16; give such a "
-                    "type, or an output that ends in .gguf",
+                    "tensor '%s' as %s: a folder holds f32, f16, bf16 and general grids (int4_g64, "
+                    "mxfp4_e2m1, ...); give such a type, or an output that ends in .gguf",
                     e->spec.model->items[e->order[k]].spec.name, type->name);
     }
     return NB_OK;
@@ -106,13 +106,32 @@ static enum nb_status declare_shard(struct nb_export *e, size_t s, struct nb_err
                              true, err);
 }
 
+/* What the grids of a shard are: its metadata. */
+static enum nb_status describe_shard(struct nb_export *e, size_t s, struct nb_error *err)
+{
+    nb_meta_fini(&e->shard_meta);
+    nb_meta_init(&e->shard_meta, e->a);
+    for (size_t k = e->shards[s].first; k < e->shards[s].first + e->shards[s].count; k++) {
+        const struct nb_numfmt *type = e->spec.types[e->order[k]];
+        if (type->kind != NB_NUMFMT_GRID)
+            continue;
+        const char *key = nb_arena_printf(&e->arena, NB_GRID_META_PREFIX "%s",
+                                          e->spec.model->items[e->order[k]].spec.hf);
+        if (key == NULL ||
+            nb_meta_set_text(&e->shard_meta, key, type->name, strlen(type->name)) != NB_OK)
+            NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    }
+    return NB_OK;
+}
+
 static enum nb_status sum_bytes(struct nb_export *e, uint64_t *bytes, struct nb_error *err)
 {
     uint64_t one;
     NB_TRY(nb_hf_text_bytes(e, bytes, err));
     for (size_t s = 0; s < e->n_shards; s++) {
         NB_TRY(declare_shard(e, s, err));
-        NB_TRY(nb_writer_bytes(e->writer, NULL, &one, err));
+        NB_TRY(describe_shard(e, s, err));
+        NB_TRY(nb_writer_bytes(e->writer, &e->shard_meta, &one, err));
         if (!nb_add_u64(bytes, *bytes, one))
             NB_FAIL(err, NB_ERR_LIMIT, "the output would pass 2^64 bytes");
     }
@@ -134,7 +153,9 @@ static enum nb_status begin_shard(struct nb_export *e, struct nb_error *err)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
     enum nb_status st = declare_shard(e, e->shard, err);
     if (st == NB_OK)
-        st = nb_writer_begin(e->writer, path, 0, NULL, err);
+        st = describe_shard(e, e->shard, err);
+    if (st == NB_OK)
+        st = nb_writer_begin(e->writer, path, 0, &e->shard_meta, err);
     nb_free(e->a, path);
     return st;
 }
@@ -158,13 +179,19 @@ static uint64_t head_rows(const struct nb_export *e, const struct nb_weight *w)
     return w->t.shape.dim[0] / w->spec.perm_heads;
 }
 
+static enum nb_status put(struct nb_export *e, const uint8_t *data, size_t n, struct nb_error *err)
+{
+    return e->grid != NULL ? nb_grid_writer_append(e->grid, data, n, err)
+                           : nb_writer_append(e->writer, data, n, err);
+}
+
 /* hf_row[j hd/2 + i] = gguf_row[2i + j] */
 static enum nb_status put_head(struct nb_export *e, uint64_t hd, struct nb_error *err)
 {
     const size_t row = e->head_bytes / (size_t)hd;
     for (size_t j = 0; j < 2; j++)
         for (size_t i = 0; i < hd / 2; i++)
-            NB_TRY(nb_writer_append(e->writer, e->head + (2 * i + j) * row, row, err));
+            NB_TRY(put(e, e->head + (2 * i + j) * row, row, err));
     return NB_OK;
 }
 
@@ -203,12 +230,27 @@ static enum nb_status finish_weight(struct nb_export *e, struct nb_error *err)
     const struct nb_shard *s = &e->shards[e->shard];
     e->k++;
     e->k_bytes = 0;
+    nb_grid_writer_destroy(e->grid);
+    e->grid = NULL;
     if (e->k < s->first + s->count)
         return NB_OK;
     NB_TRY(nb_writer_commit(e->writer, err));
     if (++e->shard < e->n_shards)
         return begin_shard(e, err);
     return NB_OK;
+}
+
+/* The weight at hand begins. */
+static enum nb_status start_weight(struct nb_export *e, size_t i, uint64_t row_bytes, uint64_t hd,
+                                   struct nb_error *err)
+{
+    const struct nb_weight *w = &e->spec.model->items[i];
+    const struct nb_numfmt *type = e->spec.types[i];
+    if (hd > 0)
+        NB_TRY(size_head(e, row_bytes, w->spec.perm_heads, err));
+    if (type->kind != NB_NUMFMT_GRID)
+        return NB_OK;
+    return nb_grid_writer_create(&e->grid, e->writer, type, &w->t.shape, e->a, err);
 }
 
 enum nb_status nb_hf_append(struct nb_export *e, const uint8_t *data, size_t n,
@@ -220,13 +262,15 @@ enum nb_status nb_hf_append(struct nb_export *e, const uint8_t *data, size_t n,
         const size_t i = e->order[e->k];
         const struct nb_weight *w = &e->spec.model->items[i];
         const uint64_t bytes = nb_export_weight_bytes(e, i), hd = head_rows(e, w);
-        const size_t take = (size_t)NB_MIN((uint64_t)n, bytes - e->k_bytes);
-        if (hd > 0 && e->k_bytes == 0)
-            NB_TRY(size_head(e, bytes, w->spec.perm_heads, err));
-        if (hd > 0)
+        const uint64_t rows = bytes - nb_export_side_bytes(e, i); /* what belongs to single rows */
+        const uint64_t left = e->k_bytes < rows ? rows - e->k_bytes : bytes - e->k_bytes;
+        const size_t take = (size_t)NB_MIN((uint64_t)n, left);
+        if (e->k_bytes == 0)
+            NB_TRY(start_weight(e, i, rows, hd, err));
+        if (hd > 0 && e->k_bytes < rows)
             NB_TRY(append_heads(e, data, take, hd, err));
         else
-            NB_TRY(nb_writer_append(e->writer, data, take, err));
+            NB_TRY(put(e, data, take, err));
         data += take;
         n -= take;
         e->k_bytes += take;

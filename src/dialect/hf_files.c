@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "numfmt/grid.h"
+
 #define PROVENANCE "nibble."
 
 /* Makes one text; an empty one is not written. */
@@ -69,6 +71,17 @@ static void put_provenance(const struct nb_export *e, struct nb_str *s)
     nb_str_puts(s, "},\n");
 }
 
+/* So that readers of float checkpoints refuse this one by name. */
+static void put_quantization(const struct nb_export *e, struct nb_str *s)
+{
+    for (size_t k = 0; k < e->n_order; k++)
+        if (e->spec.types[e->order[k]]->kind == NB_NUMFMT_GRID) {
+            nb_str_puts(s, "  \"quantization_config\": {\"quant_method\": \"" NB_HF_QUANT_METHOD
+                           "\"},\n");
+            return;
+        }
+}
+
 static enum nb_status make_config(const struct nb_export *e, struct nb_str *s, struct nb_error *err)
 {
     const struct nb_model *m = e->spec.model;
@@ -77,6 +90,7 @@ static enum nb_status make_config(const struct nb_export *e, struct nb_str *s, s
     put_ids(e, s);
     if (e->extra.n > 0)
         put_provenance(e, s);
+    put_quantization(e, s);
     nb_str_printf(s, "  \"torch_dtype\": \"%s\"\n}\n", torch_dtype(e));
     return NB_OK;
 }
@@ -141,6 +155,25 @@ static enum nb_status make_tokenizer_config(const struct nb_export *e, struct nb
 
 /* ---- the index ---- */
 
+/* "name": "file", or a line for each part of a grid. */
+static void put_place(const struct nb_export *e, struct nb_str *s, size_t i, const char *comma,
+                      const char *file)
+{
+    const struct nb_weight *w = &e->spec.model->items[i];
+    const struct nb_numfmt *type = e->spec.types[i];
+    if (type->kind != NB_NUMFMT_GRID) {
+        nb_str_printf(s, "%s\n    \"%s\": \"%s\"", comma, w->spec.hf, file);
+        return;
+    }
+    for (int p = 0; p < NB_MAX_PARTS; p++) {
+        const struct nb_grid_part part = nb_grid_part(type, &w->t.shape, (enum nb_part)p);
+        if (part.type == NULL)
+            continue;
+        nb_str_printf(s, "%s\n    \"%s.%s\": \"%s\"", comma, w->spec.hf, part.name, file);
+        comma = ",";
+    }
+}
+
 static enum nb_status make_index(const struct nb_export *e, struct nb_str *s, struct nb_error *err)
 {
     uint64_t total = 0;
@@ -153,8 +186,7 @@ static enum nb_status make_index(const struct nb_export *e, struct nb_str *s, st
                   (unsigned long long)total);
     for (size_t i = 0; i < e->n_shards; i++)
         for (size_t k = e->shards[i].first; k < e->shards[i].first + e->shards[i].count; k++)
-            nb_str_printf(s, "%s\n    \"%s\": \"%s\"", k == 0 ? "" : ",",
-                          e->spec.model->items[e->order[k]].spec.hf, e->shards[i].name);
+            put_place(e, s, e->order[k], k == 0 ? "" : ",", e->shards[i].name);
     nb_str_puts(s, "\n  }\n}\n");
     return NB_OK;
 }

@@ -173,6 +173,17 @@ void nb_grid_record(const struct nb_tensor *t, uint64_t row, uint8_t *record)
     }
 }
 
+void nb_grid_side(const struct nb_tensor *t, uint8_t *side)
+{
+    for (int i = 0; i < NB_MAX_PARTS; i++) {
+        const struct nb_grid_part part = nb_grid_part(t->type, &t->shape, (enum nb_part)i);
+        if (part.type == NULL || part.per_row)
+            continue;
+        memcpy(side, t->parts->at[i], (size_t)part.bytes);
+        side += part.bytes;
+    }
+}
+
 /* ---- codes ---- */
 
 void nb_codes_unpack(uint16_t *codes, const uint8_t *src, uint32_t bits, uint64_t first, size_t n)

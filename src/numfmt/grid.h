@@ -85,6 +85,9 @@ struct nb_parts nb_grid_records(const struct nb_numfmt *f, const struct nb_shape
 /* The record of one row, gathered from parts wherever they lie. */
 void nb_grid_record(const struct nb_tensor *t, uint64_t row, uint8_t *record);
 
+/* The tensor-wide parts, back to back (nb_grid_side_bytes). */
+void nb_grid_side(const struct nb_tensor *t, uint8_t *side);
+
 /* ---- reading: through nb_tensor_decode and nb_tensor_expand ---- */
 void nb_grid_decode(const struct nb_tensor *t, uint64_t row, uint64_t n_rows, float *dst);
 bool nb_grid_expands(const struct nb_gridfmt *g);

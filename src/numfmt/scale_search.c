@@ -45,13 +45,39 @@ const char *nb_scale_method_name(enum nb_scale_method m)
     return method_names[m];
 }
 
-bool nb_scale_method_find(const char *name, enum nb_scale_method *m)
+/* A number of at most nine digits with a point, "99.99". */
+static bool parse_number(float *v, const char *s)
 {
-    for (size_t i = 0; i < NB_COUNTOF(method_names); i++)
-        if (strcmp(method_names[i], name) == 0) {
-            *m = (enum nb_scale_method)i;
-            return true;
+    double n = 0.0;
+    double unit = 0.0;
+    size_t len = 0;
+    for (; *s != '\0' && len < 10; s++, len++) {
+        if (*s == '.' && unit == 0.0) {
+            unit = 1.0;
+            continue;
         }
+        if (*s < '0' || *s > '9')
+            return false;
+        n = n * 10.0 + (double)(*s - '0');
+        unit *= 10.0;
+    }
+    *v = (float)(unit > 0.0 ? n / unit : n);
+    return *s == '\0' && len > 0;
+}
+
+bool nb_scale_options_parse(struct nb_scale_options *o, const char *text)
+{
+    *o = (struct nb_scale_options){.method = NB_SCALE_MSE};
+    for (size_t i = 0; i < NB_COUNTOF(method_names); i++) {
+        const size_t n = strlen(method_names[i]);
+        if (strncmp(method_names[i], text, n) != 0 || (text[n] != '\0' && text[n] != ':'))
+            continue;
+        o->method = (enum nb_scale_method)i;
+        if (text[n] == '\0')
+            return true;
+        return o->method == NB_SCALE_PERCENTILE && parse_number(&o->percentile, text + n + 1) &&
+               o->percentile > 0.0F && o->percentile <= 100.0F;
+    }
     return false;
 }
 

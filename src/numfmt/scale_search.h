@@ -31,7 +31,8 @@ struct nb_scale_options {
 };
 
 const char *nb_scale_method_name(enum nb_scale_method m);
-bool nb_scale_method_find(const char *name, enum nb_scale_method *m);
+/* "mse", "percentile:99.9" ... False: there is no such method, or its number is out of range. */
+bool nb_scale_options_parse(struct nb_scale_options *o, const char *text);
 
 /* How a scale is stored. */
 enum nb_scale_store {

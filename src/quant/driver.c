@@ -12,6 +12,7 @@
 
 #include "kernels/kernels.h"
 #include "math/math.h"
+#include "numfmt/grid.h"
 
 #define NONE UINT64_MAX
 
@@ -45,6 +46,7 @@ struct run {
     struct nb_quant_sizes sizes;
     uint64_t rows, cols, segment_rows;
     uint64_t row_in, row_out; /* bytes */
+    uint8_t *side;            /* what the output's rows share, the largest of all weights */
     float *importance;        /* (batch) of the weight's columns, row after row */
     size_t first;             /* segment of the chunk at hand */
 };
@@ -77,24 +79,66 @@ static bool add_error(const struct run *r, size_t s, const float *x, float *y, u
     return isfinite(r->seg.signal[s]) && isfinite(r->seg.noise[s]);
 }
 
-/* One batch: decode, encode, decode again. Returns the index of an element that cannot be stored. */
-static size_t encode_batch(const struct run *r, size_t s, const uint8_t *src, uint8_t *dst,
-                           uint64_t n_rows, float *x, float *y)
+/* Rows to be encoded: [row, row + n) from src to dst. */
+struct batch {
+    uint64_t row, n;
+    const uint8_t *src;
+    uint8_t *dst;
+};
+
+static void decode_source(const struct run *r, const struct batch *b, float *x)
 {
-    const struct nb_numfmt *from = r->t->weight->t.type, *to = r->t->type;
-    const size_t n = (size_t)(n_rows * r->cols);
-    nb_numfmt_decode(from, src, x, n);
-    if (from == to) {
-        memcpy(dst, src, (size_t)(n_rows * r->row_out));
-        return add_error(r, s, x, NULL, n_rows) ? n : first_bad(x, n);
+    const struct nb_numfmt *from = r->t->weight->t.type;
+    if (from->kind == NB_NUMFMT_GRID)
+        nb_model_read_rows(r->p->model, r->weight, b->row, b->n, x);
+    else
+        nb_numfmt_decode(from, b->src, x, (size_t)(b->n * r->cols));
+}
+
+static void decode_result(const struct run *r, const struct batch *b, float *y)
+{
+    const struct nb_shape *shape = &r->t->weight->t.shape;
+    if (r->t->type->kind != NB_NUMFMT_GRID) {
+        nb_numfmt_decode(r->t->type, b->dst, y, (size_t)(b->n * r->cols));
+        return;
     }
+    const struct nb_parts parts = nb_grid_records(r->t->type, shape, b->dst, b->row, r->side);
+    const struct nb_tensor t = {.type = r->t->type, .shape = *shape, .parts = &parts};
+    nb_tensor_decode(&t, b->row, b->n, y);
+}
+
+static enum nb_status encode(const struct run *r, const struct batch *b, const float *x)
+{
+    const struct nb_numfmt *to = r->t->type;
     const float *importance = r->t->importance != NULL ? r->importance : NULL;
-    if (nb_numfmt_encode(to, dst, x, importance, n, NULL) != NB_OK)
+    if (to->kind != NB_NUMFMT_GRID)
+        return nb_numfmt_encode(to, b->dst, x, importance, (size_t)(b->n * r->cols), NULL);
+    const struct nb_grid_encode e = {
+        .type = to,
+        .shape = &r->t->weight->t.shape,
+        .how = &r->p->scale_search,
+        .side = r->side,
+        .importance = importance,
+        .a = r->p->a,
+    };
+    return nb_grid_encode_rows(&e, b->dst, x, b->row, b->n, NULL);
+}
+
+/* One batch: decode, encode, decode again. Returns the index of an element that cannot be stored. */
+static size_t encode_batch(const struct run *r, size_t s, const struct batch *b, float *x, float *y)
+{
+    const size_t n = (size_t)(b->n * r->cols);
+    decode_source(r, b, x);
+    if (r->t->weight->t.type == r->t->type) {
+        memcpy(b->dst, b->src, (size_t)(b->n * r->row_out));
+        return add_error(r, s, x, NULL, b->n) ? n : first_bad(x, n);
+    }
+    if (encode(r, b, x) != NB_OK)
         return first_bad(x, n);
-    nb_numfmt_decode(to, dst, y, n);
-    if (add_error(r, s, x, y, n_rows))
+    decode_result(r, b, y);
+    if (add_error(r, s, x, y, b->n))
         return n;
-    nb_numfmt_decode(to, dst, y, n); /* too large for the type's range? */
+    decode_result(r, b, y); /* too large for the type's range? */
     return first_bad(y, n);
 }
 
@@ -111,7 +155,8 @@ static void encode_segment(const struct run *r, size_t s, uint8_t *dst, uint8_t 
     r->seg.source[s] = nb_hash_bytes(src, (size_t)(n_rows * r->row_in));
     for (uint64_t at = 0; at < n_rows; at += batch_rows) {
         const uint64_t n = NB_MIN(batch_rows, n_rows - at);
-        const size_t bad = encode_batch(r, s, src + at * r->row_in, dst + at * r->row_out, n, x, y);
+        const struct batch b = {row + at, n, src + at * r->row_in, dst + at * r->row_out};
+        const size_t bad = encode_batch(r, s, &b, x, y);
         if (bad < n * r->cols) {
             r->seg.bad[s] = (row + at) * r->cols + bad;
             return;
@@ -143,11 +188,10 @@ static enum nb_status refuse_value(const struct run *r, uint64_t element, struct
 {
     const uint64_t row = element / r->cols, col = element % r->cols;
     const struct nb_weight *w = &r->p->model->w.items[r->weight];
-    const uint8_t *src = nb_model_row(r->p->model, r->weight, row);
     float *x = nb_alloc(r->p->a, (size_t)r->cols, sizeof *x);
     if (x == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-    nb_numfmt_decode(w->t.type, src, x, (size_t)r->cols);
+    nb_model_read_rows(r->p->model, r->weight, row, 1, x);
     const double value = (double)x[col];
     nb_free(r->p->a, x);
     if (isfinite(value))
@@ -185,6 +229,10 @@ static enum nb_status run_chunk(struct run *r, size_t n, struct nb_error *err)
         if (r->seg.bad[s] != NONE)
             return refuse_value(r, r->seg.bad[s], err);
     r->pending = r->t->stored ? (size_t)(n_rows * r->row_out) : 0;
+    if (r->t->stored && row + n_rows == r->rows && r->t->side_bytes > 0) {
+        memcpy(r->buffer[r->filling] + r->pending, r->side, (size_t)r->t->side_bytes);
+        r->pending += (size_t)r->t->side_bytes;
+    }
     r->filling = 1 - r->filling;
     if (r->t->stored)
         r->done += n_rows * r->row_in;
@@ -204,8 +252,8 @@ static enum nb_status grow_segments(struct run *r, size_t n, struct nb_error *er
     nb_free(a, s->noise);
     nb_free(a, s->bad);
     s->cap = n;
-    s->source = nb_alloc(a, n, sizeof *s->source);
-    s->out = nb_alloc(a, n, sizeof *s->out);
+    s->source = nb_alloc(a, n + 1, sizeof *s->source); /* and one for what rows share */
+    s->out = nb_alloc(a, n + 1, sizeof *s->out);
     s->signal = nb_alloc(a, n, sizeof *s->signal);
     s->noise = nb_alloc(a, n, sizeof *s->noise);
     s->bad = nb_alloc(a, n, sizeof *s->bad);
@@ -220,14 +268,31 @@ static double snr_db(double signal, double noise)
     return noise > 0.0 ? 10.0 * log10(signal / noise) : (double)INFINITY;
 }
 
+/* A grid's shared parts are one more segment. */
+static size_t add_side(struct nb_hash *segments, size_t n, const uint8_t *side, uint64_t bytes)
+{
+    if (bytes == 0)
+        return n;
+    segments[n] = nb_hash_bytes(side, (size_t)bytes);
+    return n + 1;
+}
+
 static void finish_weight(struct run *r, struct nb_quant_report *report)
 {
     const struct segments *s = &r->seg;
     const struct nb_weight *w = r->t->weight;
     const double signal = nb_sum_f64(s->signal, s->n), noise = nb_sum_f64(s->noise, s->n);
     const double db = snr_db(signal, noise);
-    r->source[r->weight] = nb_tensor_hash(w->spec.name, w->t.type, &w->t.shape, s->source, s->n);
-    r->out[r->weight] = nb_tensor_hash(w->spec.name, r->t->type, &w->t.shape, s->out, s->n);
+    const size_t n_out = add_side(s->out, s->n, r->side, r->t->side_bytes);
+    r->out[r->weight] = nb_tensor_hash(w->spec.name, r->t->type, &w->t.shape, s->out, n_out);
+    uint64_t side = 0;
+    if (w->t.type->kind == NB_NUMFMT_GRID) {
+        side = nb_grid_side_bytes(w->t.type, &w->t.shape);
+        nb_grid_side(&w->t, r->side);
+    }
+    const size_t n_source = add_side(s->source, s->n, r->side, side);
+    r->source[r->weight] =
+        nb_tensor_hash(w->spec.name, w->t.type, &w->t.shape, s->source, n_source);
     if (noise > 0.0) {
         r->signal += signal;
         r->noise += noise;
@@ -240,6 +305,43 @@ static void finish_weight(struct run *r, struct nb_quant_report *report)
     }
 }
 
+/* All rows of the weight at hand, in order, to the training. */
+static enum nb_status train(struct run *r, struct nb_grid_training *t, struct nb_error *err)
+{
+    const uint64_t batch_rows = r->sizes.batch / r->cols;
+    float *x = (float *)(void *)r->scratch;
+    for (uint64_t row = 0; row < r->rows; row += batch_rows) {
+        const uint64_t n = NB_MIN(batch_rows, r->rows - row);
+        nb_model_read_rows(r->p->model, r->weight, row, n, x);
+        const size_t bad = first_bad(x, (size_t)(n * r->cols));
+        if (bad < n * r->cols)
+            return refuse_value(r, row * r->cols + bad, err);
+        NB_TRY(nb_grid_train(t, x, r->t->importance != NULL ? r->importance : NULL, n, err));
+        nb_model_drop_rows(r->p->model, r->weight, row, n);
+        if (row % (64 * batch_rows) == 0)
+            NB_TRY(report_progress(r, err));
+    }
+    return nb_grid_training_finish(t, r->side, r->p->settings.pool, err);
+}
+
+/* What the rows of the output share: learned from all of them, or as the source has it. */
+static enum nb_status find_side(struct run *r, struct nb_error *err)
+{
+    const struct nb_tensor *source = &r->t->weight->t;
+    struct nb_grid_training *t;
+    if (r->t->side_bytes == 0)
+        return NB_OK;
+    if (source->type == r->t->type) {
+        nb_grid_side(source, r->side);
+        return NB_OK;
+    }
+    NB_TRY(
+        nb_grid_training_create(&t, r->t->type, &source->shape, &r->p->scale_search, r->p->a, err));
+    const enum nb_status st = train(r, t, err);
+    nb_grid_training_destroy(t);
+    return st;
+}
+
 static enum nb_status run_weight(struct run *r, size_t i, struct nb_quant_report *report,
                                  struct nb_error *err)
 {
@@ -250,11 +352,12 @@ static enum nb_status run_weight(struct run *r, size_t i, struct nb_quant_report
     r->cols = nb_shape_cols(&r->t->weight->t.shape);
     r->segment_rows = nb_segment_rows(&r->t->weight->t.shape);
     r->row_in = r->t->source_bytes / r->rows;
-    r->row_out = r->t->bytes / r->rows;
+    r->row_out = (r->t->bytes - r->t->side_bytes) / r->rows;
     const size_t n = (size_t)((r->rows + r->segment_rows - 1) / r->segment_rows);
     for (size_t at = 0; r->t->importance != NULL && at < r->sizes.batch; at += (size_t)r->cols)
         nb_moment_means(r->t->importance, 0, (size_t)r->cols, r->importance + at);
     NB_TRY(grow_segments(r, n, err));
+    NB_TRY(find_side(r, err));
     const uint64_t per_chunk = NB_MAX(r->p->chunk_elements / (r->segment_rows * r->cols), 1);
     for (r->first = 0; r->first < n; r->first += (size_t)per_chunk)
         NB_TRY(run_chunk(r, (size_t)NB_MIN(per_chunk, n - r->first), err));
@@ -268,11 +371,16 @@ static enum nb_status run_init(struct run *r, struct nb_error *err)
 {
     const struct nb_quant_plan *p = r->p;
     size_t batch = 1;
+    uint64_t side = 1;
     for (size_t i = 0; i < p->n; i++) {
         const struct nb_quant_sizes s = nb_quant_sizes(&p->tensors[i]);
         if (p->tensors[i].importance != NULL)
             batch = NB_MAX(batch, s.batch);
         r->scratch_bytes = NB_MAX(r->scratch_bytes, 2 * sizeof(float) * s.batch + s.gather);
+        side = NB_MAX(side, p->tensors[i].side_bytes);
+        if (p->tensors[i].weight->t.type->kind == NB_NUMFMT_GRID)
+            side = NB_MAX(side, nb_grid_side_bytes(p->tensors[i].weight->t.type,
+                                                   &p->tensors[i].weight->t.shape));
         r->total += p->tensors[i].stored ? p->tensors[i].source_bytes : 0;
     }
     r->scratch_bytes = (r->scratch_bytes + NB_ALIGN - 1) / NB_ALIGN * NB_ALIGN;
@@ -282,8 +390,9 @@ static enum nb_status run_init(struct run *r, struct nb_error *err)
     r->buffer[1] = nb_alloc(p->a, (size_t)p->chunk_bytes, 1);
     r->scratch = nb_alloc(p->a, nb_pool_threads(p->settings.pool), r->scratch_bytes);
     r->importance = nb_alloc(p->a, batch, sizeof *r->importance);
+    r->side = nb_alloc(p->a, (size_t)side, 1);
     if (r->source == NULL || r->out == NULL || r->buffer[0] == NULL || r->buffer[1] == NULL ||
-        r->scratch == NULL || r->importance == NULL)
+        r->scratch == NULL || r->importance == NULL || r->side == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for buffers of %llu bytes",
                 (unsigned long long)p->chunk_bytes);
     return NB_OK;
@@ -299,6 +408,7 @@ static void run_fini(struct run *r)
     nb_free(a, r->buffer[1]);
     nb_free(a, r->scratch);
     nb_free(a, r->importance);
+    nb_free(a, r->side);
     nb_free(a, r->seg.source);
     nb_free(a, r->seg.out);
     nb_free(a, r->seg.signal);

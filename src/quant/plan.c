@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "numfmt/grid.h"
+
 #define BATCH_ELEMENTS 8192        /* decoded and encoded at once: fits a core's cache         */
 #define CHUNK_ELEMENTS (2U << 20)  /* unit of work between two writes                          */
 #define BASE_BYTES     (32U << 20) /* metadata, tokenizer, code                               */
@@ -21,14 +23,15 @@ struct nb_quant_sizes nb_quant_sizes(const struct nb_plan_tensor *t)
     const uint64_t batch_rows = NB_MAX(BATCH_ELEMENTS / NB_MAX(cols, 1), 1);
     return (struct nb_quant_sizes){.batch = (size_t)(batch_rows * cols),
                                    .gather = (size_t)(segment * (t->source_bytes / rows)),
-                                   .segment = (size_t)(segment * (t->bytes / rows))};
+                                   .segment =
+                                       (size_t)(segment * ((t->bytes - t->side_bytes) / rows))};
 }
 
 /* Two buffers of encoded chunks, and each worker's scratch. */
 static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_elements,
                            uint64_t *chunk_bytes)
 {
-    uint64_t scratch = 0, segment = 0, segments = 0, importance = 0;
+    uint64_t scratch = 0, segment = 0, segments = 0, importance = 0, side = 0;
     *chunk_bytes = 0;
     for (size_t i = 0; i < p->n; i++) {
         const struct nb_plan_tensor *t = &p->tensors[i];
@@ -36,6 +39,7 @@ static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_element
         const uint64_t rows = nb_shape_rows(&t->weight->t.shape);
         scratch = NB_MAX(scratch, 2 * sizeof(float) * (uint64_t)s.batch + s.gather);
         segment = NB_MAX(segment, s.segment);
+        side = NB_MAX(side, t->side_bytes);
         if (t->importance != NULL)
             importance = NB_MAX(importance, sizeof(float) * (uint64_t)s.batch);
         segments = NB_MAX(segments, rows / nb_segment_rows(&t->weight->t.shape) + 1);
@@ -43,7 +47,7 @@ static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_element
             *chunk_bytes = NB_MAX(*chunk_bytes, (uint64_t)((double)chunk_elements *
                                                            (double)t->bytes / (double)t->elements));
     }
-    *chunk_bytes += segment; /* a chunk is whole segments */
+    *chunk_bytes += segment + side; /* a chunk is whole segments */
     return 2 * *chunk_bytes + scratch * nb_pool_threads(p->settings.pool) + 64 * segments +
            importance + BASE_BYTES;
 }
@@ -130,7 +134,7 @@ static enum nb_status refuse_requantizing(const struct nb_quant_plan *p, struct 
 {
     for (size_t i = 0; i < p->n && !p->settings.allow_requantize; i++) {
         const struct nb_numfmt *from = p->tensors[i].weight->t.type, *to = p->tensors[i].type;
-        if (from->kind == NB_NUMFMT_BLOCK && to->kind == NB_NUMFMT_BLOCK && from != to)
+        if (from->kind >= NB_NUMFMT_BLOCK && to->kind >= NB_NUMFMT_BLOCK && from != to)
             NB_FAIL(err, NB_ERR_ARG,
                     "tensor '%s' is %s already: rounding it to %s adds to the error; start from a "
                     "float model, or allow requantizing",
@@ -152,6 +156,10 @@ static enum nb_status settle_types(struct nb_quant_plan *p, struct nb_error *err
         const enum nb_status st = nb_numfmt_bytes(t->type, &t->weight->t.shape, &t->bytes, err);
         if (st != NB_OK)
             return nb_error_prefix(err, st, "tensor '%s'", t->weight->spec.name);
+        if (t->type->kind == NB_NUMFMT_GRID)
+            t->side_bytes = nb_grid_side_bytes(t->type, &t->weight->t.shape);
+        if (!nb_add_u64(&t->bytes, t->bytes, t->side_bytes))
+            NB_FAIL(err, NB_ERR_LIMIT, "tensor '%s' would pass 2^64 bytes", t->weight->spec.name);
     }
     return NB_OK;
 }
@@ -217,6 +225,14 @@ static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
         if (!nb_shape_count(&t->weight->t.shape, &t->elements))
             NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s': too many elements", t->weight->spec.name);
     }
+    const char *search = p->settings.recipe->scale_search;
+    char quote[64];
+    if (search != NULL && !nb_scale_options_parse(&p->scale_search, search))
+        NB_FAIL(
+            err, NB_ERR_ARG,
+            "scale search '%s': expected mse, exact, absmax, minmax, percentile:NUMBER, entropy "
+            "or absmean",
+            nb_printable(quote, sizeof quote, search, strlen(search)));
     NB_TRY(refuse_source(p, err));
     NB_TRY(nb_quant_choose(p, err));
     NB_TRY(settle_types(p, err));

@@ -11,6 +11,7 @@
 #include "calib/calib.h"
 #include "dialect/dialect.h"
 #include "numfmt/numfmt.h"
+#include "numfmt/scale_search.h"
 
 /* ---- mixes: which tensor gets which format, as llama-quantize does it (docs/formats/ggml-blocks.md) ---- */
 enum nb_mix_when {
@@ -73,7 +74,8 @@ struct nb_recipe {
     const char *type; /* a mix, a number format, or "keep"; "q4_k_m" after init */
     const char *output_type, *embedding_type; /* NULL: as the mix says */
     bool pure;                                /* the mix's base everywhere */
-    const char *imatrix;          /* hash of the importance it was made with; NULL: without */
+    const char *scale_search; /* of general grids (numfmt/scale_search.h); NULL: "mse"          */
+    const char *imatrix;      /* hash of the importance it was made with; NULL: without */
     struct nb_recipe_rule *rules; /* the first that matches wins, over all else */
     size_t n_rules, cap_rules;
 };
@@ -106,8 +108,9 @@ struct nb_plan_tensor {
     const struct nb_weight *weight;
     const struct nb_numfmt *type; /* in the output */
     uint64_t elements, source_bytes, bytes;
-    const char *note;                   /* why the type differs from the mix's; NULL: it does not */
-    bool stored;                        /* false: the output's convention has no such tensor      */
+    uint64_t side_bytes; /* of bytes: what a general grid's rows share (numfmt/grid.h) */
+    const char *note;    /* why the type differs from the mix's; NULL: it does not */
+    bool stored;         /* false: the output's convention has no such tensor      */
     const struct nb_moment *importance; /* NULL: rounded without */
 };
 
@@ -122,6 +125,7 @@ struct nb_quant_plan {
     size_t n;
     struct nb_meta extra; /* nibble.* keys of the output */
     const char *recipe;   /* JSON */
+    struct nb_scale_options scale_search;
     uint32_t gguf_ftype;
     uint64_t file_bytes; /* of the whole output */
     uint64_t tensor_bytes;

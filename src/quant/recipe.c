@@ -2,7 +2,7 @@
  *
  *   {"nibble":1,"type":"q4_k_m","method":"rtn","pure":false,
  *    "rules":[{"regex":"attn_v","type":"q8_0"}],"output_type":"q8_0","embedding_type":"q4_0",
- *    "imatrix":"<hash of the file of importance>"}
+ *    "scale_search":"mse","imatrix":"<hash of the file of importance>"}
  */
 #include "quant/quant.h"
 
@@ -81,6 +81,11 @@ static enum nb_status read_embedding(struct nb_recipe *r, const nb_json *v, stru
     return copy_text(r, &r->embedding_type, "embedding_type", v, err);
 }
 
+static enum nb_status read_search(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
+{
+    return copy_text(r, &r->scale_search, "scale_search", v, err);
+}
+
 static enum nb_status read_imatrix(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
 {
     return copy_text(r, &r->imatrix, "imatrix", v, err);
@@ -124,7 +129,7 @@ static const struct {
 } fields[] = {
     {"nibble", read_version},  {"type", read_type},          {"method", read_method},
     {"pure", read_pure},       {"output_type", read_output}, {"embedding_type", read_embedding},
-    {"imatrix", read_imatrix}, {"rules", read_rules},
+    {"imatrix", read_imatrix}, {"rules", read_rules},        {"scale_search", read_search},
 };
 
 static enum nb_status read_field(struct nb_recipe *r, const char *key, size_t n, const nb_json *v,
@@ -182,6 +187,7 @@ void nb_recipe_write(const struct nb_recipe *r, struct nb_str *out)
     nb_str_printf(out, ",\"pure\":%s", r->pure ? "true" : "false");
     put_field(out, "output_type", r->output_type);
     put_field(out, "embedding_type", r->embedding_type);
+    put_field(out, "scale_search", r->scale_search);
     put_field(out, "imatrix", r->imatrix);
     nb_str_puts(out, ",\"rules\":[");
     for (size_t i = 0; i < r->n_rules; i++) {
