@@ -362,7 +362,7 @@ static void test_abort(void **state)
     assert_int_equal(nbtest_count_files(nbtest_tmpdir()), before);
     types[0] = fmt("q8_0");
     assert_fails(nb_export_begin(&e, nbtest_tmp("ab-out"), 0, &spec, NULL, &err),
-                 NB_ERR_UNSUPPORTED, &err, "holds f32, f16 or bf16");
+                 NB_ERR_UNSUPPORTED, &err, "a folder holds f32, f16, bf16");
     nb_model_close(m);
 }
 

@@ -104,13 +104,13 @@ static void test_fallbacks(void **state)
     nb_recipe_fini(&r);
 }
 
-static void test_folders_hold_floats(void **state)
+static void test_folders_hold_no_blocks(void **state)
 {
     (void)state;
     struct nb_recipe r;
     struct nb_model *m = case_open(tiny_hf_write("floats", &(struct tiny_hf){0}));
     nb_recipe_init(&r, NULL);
-    refuse(m, &r, nbtest_tmp("folder"), NB_ERR_UNSUPPORTED, "holds f32, f16 or bf16");
+    refuse(m, &r, nbtest_tmp("folder"), NB_ERR_UNSUPPORTED, "a folder holds f32, f16, bf16");
     r.type = "f16";
     struct nb_quant_plan *p = plan(m, &r, nbtest_tmp("folder"));
     assert_type(p, "blk.0.attn_q.weight", "f16");
@@ -156,5 +156,5 @@ static void test_refused(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_mix), cmocka_unit_test(test_rules),
-             cmocka_unit_test(test_fallbacks), cmocka_unit_test(test_folders_hold_floats),
+             cmocka_unit_test(test_fallbacks), cmocka_unit_test(test_folders_hold_no_blocks),
              cmocka_unit_test(test_refused))
