@@ -24,20 +24,22 @@ NB_LANES_INLINE vf nl_best_scale(const vf *x, const vf *w)
 NB_LANES_INLINE void iq4_nl_round(uint8_t *dst, const float *src, const float *weights, size_t used)
 {
     vf x[NL_SUB];
-    vf w[NL_SUB]; /* only if weighted */
-    vu code[NL_SUB];
+    union { /* one after the other: a small frame */
+        vf w[NL_SUB]; /* only if weighted */
+        vu code[NL_SUB];
+    } u;
     vu word[4];
     vf_load_turned(x, src, NL_SUB, used);
     const struct unit unit = unit_of(abs_max(x, NL_SUB));
     for (int i = 0; i < NL_SUB; i++)
         x[i] = unit_apply(x[i], unit.shrink);
     if (weights != NULL)
-        vf_load_turned(w, weights, NL_SUB, used);
-    const vf d = vf_via_f16(nl_best_scale(x, weights != NULL ? w : NULL) * unit.grow);
+        vf_load_turned(u.w, weights, NL_SUB, used);
+    const vf d = vf_via_f16(nl_best_scale(x, weights != NULL ? u.w : NULL) * unit.grow);
     const vf inv = vf_inverse(d * unit.shrink);
     for (int i = 0; i < NL_SUB; i++)
-        code[i] = nl_index(x[i] * inv);
-    (void)nibble_words(word, code);
+        u.code[i] = nl_index(x[i] * inv);
+    (void)nibble_words(word, u.code);
     blocks_store(dst, &d, 1, word, 4, used);
 }
 
