@@ -40,16 +40,21 @@ NB_LANES_INLINE struct unit k_unit(const float *x)
     return unit_of(vf_set(all));
 }
 
-/* Element i of LANES consecutive sub-blocks of n: codes as stored. */
+/* Element i of LANES consecutive sub-blocks of n, a multiple of 4: codes as stored. */
 NB_LANES_INLINE void k_store_codes(int8_t *dst, const vf *x, int n, vf scale, vf offset,
                                    struct code_range range)
 {
     const vf inv = vf_inverse(scale);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i += 4) {
         uint32_t lane[LANES];
-        vu_store(lane, vf_int_bits(vf_code((x[i] - offset) * inv, range.lo, range.hi)));
+        vu word = vu_set(0);
+        for (int j = 3; j >= 0; j--) {
+            const vf code = vf_code((x[i + j] - offset) * inv, range.lo, range.hi);
+            word = word << 8 | (vf_int_bits(code) & 255U);
+        }
+        vu_store(lane, word);
         for (int l = 0; l < LANES; l++)
-            dst[l * n + i] = (int8_t)(uint8_t)lane[l];
+            memcpy(dst + l * n + i, &lane[l], 4);
     }
 }
 

@@ -11,6 +11,7 @@
  *                    MK_SCALE_TOP + MK_D_LOW, and so on, MK_D_APART apart
  *   MK_REACH, MK_SIDE    how far integer scales, and minima beside the best of each, are searched after d
  *                    and dmin changed
+ *   MK_SIDE_OFF      1: minima beside the best of every scale; 0: of the middle one alone
  *   MK_REFINEMENTS   how often step 3 is repeated at most
  *
  * 1. Each sub-block, a lane, tries ranges around the span of its values; for the codes of each range
@@ -146,7 +147,8 @@ NB_LANES_INLINE void mk_try_pairs(const struct mk_block *b, struct mk_grid *grid
             const vf scale = code * grid->d;
             const vf inv = vf_inverse(scale);
             const vf low = vf_code((grid->lean[g] * scale - mean) * inv_dmin, 0.0F, MK_SCALE_TOP);
-            for (int j = -side; j <= side; j++) {
+            const int beside = i == 0 ? side : side * MK_SIDE_OFF;
+            for (int j = -beside; j <= beside; j++) {
                 const vf next = vf_min(vf_max(low + (float)j, zero), top);
                 const vf min = next * grid->dmin;
                 const struct k_trial k = {scale, inv, min * inv, true};

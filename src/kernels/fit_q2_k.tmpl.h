@@ -12,6 +12,7 @@
 #define MK_D_APART     0.5F
 #define MK_REACH       1
 #define MK_SIDE        1
+#define MK_SIDE_OFF    1
 #define MK_REFINEMENTS 3
 #define MK_CUTS \
     {0.120F, 0.120F}, {0.180F, 0.000F}, {0.000F, 0.180F}, \

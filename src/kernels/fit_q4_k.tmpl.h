@@ -12,6 +12,7 @@
 #define MK_D_APART     1.0F
 #define MK_REACH       1
 #define MK_SIDE        1
+#define MK_SIDE_OFF    0
 #define MK_REFINEMENTS 2
 #define MK_CUTS \
     {0.020F, 0.020F}, {0.040F, 0.000F}, {0.000F, 0.040F}, \

@@ -12,6 +12,7 @@
 #define MK_D_APART     1.0F
 #define MK_REACH       1
 #define MK_SIDE        1
+#define MK_SIDE_OFF    0
 #define MK_REFINEMENTS 2
 #define MK_CUTS \
     {0.000F, 0.000F}, {-0.030F, 0.000F}, {0.010F, -0.010F}, \
