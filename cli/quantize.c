@@ -214,6 +214,7 @@ int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args,
     job->options.allow_requantize = args->allow_requantize;
     job->options.max_ram = args->max_ram;
     job->options.imatrix = args->imatrix;
+    job->options.scale_search = args->scale_search;
     job->options.shard_bytes = args->shard_bytes;
     return NB_CLI_OK;
 }

@@ -1,9 +1,20 @@
 /* cli/verb_list.c: what there is: types, formats, architectures, containers, kernels. */
-#include "cli.h"
+#include "list_formats.h"
 
+#include <stddef.h>
 #include <string.h>
 
-static const struct nb_cli_opt options[] = {{0}};
+struct list_args {
+    struct nb_cli_common common;
+    int32_t markdown;
+};
+
+static const struct nb_cli_opt options[] = {{.name = "markdown",
+                                             .type = NB_CLI_FLAG,
+                                             .offset = offsetof(struct list_args, markdown),
+                                             .group = "Output",
+                                             .help = "with formats: the page of documentation"},
+                                            {0}};
 static const char *const kinds[] = {"types",         "formats",    "grids",
                                     "architectures", "containers", "kernels"};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
@@ -40,10 +51,29 @@ static void json_kind(struct nb_jw *w, const char *kind)
             nb_jw_real(w, "bits_per_weight", item.bits_per_weight);
         if (item.block > 0)
             nb_jw_u64(w, "block", item.block);
+        if (item.layout != NULL)
+            nb_jw_string(w, "layout", item.layout);
+        if (item.loads != NULL)
+            nb_jw_string(w, "loads", item.loads);
         nb_jw_bool(w, "usable", item.usable);
         nb_jw_end(w);
     }
     nb_jw_end(w);
+}
+
+/* With their errors, which are measured now. */
+static int print_formats(struct nb_cli *cli, bool markdown)
+{
+    int code;
+    nb_context *ctx = nb_cli_context(cli, &code);
+
+    if (ctx == NULL)
+        return code;
+    if (markdown)
+        nb_list_formats_page(ctx, stdout);
+    else
+        nb_list_formats(ctx, stdout);
+    return NB_CLI_OK;
 }
 
 static int run(struct nb_cli *cli, void *args, int n, char **positional)
@@ -52,7 +82,9 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     bool found = only == NULL;
     struct nb_jw w;
 
-    (void)args;
+    const struct list_args *list = args;
+    const bool formats = only != NULL && strcmp(only, "formats") == 0;
+
     for (size_t i = 0; i < N_KINDS; i++)
         found = found || strcmp(only, kinds[i]) == 0;
     if (!found)
@@ -60,6 +92,10 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
                             "nothing to list by the name '%s'; there are types, formats, "
                             "grids, architectures, containers, kernels",
                             only);
+    if (list->markdown && !formats)
+        return nb_cli_usage(cli, "--markdown is for formats");
+    if (formats && !cli->common->json)
+        return print_formats(cli, list->markdown);
     if (cli->common->json)
         nb_jw_begin(&w, stdout);
     for (size_t i = 0; i < N_KINDS; i++) {
@@ -82,13 +118,15 @@ const struct nb_cli_verb nb_cli_verb_list = {
     .name = "list",
     .synopsis = "[KIND]",
     .summary = "list types, formats, grids, architectures, containers, kernels",
-    .description = "KIND is one of types (what --type takes), formats (what --tensor-type takes), "
+    .description = "KIND is one of types (what --type takes), formats (what --tensor-type takes, "
+                   "with the mean "
+                   "squared error on unit Gaussians and its distance to the least possible), "
                    "grids (general grids, which both take when the output is a folder), "
                    "architectures, containers, kernels; without it, all are listed.",
     .examples = "nibble list types\n"
                 "nibble list formats --json",
     .options = options,
-    .args_bytes = sizeof(struct nb_cli_common),
+    .args_bytes = sizeof(struct list_args),
     .min_positional = 0,
     .max_positional = 1,
     .run = run,

@@ -55,8 +55,10 @@ struct nb_list_item {
     double bits_per_weight; /* formats and mixes; 0 elsewhere                          */
     uint32_t block;         /* formats: elements per block                             */
     int32_t usable;         /* kernels: 1 if this CPU (and NIBBLE_ISA) allows it; else 1 */
+    const char *layout;     /* formats and grids: fields of a block or parts of a tensor, or NULL */
+    const char *loads;      /* formats and grids: who reads them besides nibble; NULL: nobody */
 };
-/* kind: "formats", "types" (what --type takes), "architectures", "containers", "kernels".
+/* kind: "formats", "grids" (general grids), "types" (what --type takes), "architectures", "containers", "kernels".
  * i counts from 0; NB_ERR_NOT_FOUND after the last. Static strings. */
 NB_API NB_CHECKED enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item);
 
@@ -111,6 +113,8 @@ struct nb_quant_options {
     const char
         *imatrix; /* path of a file that nb_calibrate or llama-imatrix wrote: columns of weights
                             count as much as what flows into them; NULL: all the same */
+    const char *scale_search; /* of general grids: "mse" (default), "exact", "absmax", "minmax",
+                                 "percentile:99.9", "entropy", "absmean"; NULL: the recipe's */
 };
 NB_API void nb_quant_options_init(struct nb_quant_options *o);
 

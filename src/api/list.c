@@ -7,12 +7,22 @@
 #include "numfmt/grid.h"
 #include "quant/quant.h"
 
+/* Who reads a format besides us, by the containers that can hold it. */
+static const char *loads(const struct nb_numfmt *f)
+{
+    if (f->gguf_type >= 0)
+        return f->st_dtype != NULL ? "llama.cpp, safetensors" : "llama.cpp";
+    return f->st_dtype != NULL ? "safetensors" : NULL;
+}
+
 static struct nb_list_item format_item(const struct nb_numfmt *f)
 {
     return (struct nb_list_item){.name = f->name,
                                  .summary = f->summary,
                                  .bits_per_weight = nb_numfmt_bpw(f),
                                  .block = f->block,
+                                 .layout = f->layout,
+                                 .loads = loads(f),
                                  .usable = 1};
 }
 
@@ -26,6 +36,26 @@ static bool list_format(size_t i, struct nb_list_item *item)
     return true;
 }
 
+/* The parts of a general grid; static, one for each set of parts. */
+static const char *grid_layout(const struct nb_numfmt *f)
+{
+    static const char *const layouts[] = {
+        [0] = "codes",
+        [1] = "codes | scales",
+        [2] = "codes | zeros",
+        [3] = "codes | scales | zeros",
+        [4] = "codes | levels",
+        [5] = "codes | scales | levels",
+        [9] = "codes | scales | scale2",
+    };
+    const struct nb_shape shape = nb_shape_2(1, 256 * (uint64_t)f->grid->elem->dim);
+    unsigned set = 0;
+    for (unsigned part = NB_PART_SCALES; part <= NB_PART_SCALE2; part++)
+        if (nb_grid_part(f, &shape, (enum nb_part)part).type != NULL)
+            set |= 1U << (part - NB_PART_SCALES);
+    return set < NB_COUNTOF(layouts) ? layouts[set] : NULL;
+}
+
 static bool list_grid(size_t i, struct nb_list_item *item)
 {
     size_t n;
@@ -34,6 +64,7 @@ static bool list_grid(size_t i, struct nb_list_item *item)
         return false;
     *item = format_item(all[i]);
     item->summary = all[i]->grid->elem->summary;
+    item->layout = grid_layout(all[i]);
     return true;
 }
 

@@ -29,8 +29,8 @@ static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_opt
                                   struct nb_error *err)
 {
     if (o->recipe != NULL) {
-        if (o->type != NULL || o->n_rules > 0 || o->output_type != NULL ||
-            o->embedding_type != NULL || o->pure)
+        if (o->scale_search != NULL || o->type != NULL || o->n_rules > 0 ||
+            o->output_type != NULL || o->embedding_type != NULL || o->pure)
             NB_FAIL(err, NB_ERR_ARG, "a recipe says all types itself: give it alone");
         return nb_recipe_from_json(r, o->recipe, strlen(o->recipe), err);
     }
@@ -39,6 +39,7 @@ static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_opt
     r->output_type = o->output_type;
     r->embedding_type = o->embedding_type;
     r->pure = o->pure != 0;
+    r->scale_search = o->scale_search;
     for (size_t i = 0; i < o->n_rules; i++)
         NB_TRY(nb_recipe_add_rule(r, o->rules[i].regex, o->rules[i].type, err));
     return NB_OK;

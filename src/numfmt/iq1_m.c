@@ -93,6 +93,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_iq1_m = {
     .name = "iq1_m",
     .summary = "ternary words of 8 with a shift, 3-bit scale per 16",
+    .layout = "words 32 | qh 16 | scales and d 8",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

@@ -78,6 +78,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_iq1_s = {
     .name = "iq1_s",
     .summary = "ternary words of 8, 3-bit scale and shift per 32",
+    .layout = "d f16 2 | words 32 | qh 16",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

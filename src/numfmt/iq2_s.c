@@ -77,6 +77,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
 const struct nb_numfmt nb_numfmt_iq2_s = {
     .name = "iq2_s",
     .summary = "codebook of 1024 words of 8 values, 4-bit scale per 16",
+    .layout = "d f16 2 | words 32 | signs 32 | qh 8 | scales 8",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

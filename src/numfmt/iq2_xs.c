@@ -75,6 +75,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
 const struct nb_numfmt nb_numfmt_iq2_xs = {
     .name = "iq2_xs",
     .summary = "codebook of 512 words of 8 values, 4-bit scale per 16",
+    .layout = "d f16 2 | words and signs 64 | scales 8",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

@@ -78,6 +78,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
 const struct nb_numfmt nb_numfmt_iq2_xxs = {
     .name = "iq2_xxs",
     .summary = "codebook of 256 words of 8 values, 4-bit scale per 32",
+    .layout = "d f16 2 | words, signs and scales 64",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

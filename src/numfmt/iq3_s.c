@@ -79,6 +79,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
 const struct nb_numfmt nb_numfmt_iq3_s = {
     .name = "iq3_s",
     .summary = "codebook of 512 words of 4 values, 4-bit scale per 32",
+    .layout = "d f16 2 | words 64 | qh 8 | signs 32 | scales 4",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

@@ -79,6 +79,7 @@ static void expand(const void *src, size_t n, int8_t *codes, float *scale, float
 const struct nb_numfmt nb_numfmt_iq3_xxs = {
     .name = "iq3_xxs",
     .summary = "codebook of 256 words of 4 values, 4-bit scale per 32",
+    .layout = "d f16 2 | words 64 | signs and scales 32",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

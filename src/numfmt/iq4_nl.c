@@ -71,6 +71,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_iq4_nl = {
     .name = "iq4_nl",
     .summary = "32 nibbles into a fixed table, one signed f16 scale",
+    .layout = "d f16 2 | qs 16",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

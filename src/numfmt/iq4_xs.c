@@ -96,6 +96,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_iq4_xs = {
     .name = "iq4_xs",
     .summary = "256 nibbles into a fixed table, signed 6-bit scale per 32",
+    .layout = "d f16 2 | scales_h 2 | scales_l 4 | qs 128",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

@@ -82,6 +82,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_mxfp4 = {
     .name = "mxfp4",
     .summary = "32 values in E2M1 under a power of two",
+    .layout = "e E8M0 1 | qs 16",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

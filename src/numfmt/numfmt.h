@@ -37,6 +37,7 @@ struct nb_gridfmt;
 struct nb_numfmt {
     const char *name;    /* "q4_k"                                                              */
     const char *summary; /* one line for `nibble list formats`                                  */
+    const char *layout;  /* blocks: fields in order, each ending in its bytes: "d f16 2 | qs 16"  */
     enum nb_numfmt_kind kind;
     uint32_t block;       /* elements that share a header (1 for plain types)                   */
     uint32_t sub;         /* elements that share one scale inside it                            */

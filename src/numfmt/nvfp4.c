@@ -89,6 +89,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_nvfp4 = {
     .name = "nvfp4",
     .summary = "64 values in E2M1, an E4M3 scale per 16",
+    .layout = "d E4M3 4 | qs 32",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

@@ -92,6 +92,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_q1_0 = {
     .name = "q1_0",
     .summary = "128 signs, one f16 scale",
+    .layout = "d f16 2 | bits 16",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

@@ -88,6 +88,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_q2_0 = {
     .name = "q2_0",
     .summary = "64 codes of 2 bits (-1..2), one signed f16 scale",
+    .layout = "d f16 2 | qs 16",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

@@ -88,6 +88,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_q2_k = {
     .name = "q2_k",
     .summary = "256 codes of 2 bits, 4-bit scale and minimum per 16",
+    .layout = "scales 16 | qs 64 | d f16 2 | dmin f16 2",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

@@ -113,6 +113,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_q3_k = {
     .name = "q3_k",
     .summary = "256 codes of 3 bits, 6-bit scale per 16",
+    .layout = "hmask 32 | qs 64 | scales 12 | d f16 2",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

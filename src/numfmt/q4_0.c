@@ -77,6 +77,7 @@ static nb_gemv_q_fn *gemv(const struct nb_kernels *k)
 const struct nb_numfmt nb_numfmt_q4_0 = {
     .name = "q4_0",
     .summary = "32 nibbles, one signed f16 scale",
+    .layout = "d f16 2 | qs 16",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

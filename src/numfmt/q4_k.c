@@ -87,6 +87,7 @@ static nb_gemv_q_fn *gemv(const struct nb_kernels *k)
 const struct nb_numfmt nb_numfmt_q4_k = {
     .name = "q4_k",
     .summary = "256 nibbles, 6-bit scale and minimum per 32",
+    .layout = "d f16 2 | dmin f16 2 | scales 12 | qs 128",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

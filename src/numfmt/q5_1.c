@@ -78,6 +78,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_q5_1 = {
     .name = "q5_1",
     .summary = "32 codes of 5 bits, f16 scale and minimum",
+    .layout = "d f16 2 | m f16 2 | qh 4 | qs 16",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

@@ -90,6 +90,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_q5_k = {
     .name = "q5_k",
     .summary = "256 codes of 5 bits, 6-bit scale and minimum per 32",
+    .layout = "d f16 2 | dmin f16 2 | scales 12 | qh 32 | qs 128",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

@@ -111,6 +111,7 @@ static nb_gemv_q_fn *gemv(const struct nb_kernels *k)
 const struct nb_numfmt nb_numfmt_q6_k = {
     .name = "q6_k",
     .summary = "256 codes of 6 bits, 8-bit scale per 16",
+    .layout = "ql 128 | qh 64 | scales 16 | d f16 2",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = SUB,

@@ -74,6 +74,7 @@ static nb_gemv_q_fn *gemv(const struct nb_kernels *k)
 const struct nb_numfmt nb_numfmt_q8_0 = {
     .name = "q8_0",
     .summary = "32 signed bytes, one f16 scale",
+    .layout = "d f16 2 | qs 32",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

@@ -107,6 +107,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_tq1_0 = {
     .name = "tq1_0",
     .summary = "256 ternary codes, five to a byte, one f16 scale",
+    .layout = "qs 48 | qh 4 | d f16 2",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

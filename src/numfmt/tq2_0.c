@@ -95,6 +95,7 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
 const struct nb_numfmt nb_numfmt_tq2_0 = {
     .name = "tq2_0",
     .summary = "256 ternary codes, one f16 scale",
+    .layout = "qs 64 | d f16 2",
     .kind = NB_NUMFMT_BLOCK,
     .block = BLOCK,
     .sub = BLOCK,

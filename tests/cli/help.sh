@@ -33,4 +33,5 @@ done
 
 "$NB_ROOT/tools/docs.sh" "$NIBBLE" "$PWD/docs"
 diff -r "$PWD/docs/man" "$NB_ROOT/docs/man" || fail "man pages are old: run tools/docs.sh"
+diff docs/formats.md "$NB_ROOT/docs/formats.md" || fail "docs/formats.md is old: run tools/docs.sh"
 diff docs/cli.md "$NB_ROOT/docs/cli.md" || fail "docs/cli.md is old: run tools/docs.sh"

@@ -2,7 +2,7 @@
 . "$NB_TESTS/support/cli-lib.bash"
 expect 0 list
 says out types formats architectures containers kernels q4_k_m q8_0 llama gguf safetensors
-for kind in types formats architectures containers kernels; do
+for kind in types formats grids architectures containers kernels; do
     expect 0 list $kind
     [ -s out ] || fail "list $kind is empty"
     expect 0 list $kind --json
@@ -10,3 +10,8 @@ for kind in types formats architectures containers kernels; do
 done
 expect 0 list formats --json
 json "{x['name']: x['bits_per_weight'] for x in d['formats']}['q4_k'] == 4.5"
+
+expect 0 list formats
+says out q4_k "llama.cpp" "d f16 2"
+expect 0 list grids
+says out int4_g128_asym nvfp4_e2m1 "codes | scales | zeros"

@@ -67,11 +67,18 @@ static float *gaussians(size_t n)
 static double mse(const struct nb_numfmt *f, const float *x, uint64_t rows, uint64_t cols,
                   const struct nb_scale_options *how)
 {
-    struct coded c;
+    struct coded c = {.records = NULL};
+    struct nb_error err;
     float *y = nb_alloc(nb_allocator_default(), rows * cols, sizeof *y);
     double sum = 0.0;
-    encode(&c, f, x, NULL, rows, cols, how);
-    nb_tensor_decode(&c.t, 0, rows, y);
+    if (f->kind == NB_NUMFMT_GRID) {
+        encode(&c, f, x, NULL, rows, cols, how);
+        nb_tensor_decode(&c.t, 0, rows, y);
+    } else {
+        c.records = nb_alloc(nb_allocator_default(), rows * cols / f->block, f->block_bytes);
+        assert_ok(nb_numfmt_encode(f, c.records, x, NULL, rows * cols, &err), &err);
+        nb_numfmt_decode(f, c.records, y, rows * cols);
+    }
     for (size_t i = 0; i < rows * cols; i++)
         sum += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);
     nb_free(nb_allocator_default(), y);
@@ -96,6 +103,15 @@ static void test_gaussian(void **state)
         {"int3_t_fz", NB_SCALE_MSE, 0.037440},    {"int4_t_fz", NB_SCALE_MSE, 0.011543},
         {"cb2_t", NB_SCALE_MSE, 0.117482},        {"cb3_t", NB_SCALE_MSE, 0.034548},
         {"cb4_t", NB_SCALE_MSE, 0.009501},        {"binary_t", NB_SCALE_MSE, 0.363380},
+        {"q8_0", NB_SCALE_MSE, 0.000024},
+        {"q6_k", NB_SCALE_MSE, 0.000276},
+        {"q4_k", NB_SCALE_MSE, 0.00520},
+        {"q3_k", NB_SCALE_MSE, 0.02044},
+        {"q2_k", NB_SCALE_MSE, 0.0694},
+        {"q4_0", NB_SCALE_MSE, 0.00654},
+        {"iq4_nl", NB_SCALE_MSE, 0.00538},
+        {"mxfp4", NB_SCALE_MSE, 0.01243},
+        {"nvfp4", NB_SCALE_MSE, 0.00659},
     };
     (void)state;
     const size_t n = 1U << 20;
