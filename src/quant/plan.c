@@ -72,9 +72,30 @@ static enum nb_status fit_memory(struct nb_quant_plan *p, struct nb_error *err)
 
 /* Values and room for their encoding in any format. Owns: both. */
 struct probe {
+    const struct nb_allocator *a;
     float *x;   /* (PROBE_ELEMENTS) */
     uint8_t *y; /* (PROBE_ELEMENTS) of 8 bytes each */
 };
+
+/* One row on a grid; what rows would share is zero. */
+static void encode_grid(const struct nb_numfmt *f, const struct probe *p)
+{
+    const struct nb_shape shape =
+        nb_shape_2(1, PROBE_ELEMENTS - PROBE_ELEMENTS % f->grid->elem->dim);
+    uint8_t *side = nb_alloc_zero(p->a, (size_t)nb_grid_side_bytes(f, &shape) + 1, 1);
+    const struct nb_grid_encode e = {.type = f, .shape = &shape, .side = side, .a = p->a};
+    if (side != NULL && nb_grid_encode_rows(&e, p->y, p->x, 0, 1, NULL) != NB_OK)
+        memset(p->y, 0, PROBE_ELEMENTS); /* an estimate does without */
+    nb_free(p->a, side);
+}
+
+static void encode_once(const struct nb_numfmt *f, const struct probe *p)
+{
+    if (f->kind == NB_NUMFMT_GRID)
+        encode_grid(f, p);
+    else
+        f->encode(p->y, p->x, NULL, PROBE_ELEMENTS);
+}
 
 /* Nanoseconds an element takes to be encoded, from one short run on smooth values. */
 static double encode_ns(const struct nb_numfmt *f, const struct probe *p)
@@ -82,32 +103,33 @@ static double encode_ns(const struct nb_numfmt *f, const struct probe *p)
     struct nb_rng rng = {.seed = 1};
     for (size_t i = 0; i < PROBE_ELEMENTS; i++)
         p->x[i] = (float)(nb_rng_unit(&rng) + nb_rng_unit(&rng) + nb_rng_unit(&rng) - 1.5);
-    f->encode(p->y, p->x, NULL, PROBE_ELEMENTS); /* once to warm up */
+    encode_once(f, p); /* to warm up */
     const uint64_t begin = nb_clock_ns();
-    f->encode(p->y, p->x, NULL, PROBE_ELEMENTS);
-    nb_numfmt_decode(f, p->y, p->x, PROBE_ELEMENTS);
+    encode_once(f, p);
     return (double)(nb_clock_ns() - begin) / PROBE_ELEMENTS;
 }
 
 static double sum_time(const struct nb_quant_plan *p, const struct probe *probe)
 {
-    size_t n;
-    const struct nb_numfmt *const *all = nb_numfmt_all(&n);
     double ns = 0.0;
-    for (size_t k = 0; k < n; k++) {
+    for (size_t k = 0; k < p->n; k++) {
+        const struct nb_numfmt *type = p->tensors[k].type;
         double elements = 0.0;
-        for (size_t i = 0; i < p->n; i++)
-            if (p->tensors[i].type == all[k] && p->tensors[i].weight->t.type != all[k])
+        bool seen = type->kind != NB_NUMFMT_GRID && type->encode == NULL;
+        for (size_t i = 0; i < p->n && !seen; i++) {
+            seen = i < k && p->tensors[i].type == type; /* counted with its first weight */
+            if (p->tensors[i].type == type && p->tensors[i].weight->t.type != type)
                 elements += (double)p->tensors[i].elements;
-        if (elements > 0.0 && all[k]->encode != NULL)
-            ns += elements * (encode_ns(all[k], probe) + 1.0);
+        }
+        if (elements > 0.0 && !seen)
+            ns += elements * (encode_ns(type, probe) + 2.0); /* reading, and comparing */
     }
     return ns * 1e-9 / nb_pool_threads(p->settings.pool) + (double)p->file_bytes / WRITE_SPEED;
 }
 
 static enum nb_status estimate_time(struct nb_quant_plan *p, struct nb_error *err)
 {
-    const struct probe probe = {nb_alloc(p->a, PROBE_ELEMENTS, sizeof(float)),
+    const struct probe probe = {p->a, nb_alloc(p->a, PROBE_ELEMENTS, sizeof(float)),
                                 nb_alloc(p->a, PROBE_ELEMENTS, sizeof(double))};
     const bool ok = probe.x != NULL && probe.y != NULL;
     if (ok)
