@@ -31,7 +31,8 @@ static void print_kind(const char *kind)
             nb_cli_table_add(&t, "%.2f bpw", item.bits_per_weight);
         else
             nb_cli_table_add(&t, " ");
-        nb_cli_table_add(&t, "%s%s", item.summary != NULL ? item.summary : "",
+        nb_cli_table_add(&t, "%s%s%s%s", item.summary != NULL ? item.summary : "",
+                         item.layout != NULL ? "; " : "", item.layout != NULL ? item.layout : "",
                          item.usable ? "" : " (not on this CPU)");
     }
     nb_cli_table_print(&t, stdout, "  ");
