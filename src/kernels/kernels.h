@@ -105,6 +105,7 @@ typedef void nb_gemv_q_fn(float *y, const void *w, size_t row_bytes, size_t n_ro
                           const struct nb_q8 *x);
 typedef nb_gemv_q_fn nb_gemv_f32_q8_0_q8_fn, nb_gemv_f32_q4_0_q8_fn, nb_gemv_f32_q4_k_q8_fn,
     nb_gemv_f32_q6_k_q8_fn;
+typedef nb_gemv_q_fn nb_gemv_f32_iq4_nl_q8_fn, nb_gemv_f32_iq4_xs_q8_fn;
 /* Many tokens, k a multiple of 32: y[c * y_stride + r] for the 8 rows of a packed tile, c < n_cols. */
 typedef void nb_gemm_f32_tile_q8_fn(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
                                     const struct nb_q8 *x, size_t n_cols);
@@ -186,6 +187,8 @@ struct nb_kernels {
     nb_gemv_q_fn *gemv_f32_q4_0_q8;
     nb_gemv_q_fn *gemv_f32_q4_k_q8;
     nb_gemv_q_fn *gemv_f32_q6_k_q8;
+    nb_gemv_q_fn *gemv_f32_iq4_nl_q8;
+    nb_gemv_q_fn *gemv_f32_iq4_xs_q8;
     nb_gemm_f32_tile_q8_fn *gemm_f32_tile_q8;
     nb_xor_u64_fn *xor_u64;
     nb_peak_f32_fn *peak_f32;

@@ -68,6 +68,11 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
                         n);
 }
 
+static nb_gemv_q_fn *gemv(const struct nb_kernels *k)
+{
+    return k->gemv_f32_iq4_nl_q8;
+}
+
 const struct nb_numfmt nb_numfmt_iq4_nl = {
     .name = "iq4_nl",
     .summary = "32 nibbles into a fixed table, one signed f16 scale",
@@ -89,4 +94,5 @@ const struct nb_numfmt nb_numfmt_iq4_nl = {
     .unpack = unpack,
     .expand_sub = BLOCK,
     .expand = expand,
+    .gemv = gemv,
 };

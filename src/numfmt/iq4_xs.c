@@ -93,6 +93,11 @@ static void encode(void *dst, const float *src, const float *importance, size_t 
                        n);
 }
 
+static nb_gemv_q_fn *gemv(const struct nb_kernels *k)
+{
+    return k->gemv_f32_iq4_xs_q8;
+}
+
 const struct nb_numfmt nb_numfmt_iq4_xs = {
     .name = "iq4_xs",
     .summary = "256 nibbles into a fixed table, signed 6-bit scale per 32",
@@ -114,4 +119,5 @@ const struct nb_numfmt nb_numfmt_iq4_xs = {
     .unpack = unpack,
     .expand_sub = SUB,
     .expand = expand,
+    .gemv = gemv,
 };

@@ -414,7 +414,8 @@ struct blocks {
 };
 
 static const struct blocks q8_0 = {32, 34, {0, 0}}, q4_0 = {32, 18, {0, 0}},
-                           q4_k = {256, 144, {0, 2}}, q6_k = {256, 210, {208, 208}};
+                           q4_k = {256, 144, {0, 2}}, q6_k = {256, 210, {208, 208}},
+                           iq4_xs = {256, 136, {0, 0}};
 
 static size_t gemv_count(void)
 {
@@ -477,6 +478,11 @@ static void setup_q6_k(struct work *w, const struct kase *c)
     setup_gemv(w, c, &q6_k);
 }
 
+static void setup_iq4_xs(struct work *w, const struct kase *c)
+{
+    setup_gemv(w, c, &iq4_xs);
+}
+
 static void call_gemv(void (*fn)(void), struct work *w, const struct kase *c,
                       const struct blocks *b)
 {
@@ -502,6 +508,11 @@ static void call_q4_k(void (*fn)(void), struct work *w, const struct kase *c)
 static void call_q6_k(void (*fn)(void), struct work *w, const struct kase *c)
 {
     call_gemv(fn, w, c, &q6_k);
+}
+
+static void call_iq4_xs(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    call_gemv(fn, w, c, &iq4_xs);
 }
 
 /* variant: 1 sub is 32, 2 has mins, 4 * (range of codes) */
@@ -696,6 +707,7 @@ BYTES(bytes_q8_0, c->rows * c->n / 32 * 34)
 BYTES(bytes_q4_0, c->rows * c->n / 32 * 18)
 BYTES(bytes_q4_k, c->rows * c->n / 256 * 144)
 BYTES(bytes_q6_k, c->rows * c->n / 256 * 210)
+BYTES(bytes_iq4_xs, c->rows * c->n / 256 * 136)
 OPS(ops_gemm, 2 * c->rows * c->cols * c->n)
 
 BYTES(bytes1, c->n)
@@ -728,6 +740,8 @@ static const struct op ops[] = {
     {"gemv_f32_q4_0_q8", gemv_count, gemv32_case, setup_q4_0, call_q4_0, {MAT}, bytes_q4_0},
     {"gemv_f32_q4_k_q8", gemv_count, gemv256_case, setup_q4_k, call_q4_k, {MAT}, bytes_q4_k},
     {"gemv_f32_q6_k_q8", gemv_count, gemv256_case, setup_q6_k, call_q6_k, {MAT}, bytes_q6_k},
+    {"gemv_f32_iq4_xs_q8", gemv_count, gemv256_case, setup_iq4_xs, call_iq4_xs, {MAT}, bytes_iq4_xs},
+    {"gemv_f32_iq4_nl_q8", gemv_count, gemv32_case, setup_q4_0, call_q4_0, {MAT}, bytes_q4_0},
     {"gemm_f32_tile_q8", tile_count, tile_case, setup_tile, call_tile,
      {.rows = 8, .cols = 64, .n = 4096, .variant = 1 + 4 * 2}, ops_gemm},
     {"enc_q8_0_f32", enc_count, enc_case, setup_enc_q8_0, call_enc, {VEC}, bytes4},

@@ -42,3 +42,5 @@ static inline __m256i fold_s8(const __m256i s[4])
 }
 
 #include "kernels/x86_gemv.tmpl.h"
+
+#include "kernels/x86_gemv_nl.tmpl.h"

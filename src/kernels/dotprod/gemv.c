@@ -9,3 +9,5 @@ static inline int32x4_t dot16(int32x4_t acc, int8x16_t w, int8x16_t x)
 }
 
 #include "kernels/neon_gemv.tmpl.h"
+
+#include "kernels/neon_gemv_nl.tmpl.h"
