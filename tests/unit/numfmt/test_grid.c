@@ -103,14 +103,10 @@ static void test_gaussian(void **state)
         {"int3_t_fz", NB_SCALE_MSE, 0.037440},    {"int4_t_fz", NB_SCALE_MSE, 0.011543},
         {"cb2_t", NB_SCALE_MSE, 0.117482},        {"cb3_t", NB_SCALE_MSE, 0.034548},
         {"cb4_t", NB_SCALE_MSE, 0.009501},        {"binary_t", NB_SCALE_MSE, 0.363380},
-        {"q8_0", NB_SCALE_MSE, 0.000024},
-        {"q6_k", NB_SCALE_MSE, 0.000276},
-        {"q4_k", NB_SCALE_MSE, 0.00520},
-        {"q3_k", NB_SCALE_MSE, 0.02044},
-        {"q2_k", NB_SCALE_MSE, 0.0694},
-        {"q4_0", NB_SCALE_MSE, 0.00654},
-        {"iq4_nl", NB_SCALE_MSE, 0.00538},
-        {"mxfp4", NB_SCALE_MSE, 0.01243},
+        {"q8_0", NB_SCALE_MSE, 0.000024},         {"q6_k", NB_SCALE_MSE, 0.000276},
+        {"q4_k", NB_SCALE_MSE, 0.00520},          {"q3_k", NB_SCALE_MSE, 0.02044},
+        {"q2_k", NB_SCALE_MSE, 0.0694},           {"q4_0", NB_SCALE_MSE, 0.00654},
+        {"iq4_nl", NB_SCALE_MSE, 0.00538},        {"mxfp4", NB_SCALE_MSE, 0.01243},
         {"nvfp4", NB_SCALE_MSE, 0.00659},
     };
     (void)state;
