@@ -166,7 +166,7 @@ static void test_gaussian_error(void **state)
         }
     }
     for (size_t k = 0; k < NB_COUNTOF(want); k++)
-        assert_true(error[k] / ((double)RUN * RUNS) <= want[k].limit);
+        assert_true(error[k] / (double)(RUN * RUNS) <= want[k].limit);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_golden_decode), cmocka_unit_test(test_scales),
