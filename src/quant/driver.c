@@ -14,13 +14,14 @@
 #include "math/math.h"
 #include "numfmt/grid.h"
 
-#define NONE UINT64_MAX
+#define NONE      UINT64_MAX
+#define NO_MEMORY (UINT64_MAX - 1)
 
 /* What is known of a segment once it is encoded. */
 struct segments {
     struct nb_hash *source, *out; /* (n) */
     double *signal, *noise;       /* (n) sum x^2, sum (x - x')^2 */
-    uint64_t *bad;                /* (n) element that cannot be stored, or NONE */
+    uint64_t *bad;                /* (n) element that cannot be stored, NO_MEMORY or NONE */
     size_t n, cap;
 };
 
@@ -124,7 +125,8 @@ static enum nb_status encode(const struct run *r, const struct batch *b, const f
     return nb_grid_encode_rows(&e, b->dst, x, b->row, b->n, NULL);
 }
 
-/* One batch: decode, encode, decode again. Returns the index of an element that cannot be stored. */
+/* One batch: decode, encode, decode again. Returns the index of an element that cannot be stored, n if all
+ * can, n + 1 if memory ran out. */
 static size_t encode_batch(const struct run *r, size_t s, const struct batch *b, float *x, float *y)
 {
     const size_t n = (size_t)(b->n * r->cols);
@@ -133,8 +135,9 @@ static size_t encode_batch(const struct run *r, size_t s, const struct batch *b,
         memcpy(b->dst, b->src, (size_t)(b->n * r->row_out));
         return add_error(r, s, x, NULL, b->n) ? n : first_bad(x, n);
     }
-    if (encode(r, b, x) != NB_OK)
-        return first_bad(x, n);
+    const enum nb_status st = encode(r, b, x);
+    if (st != NB_OK)
+        return st == NB_ERR_NOMEM ? n + 1 : first_bad(x, n);
     decode_result(r, b, y);
     if (add_error(r, s, x, y, b->n))
         return n;
@@ -157,8 +160,8 @@ static void encode_segment(const struct run *r, size_t s, uint8_t *dst, uint8_t 
         const uint64_t n = NB_MIN(batch_rows, n_rows - at);
         const struct batch b = {row + at, n, src + at * r->row_in, dst + at * r->row_out};
         const size_t bad = encode_batch(r, s, &b, x, y);
-        if (bad < n * r->cols) {
-            r->seg.bad[s] = (row + at) * r->cols + bad;
+        if (bad != n * r->cols) {
+            r->seg.bad[s] = bad > n * r->cols ? NO_MEMORY : (row + at) * r->cols + bad;
             return;
         }
     }
@@ -226,7 +229,10 @@ static enum nb_status run_chunk(struct run *r, size_t n, struct nb_error *err)
         return r->write_status;
     }
     for (size_t s = r->first; s < r->first + n; s++)
-        if (r->seg.bad[s] != NONE)
+        if (r->seg.bad[s] == NO_MEMORY)
+            NB_FAIL(err, NB_ERR_NOMEM, "tensor '%s': out of memory while it is encoded",
+                    r->t->weight->spec.name);
+        else if (r->seg.bad[s] != NONE)
             return refuse_value(r, r->seg.bad[s], err);
     r->pending = r->t->stored ? (size_t)(n_rows * r->row_out) : 0;
     if (r->t->stored && row + n_rows == r->rows && r->t->side_bytes > 0) {

@@ -126,5 +126,40 @@ static void test_damaged(void **state)
            "to say how");
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_folders), cmocka_unit_test(test_refused),
-             cmocka_unit_test(test_damaged))
+/* Memory that runs out while rows are encoded is an error, and never a tensor of something else. */
+static void test_out_of_memory(void **state)
+{
+    (void)state;
+    struct nb_error err;
+    struct nb_recipe r;
+    struct nb_quant_plan *p;
+    struct nbtest_alloc mem;
+    char out[4096];
+    snprintf(out, sizeof out, "%s", nbtest_tmp("oom-out"));
+    struct nb_model *m = case_open(tiny_hf_write("oom", &(struct tiny_hf){0}));
+    nb_recipe_init(&r, NULL);
+    r.type = "int4_g32";
+    nbtest_alloc_init(&mem, 0);
+    const struct nb_quant_settings s = {.out = out, .recipe = &r};
+    assert_ok(nb_quant_plan_create(&p, m, &s, &mem.a, &err), &err);
+    const size_t before = mem.n_allocs;
+    struct nb_quant_report report = {0};
+    enum nb_status st = NB_ERR_NOMEM;
+    size_t tries = 0;
+    for (size_t k = 1; st != NB_OK; k += 5, tries++) {
+        mem.n_allocs = before;
+        mem.fail_at = before + k;
+        st = nb_quant_run(p, &report, &err);
+        assert_true(st == NB_OK || st == NB_ERR_NOMEM);
+        assert_int_equal(nb_path_exists(out), st == NB_OK);
+    }
+    assert_true(tries > 20);
+    mem.fail_at = 0;
+    nb_quant_plan_destroy(p);
+    assert_int_equal(mem.live, 0);
+    nb_recipe_fini(&r);
+    nb_model_close(m);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_folders),
+             cmocka_unit_test(test_refused), cmocka_unit_test(test_damaged))
