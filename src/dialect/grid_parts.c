@@ -88,8 +88,9 @@ enum nb_status nb_grid_writer_create(struct nb_grid_writer **out, struct nb_writ
             continue;
         g->held[i] = nb_alloc(a, (size_t)g->part[i].bytes, 1);
         if (g->held[i] == NULL) {
+            const char *part = g->part[i].name;
             nb_grid_writer_destroy(g);
-            NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the %s of a tensor", g->part[i].name);
+            NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the %s of a tensor", part);
         }
     }
     settle(g);

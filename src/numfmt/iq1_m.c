@@ -34,7 +34,7 @@ static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
         g->scale[s] = nb_iq1_step(g->d, g->scale_code[s]);
     }
     for (size_t k = 0; k < BLOCK / DIM; k++) {
-        const uint32_t h = p[QH + k / 2] >> 4 * (k % 2);
+        const uint32_t h = (uint32_t)p[QH + k / 2] >> 4 * (k % 2);
         nb_iq1_codes(codes + DIM * k, p[k] | (h & 7U) << 8, h & 8U ? -1 : 1);
     }
 }

@@ -22,7 +22,7 @@ static void unpack(struct nb_grid *g, int8_t *codes, const void *src)
         g->scale[s] = nb_iq_scale(&book, g->d, g->scale_code[s]);
     }
     for (size_t k = 0; k < WORDS; k++) {
-        const uint32_t i = p[IDX + k] | (p[QH + k / 8] >> k % 8 & 1U) << 8;
+        const uint32_t i = p[IDX + k] | ((uint32_t)p[QH + k / 8] >> k % 8 & 1U) << 8;
         const uint32_t signs = (uint32_t)p[SIGNS + k / 2] >> 4 * (k % 2);
         nb_iq_signed(codes + 4 * k, book.grid->value + 4U * i, signs, 4);
     }

@@ -17,7 +17,7 @@ static void codes_of(int8_t *codes, const uint8_t *q)
 {
     for (size_t j = 0; j < SUBS; j++) {
         for (size_t i = 0; i < SUB; i++) {
-            const unsigned low = q[HIGH + 32 * (j / 2) + i] >> 4 * (j % 2) & 15U;
+            const unsigned low = (unsigned)q[HIGH + 32 * (j / 2) + i] >> 4 * (j % 2) & 15U;
             codes[SUB * j + i] = (int8_t)(low | (q[i] >> j & 1U) << 4);
         }
     }
