@@ -265,7 +265,7 @@ static bool parse(struct gen *g, int argc, char **argv)
             return false;
         i++;
     }
-    hp->rope_dim = hp->head_dim;
+    hp->rope.dim = hp->head_dim;
     return g->path != NULL && hp->n_vocab >= MIN_VOCAB && hp->n_vocab <= 400000;
 }
 
@@ -283,12 +283,12 @@ int main(int argc, char **argv)
                                .n_vocab = 128256,
                                .n_ctx_train = 131072,
                                .norm_eps = 1e-5f,
-                               .rope_base = 500000.0f,
-                               .rope_scaling = NB_ROPE_LLAMA3,
-                               .rope_factor = 32.0f,
-                               .rope_low_freq = 1.0f,
-                               .rope_high_freq = 4.0f,
-                               .rope_ctx_orig = 8192,
+                               .rope.base = 500000.0f,
+                               .rope.scaling = NB_ROPE_LLAMA3,
+                               .rope.factor = 32.0f,
+                               .rope.low_freq = 1.0f,
+                               .rope.high_freq = 4.0f,
+                               .rope.ctx_orig = 8192,
                                .tied = true};
     if (!parse(&g, argc, argv)) {
         fprintf(stderr,

@@ -31,14 +31,14 @@ static enum nb_status count_spec(void *ctx, const struct nb_tensor_spec *spec)
 static void walk_divisors(const struct nb_hparams *hp)
 {
     struct nb_hparams back = *hp;
-    const size_t n = hp->rope_dim / 2;
+    const size_t n = hp->rope.dim / 2;
     float *d = calloc(n == 0 ? 1 : n, sizeof *d);
     if (d == NULL)
         return;
     nb_rope_divisors(hp, d);
     for (size_t i = 0; i < n; i++)
         require(d[i] > 0.0f); /* also: no NaN */
-    if (hp->rope_scaling == NB_ROPE_LLAMA3)
+    if (hp->rope.scaling == NB_ROPE_LLAMA3)
         (void)nb_rope_from_divisors(&back, d);
     free(d);
 }
@@ -67,7 +67,7 @@ static void walk_meta(const struct nb_hparams *hp)
                 back.n_ff == hp->n_ff);
         require(back.n_heads == hp->n_heads && back.n_kv_heads == hp->n_kv_heads);
         require(back.head_dim == hp->head_dim && back.n_vocab == hp->n_vocab);
-        require(back.norm_eps == hp->norm_eps && back.rope_base == hp->rope_base);
+        require(back.norm_eps == hp->norm_eps && back.rope.base == hp->rope.base);
     }
     nb_meta_fini(&meta);
 }

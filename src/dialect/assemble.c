@@ -95,7 +95,7 @@ static enum nb_status missing(const struct nb_tensor_spec *spec, struct nb_error
 /* Divisors that a Hugging Face file implies and a GGUF file stores. */
 static enum nb_status synthesize(struct nb_model *m, struct nb_weight *w, struct nb_error *err)
 {
-    const uint32_t n = m->w.hp.rope_dim / 2;
+    const uint32_t n = m->w.hp.rope.dim / 2;
     float *values = nb_arena_alloc(&m->arena, n, sizeof *values);
     if (values == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
@@ -201,7 +201,7 @@ static enum nb_status check_rest(const struct assembler *s)
 static enum nb_status set_divisors(struct nb_model *m, struct nb_error *err)
 {
     struct nb_hparams *hp = &m->w.hp;
-    const uint32_t n = hp->rope_dim / 2;
+    const uint32_t n = hp->rope.dim / 2;
     float *values = nb_arena_alloc(&m->arena, n, sizeof *values);
     if (values == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
@@ -216,7 +216,7 @@ static enum nb_status set_divisors(struct nb_model *m, struct nb_error *err)
         if (!(values[i] > 0.0F && values[i] <= 1e9F))
             NB_FAIL(err, NB_ERR_NUMERIC, "tensor '%s': element %u is %g, expected 0..1e9",
                     w->t.name, i, (double)values[i]);
-    if (hp->rope_ctx_orig == 0 && !nb_rope_from_divisors(hp, values))
+    if (hp->rope.ctx_orig == 0 && !nb_rope_from_divisors(hp, values))
         nb_log_msg(m->log, NB_LOG_INFO,
                    "tensor '%s': not the divisors of llama3 scaling; used as they are",
                    NB_ROPE_DIVISORS_NAME);

@@ -64,7 +64,7 @@ static enum nb_status read_hparams(struct nb_model *m, struct nb_tensor_index *x
 {
     const struct nb_arch *arch = m->w.hp.arch;
     NB_TRY(arch->from_meta(&m->w.hp, &m->meta, err));
-    if (m->w.hp.rope_scaling != NB_ROPE_NONE && nb_tensor_index_has(x, NB_ROPE_DIVISORS_NAME))
+    if (m->w.hp.rope.scaling != NB_ROPE_NONE && nb_tensor_index_has(x, NB_ROPE_DIVISORS_NAME))
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "metadata: %s.rope.scaling and tensor '%s': one or the other, not both", arch->name,
                 NB_ROPE_DIVISORS_NAME);

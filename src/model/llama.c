@@ -184,7 +184,7 @@ static void detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx)
     hp->bias_o = has(ctx, "blk.0.attn_output.bias");
     hp->bias_mlp = has(ctx, "blk.0.ffn_gate.bias");
     if (has(ctx, NB_ROPE_DIVISORS_NAME))
-        hp->rope_scaling = NB_ROPE_LLAMA3;
+        hp->rope.scaling = NB_ROPE_LLAMA3;
 }
 
 static enum nb_status set_all(const struct nb_hparams *hp, struct nb_meta *meta)
@@ -285,8 +285,8 @@ static enum nb_status emit_ffn(const struct emitter *e)
 static enum nb_status tensors(const struct nb_hparams *hp, nb_spec_fn *fn, void *ctx)
 {
     struct emitter e = {.hp = hp, .emit = fn, .ctx = ctx, .block = -1};
-    if (hp->rope_scaling == NB_ROPE_LLAMA3)
-        NB_TRY(emit(&e, NB_ROPE_DIVISORS_NAME, "", NB_ROLE_ROPE, hp->rope_dim / 2, 0));
+    if (hp->rope.scaling == NB_ROPE_LLAMA3)
+        NB_TRY(emit(&e, NB_ROPE_DIVISORS_NAME, "", NB_ROLE_ROPE, hp->rope.dim / 2, 0));
     NB_TRY(emit(&e, "token_embd.weight", "model.embed_tokens.weight", NB_ROLE_EMBED, hp->n_vocab,
                 hp->n_embd));
     for (uint32_t i = 0; i < hp->n_layers; i++) {

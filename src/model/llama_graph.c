@@ -149,10 +149,10 @@ static enum nb_status check(const struct nb_hparams *hp, struct nb_error *err)
     if (hp->n_heads % hp->n_kv_heads != 0)
         NB_FAIL(err, NB_ERR_FORMAT, "llama: %u heads are no multiple of %u kv heads", hp->n_heads,
                 hp->n_kv_heads);
-    if (hp->rope_dim == 0 || hp->rope_dim % 2 != 0 || hp->rope_dim > hp->head_dim)
+    if (hp->rope.dim == 0 || hp->rope.dim % 2 != 0 || hp->rope.dim > hp->head_dim)
         NB_FAIL(err, NB_ERR_FORMAT,
                 "llama: %u rotated dimensions; expected an even number up to the head dimension %u",
-                hp->rope_dim, hp->head_dim);
+                hp->rope.dim, hp->head_dim);
     return NB_OK;
 }
 
@@ -171,7 +171,7 @@ enum nb_status nb_llama_build(const struct nb_hparams *hp, struct nb_graph *g, s
                                              .kind = NB_VALUE_INPUT,
                                              .type = NB_VALUE_F64,
                                              .rank = 1,
-                                             .dim = {nb_dim_const(hp->rope_dim / 2)},
+                                             .dim = {nb_dim_const(hp->rope.dim / 2)},
                                              .block = NB_NO_BLOCK});
     const uint32_t embd = weight(&b, "token_embd", "weight", hp->n_vocab, hp->n_embd);
     b.table = add_node(&b, &nb_op_rope_table, b.tokens, freqs, "rope_table");

@@ -17,18 +17,23 @@ struct nb_arch;
 
 enum nb_rope_scaling { NB_ROPE_NONE, NB_ROPE_LINEAR, NB_ROPE_LLAMA3 };
 
+/* Rotary embedding: which part of a head turns, how fast (docs/architectures.md). */
+struct nb_rope {
+    uint32_t dim; /* rotated dimensions of a head */
+    float base;
+    enum nb_rope_scaling scaling;
+    float factor, low_freq,
+        high_freq;     /* llama3: the two bounds                                    */
+    uint32_t ctx_orig; /* llama3: original context; 0: unknown, the divisors came as a tensor */
+};
+
 /* Plain values; owns nothing. */
 struct nb_hparams {
     const struct nb_arch *arch;
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx_train;
     float norm_eps;
-    float rope_base;
-    uint32_t rope_dim; /* rotated dimensions of a head */
-    enum nb_rope_scaling rope_scaling;
-    float rope_factor, rope_low_freq, rope_high_freq; /* llama3: the two bounds     */
-    uint32_t rope_ctx_orig;                           /* llama3: original context; 0: unknown, the
-                                                         divisors came as a tensor  */
-    bool tied;                                        /* the head is the embedding  */
+    struct nb_rope rope;
+    bool tied; /* the head is the embedding  */
     bool bias_q, bias_k, bias_v, bias_o, bias_mlp;
 };
 

@@ -19,36 +19,36 @@
 /* Wave length of frequency i: 2 pi base^(2i / rope_dim). */
 static double wave_length(const struct nb_hparams *hp, uint32_t i)
 {
-    return TWO_PI * nb_pow((double)hp->rope_base, 2.0 * (double)i / (double)hp->rope_dim);
+    return TWO_PI * nb_pow((double)hp->rope.base, 2.0 * (double)i / (double)hp->rope.dim);
 }
 
 static float llama3_divisor(const struct nb_hparams *hp, uint32_t i)
 {
-    const double f = (double)hp->rope_factor, lo = (double)hp->rope_low_freq;
-    const double hi = (double)hp->rope_high_freq, ctx = (double)hp->rope_ctx_orig;
+    const double f = (double)hp->rope.factor, lo = (double)hp->rope.low_freq;
+    const double hi = (double)hp->rope.high_freq, ctx = (double)hp->rope.ctx_orig;
     const double wave = wave_length(hp, i);
     if (wave < ctx / hi)
         return 1.0F;
     if (wave > ctx / lo)
-        return hp->rope_factor;
+        return hp->rope.factor;
     const double s = (ctx / wave - lo) / (hi - lo);
     return (float)(1.0 / ((1.0 - s) / f + s));
 }
 
 void nb_rope_divisors(const struct nb_hparams *hp, float *out)
 {
-    for (uint32_t i = 0; i < hp->rope_dim / 2; i++) {
-        if (hp->rope_scaling == NB_ROPE_LLAMA3)
+    for (uint32_t i = 0; i < hp->rope.dim / 2; i++) {
+        if (hp->rope.scaling == NB_ROPE_LLAMA3)
             out[i] = llama3_divisor(hp, i);
         else
-            out[i] = hp->rope_scaling == NB_ROPE_LINEAR ? hp->rope_factor : 1.0F;
+            out[i] = hp->rope.scaling == NB_ROPE_LINEAR ? hp->rope.factor : 1.0F;
     }
 }
 
 /* Do hp's parameters give these divisors, up to the rounding of whoever computed them? */
 static bool gives(const struct nb_hparams *hp, const float *divisors)
 {
-    for (uint32_t i = 0; i < hp->rope_dim / 2; i++) {
+    for (uint32_t i = 0; i < hp->rope.dim / 2; i++) {
         const double want = (double)divisors[i];
         const double diff = (double)llama3_divisor(hp, i) - want;
         if (!(want >= 1.0) || diff > 1e-4 * want || -diff > 1e-4 * want)
@@ -61,14 +61,14 @@ static bool gives(const struct nb_hparams *hp, const float *divisors)
  * and b. Only ratios are determined, so lo = 1, which is what every model has. */
 bool nb_rope_from_divisors(struct nb_hparams *hp, const float *divisors)
 {
-    const uint32_t n = hp->rope_dim / 2;
+    const uint32_t n = hp->rope.dim / 2;
     struct nb_hparams try = *hp;
     uint32_t first = n, last = n;
     if (n == 0)
         return false;
-    try.rope_scaling = NB_ROPE_LLAMA3;
-    try.rope_factor = divisors[n - 1];
-    const double f = (double)try.rope_factor;
+    try.rope.scaling = NB_ROPE_LLAMA3;
+    try.rope.factor = divisors[n - 1];
+    const double f = (double)try.rope.factor;
     for (uint32_t i = 0; i < n; i++)
         if ((double)divisors[i] > 1.0 + 1e-6 && (double)divisors[i] < f * (1.0 - 1e-6)) {
             first = first == n ? i : first;
@@ -85,9 +85,9 @@ bool nb_rope_from_divisors(struct nb_hparams *hp, const float *divisors)
     const double ctx = (s0 * (hi - 1.0) + 1.0) / x0;
     if (!(hi > 1.0 && hi < 1e6 && ctx >= 1.0 && ctx < (double)CTX_MAX))
         return false;
-    try.rope_low_freq = 1.0F;
-    try.rope_high_freq = (float)((double)(uint64_t)(hi * 100.0 + 0.5) / 100.0);
-    try.rope_ctx_orig = (uint32_t)(ctx + 0.5);
+    try.rope.low_freq = 1.0F;
+    try.rope.high_freq = (float)((double)(uint64_t)(hi * 100.0 + 0.5) / 100.0);
+    try.rope.ctx_orig = (uint32_t)(ctx + 0.5);
     if (!gives(&try, divisors))
         return false;
     *hp = try;
@@ -100,19 +100,19 @@ static enum nb_status llama3_from_hf(struct nb_hparams *hp, const nb_json *rope,
                                      struct nb_error *err)
 {
     static const struct nb_hparam_field ctx = {.hf = "original_max_position_embeddings",
-                                               .offset = offsetof(struct nb_hparams, rope_ctx_orig),
+                                               .offset = offsetof(struct nb_hparams, rope.ctx_orig),
                                                .min = 1,
                                                .max = CTX_MAX};
-    hp->rope_scaling = NB_ROPE_LLAMA3;
-    hp->rope_low_freq = hp->rope_high_freq = 0;
-    NB_TRY(nb_config_real(rope, "low_freq_factor", 1e-6, FACTOR_MAX, &hp->rope_low_freq, err));
-    NB_TRY(nb_config_real(rope, "high_freq_factor", 1e-6, FACTOR_MAX, &hp->rope_high_freq, err));
+    hp->rope.scaling = NB_ROPE_LLAMA3;
+    hp->rope.low_freq = hp->rope.high_freq = 0;
+    NB_TRY(nb_config_real(rope, "low_freq_factor", 1e-6, FACTOR_MAX, &hp->rope.low_freq, err));
+    NB_TRY(nb_config_real(rope, "high_freq_factor", 1e-6, FACTOR_MAX, &hp->rope.high_freq, err));
     NB_TRY(nb_hparams_read_hf(hp, rope, &ctx, 1, err));
-    if (hp->rope_low_freq <= 0 || hp->rope_high_freq <= hp->rope_low_freq)
+    if (hp->rope.low_freq <= 0 || hp->rope.high_freq <= hp->rope.low_freq)
         NB_FAIL(err, NB_ERR_FORMAT,
                 "config.json: rope_scaling has low_freq_factor %g and high_freq_factor %g, "
                 "expected 0 < low < high",
-                (double)hp->rope_low_freq, (double)hp->rope_high_freq);
+                (double)hp->rope.low_freq, (double)hp->rope.high_freq);
     return NB_OK;
 }
 
@@ -135,10 +135,10 @@ static enum nb_status scaling_from_hf(struct nb_hparams *hp, const nb_json *rope
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "config.json: rope_scaling of type '%s', supported are default, linear and llama3",
                 nb_printable(quote, sizeof quote, type, n));
-    hp->rope_scaling = NB_ROPE_LINEAR;
-    hp->rope_factor = 0;
-    NB_TRY(nb_config_real(rope, "factor", 1.0, FACTOR_MAX, &hp->rope_factor, err));
-    if (hp->rope_factor <= 0)
+    hp->rope.scaling = NB_ROPE_LINEAR;
+    hp->rope.factor = 0;
+    NB_TRY(nb_config_real(rope, "factor", 1.0, FACTOR_MAX, &hp->rope.factor, err));
+    if (hp->rope.factor <= 0)
         NB_FAIL(err, NB_ERR_FORMAT, "config.json: rope_scaling has no 'factor'");
     return llama3 ? llama3_from_hf(hp, rope, err) : NB_OK;
 }
@@ -147,16 +147,16 @@ enum nb_status nb_rope_from_hf(struct nb_hparams *hp, const nb_json *config, str
 {
     const nb_json *rope = nb_json_get(config, "rope_scaling");
     float partial = 1.0F;
-    hp->rope_base = 10000.0F;
-    hp->rope_scaling = NB_ROPE_NONE;
-    hp->rope_factor = 1.0F;
-    hp->rope_dim = hp->head_dim;
-    NB_TRY(nb_config_real(config, "rope_theta", 1.0, BASE_MAX, &hp->rope_base, err));
+    hp->rope.base = 10000.0F;
+    hp->rope.scaling = NB_ROPE_NONE;
+    hp->rope.factor = 1.0F;
+    hp->rope.dim = hp->head_dim;
+    NB_TRY(nb_config_real(config, "rope_theta", 1.0, BASE_MAX, &hp->rope.base, err));
     NB_TRY(nb_config_real(config, "partial_rotary_factor", 0.0, 1.0, &partial, err));
     if (nb_json_type(rope) != NB_JSON_OBJECT)
         rope = nb_json_get(config, "rope_parameters"); /* the newer name; holds rope_theta too */
     if (nb_json_type(rope) == NB_JSON_OBJECT) {
-        NB_TRY(nb_config_real(rope, "rope_theta", 1.0, BASE_MAX, &hp->rope_base, err));
+        NB_TRY(nb_config_real(rope, "rope_theta", 1.0, BASE_MAX, &hp->rope.base, err));
         NB_TRY(nb_config_real(rope, "partial_rotary_factor", 0.0, 1.0, &partial, err));
         NB_TRY(scaling_from_hf(hp, rope, err));
     }
@@ -170,25 +170,25 @@ enum nb_status nb_rope_from_hf(struct nb_hparams *hp, const nb_json *config, str
 enum nb_status nb_rope_to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
 {
     nb_str_puts(s, "  \"rope_theta\": ");
-    nb_str_real(s, hp->rope_base);
-    if (hp->rope_scaling == NB_ROPE_NONE) {
+    nb_str_real(s, hp->rope.base);
+    if (hp->rope.scaling == NB_ROPE_NONE) {
         nb_str_puts(s, ",\n  \"rope_scaling\": null,\n");
         return NB_OK;
     }
-    if (hp->rope_scaling == NB_ROPE_LLAMA3 && hp->rope_ctx_orig == 0)
+    if (hp->rope.scaling == NB_ROPE_LLAMA3 && hp->rope.ctx_orig == 0)
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "tensor '%s': not the divisors of llama3 scaling, so config.json cannot say them",
                 NB_ROPE_DIVISORS_NAME);
     nb_str_puts(s, ",\n  \"rope_scaling\": {\"rope_type\": ");
-    nb_str_puts(s, hp->rope_scaling == NB_ROPE_LINEAR ? "\"linear\"" : "\"llama3\"");
+    nb_str_puts(s, hp->rope.scaling == NB_ROPE_LINEAR ? "\"linear\"" : "\"llama3\"");
     nb_str_puts(s, ", \"factor\": ");
-    nb_str_real(s, hp->rope_factor);
-    if (hp->rope_scaling == NB_ROPE_LLAMA3) {
+    nb_str_real(s, hp->rope.factor);
+    if (hp->rope.scaling == NB_ROPE_LLAMA3) {
         nb_str_puts(s, ", \"low_freq_factor\": ");
-        nb_str_real(s, hp->rope_low_freq);
+        nb_str_real(s, hp->rope.low_freq);
         nb_str_puts(s, ", \"high_freq_factor\": ");
-        nb_str_real(s, hp->rope_high_freq);
-        nb_str_printf(s, ", \"original_max_position_embeddings\": %u", hp->rope_ctx_orig);
+        nb_str_real(s, hp->rope.high_freq);
+        nb_str_printf(s, ", \"original_max_position_embeddings\": %u", hp->rope.ctx_orig);
     }
     nb_str_puts(s, "},\n");
     return NB_OK;
@@ -200,23 +200,23 @@ enum nb_status nb_rope_from_meta(struct nb_hparams *hp, const struct nb_meta *me
                                  struct nb_error *err)
 {
     static const struct nb_hparam_field dim = {.suffix = "rope.dimension_count",
-                                               .offset = offsetof(struct nb_hparams, rope_dim),
+                                               .offset = offsetof(struct nb_hparams, rope.dim),
                                                .min = 1,
                                                .max = 65536,
                                                .optional = true};
     const char *arch = hp->arch->name;
     char key[NB_KEY_BYTES], quote[64];
     struct nb_text type = {"", 0};
-    hp->rope_base = 10000.0F;
-    hp->rope_scaling = NB_ROPE_NONE;
-    hp->rope_factor = 1.0F;
-    hp->rope_dim = hp->head_dim;
-    NB_TRY(nb_meta_real(meta, arch, "rope.freq_base", 1.0, BASE_MAX, &hp->rope_base, err));
+    hp->rope.base = 10000.0F;
+    hp->rope.scaling = NB_ROPE_NONE;
+    hp->rope.factor = 1.0F;
+    hp->rope.dim = hp->head_dim;
+    NB_TRY(nb_meta_real(meta, arch, "rope.freq_base", 1.0, BASE_MAX, &hp->rope.base, err));
     NB_TRY(nb_hparams_read_meta(hp, meta, &dim, 1, err));
-    if (hp->rope_dim != hp->head_dim)
+    if (hp->rope.dim != hp->head_dim)
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "metadata: %s.rope.dimension_count is %u, expected the head size %u", arch,
-                hp->rope_dim, hp->head_dim);
+                hp->rope.dim, hp->head_dim);
     (void)nb_meta_text(meta, nb_meta_key(key, arch, "rope.scaling.type"), &type);
     const bool none = type.n == 4 && memcmp(type.s, "none", 4) == 0;
     if (type.n > 0 && !none && !(type.n == 6 && memcmp(type.s, "linear", 6) == 0))
@@ -228,8 +228,8 @@ enum nb_status nb_rope_from_meta(struct nb_hparams *hp, const struct nb_meta *me
         NB_TRY(nb_meta_real(meta, arch, "rope.scale_linear", 0.0, FACTOR_MAX, &factor, err));
     if (none || factor == 0.0F || factor == 1.0F)
         return NB_OK;
-    hp->rope_scaling = NB_ROPE_LINEAR;
-    hp->rope_factor = factor;
+    hp->rope.scaling = NB_ROPE_LINEAR;
+    hp->rope.factor = factor;
     return NB_OK;
 }
 
@@ -237,10 +237,10 @@ enum nb_status nb_rope_to_meta(const struct nb_hparams *hp, struct nb_meta *meta
 {
     const char *arch = hp->arch->name;
     char key[NB_KEY_BYTES];
-    NB_TRY(nb_meta_set_u32(meta, nb_meta_key(key, arch, "rope.dimension_count"), hp->rope_dim));
-    NB_TRY(nb_meta_set_f32(meta, nb_meta_key(key, arch, "rope.freq_base"), hp->rope_base));
-    if (hp->rope_scaling != NB_ROPE_LINEAR)
+    NB_TRY(nb_meta_set_u32(meta, nb_meta_key(key, arch, "rope.dimension_count"), hp->rope.dim));
+    NB_TRY(nb_meta_set_f32(meta, nb_meta_key(key, arch, "rope.freq_base"), hp->rope.base));
+    if (hp->rope.scaling != NB_ROPE_LINEAR)
         return NB_OK;
     NB_TRY(nb_meta_set_text(meta, nb_meta_key(key, arch, "rope.scaling.type"), "linear", 6));
-    return nb_meta_set_f32(meta, nb_meta_key(key, arch, "rope.scaling.factor"), hp->rope_factor);
+    return nb_meta_set_f32(meta, nb_meta_key(key, arch, "rope.scaling.factor"), hp->rope.factor);
 }

@@ -64,7 +64,7 @@ static enum nb_status bind_f32(struct nb_session *s, uint32_t id, struct nb_erro
 static enum nb_status bind_frequencies(struct nb_session *s, struct nb_error *err)
 {
     const struct nb_hparams *hp = &s->w->hp;
-    const uint32_t id = nb_graph_find(&s->g, "rope.freqs"), n = hp->rope_dim / 2;
+    const uint32_t id = nb_graph_find(&s->g, "rope.freqs"), n = hp->rope.dim / 2;
     if (!id)
         return NB_OK;
     double *freq = nb_arena_alloc(&s->arena, n, sizeof *freq);
@@ -76,8 +76,8 @@ static enum nb_status bind_frequencies(struct nb_session *s, struct nb_error *er
     else
         nb_rope_divisors(hp, divisor);
     for (uint32_t i = 0; i < n; i++) {
-        const double e = -2.0 * (double)i / (double)hp->rope_dim;
-        freq[i] = nb_pow((double)hp->rope_base, e) / (double)divisor[i];
+        const double e = -2.0 * (double)i / (double)hp->rope.dim;
+        freq[i] = nb_pow((double)hp->rope.base, e) / (double)divisor[i];
     }
     s->slots[id].data = freq;
     return NB_OK;

@@ -35,8 +35,8 @@ static inline struct nb_hparams tiny_hparams(void)
                                .n_vocab = 107,
                                .n_ctx_train = 96,
                                .norm_eps = 1e-5F,
-                               .rope_base = 10000.0F,
-                               .rope_dim = 32,
+                               .rope.base = 10000.0F,
+                               .rope.dim = 32,
                                .tied = true};
 }
 
@@ -228,8 +228,8 @@ static inline void tiny_rotate(const struct tiny *t, double *x, size_t heads, si
     float divisors[256];
     nb_rope_divisors(hp, divisors);
     for (size_t h = 0; h < heads; h++)
-        for (size_t i = 0; i < hp->rope_dim / 2; i++) {
-            const double freq = pow((double)hp->rope_base, -2.0 * (double)i / hp->rope_dim);
+        for (size_t i = 0; i < hp->rope.dim / 2; i++) {
+            const double freq = pow((double)hp->rope.base, -2.0 * (double)i / hp->rope.dim);
             const double a = (double)position * freq / (double)divisors[i];
             double *p = x + h * hp->head_dim + 2 * i;
             const double x0 = p[0], x1 = p[1];

@@ -300,7 +300,7 @@ static void round_trip(const char *name, const struct tiny_hf *how, const char *
     assert_memory_equal(&a->w.hp, &b->w.hp, sizeof a->w.hp);
     assert_memory_equal(&a->w.hp, &c->w.hp, sizeof a->w.hp);
     assert_false(b->w.rope_halves);
-    for (uint32_t i = 0; i < a->w.hp.rope_dim / 2; i++)
+    for (uint32_t i = 0; i < a->w.hp.rope.dim / 2; i++)
         assert_bits(a->w.rope_divisors[i], c->w.rope_divisors[i]);
     if (shard_bytes > 0)
         assert_true(c->n_files > 1);

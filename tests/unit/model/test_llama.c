@@ -27,11 +27,11 @@ static void test_config(void **state)
     assert_int_equal(hp.n_heads, 4);
     assert_int_equal(hp.n_kv_heads, 2);
     assert_int_equal(hp.head_dim, 16);
-    assert_int_equal(hp.rope_dim, 16);
+    assert_int_equal(hp.rope.dim, 16);
     assert_int_equal(hp.n_vocab, 160);
     assert_int_equal(hp.n_ctx_train, 128);
     assert_bits(hp.norm_eps, 1e-5F);
-    assert_bits(hp.rope_base, 10000.0F);
+    assert_bits(hp.rope.base, 10000.0F);
     assert_true(hp.tied);
     assert_false(hp.bias_q || hp.bias_o || hp.bias_mlp);
     assert_ok(tiny_hparams(&hp, "num_key_value_heads", NULL, &err), &err);
@@ -46,9 +46,9 @@ static void test_config(void **state)
                            "{\"rope_theta\": 500000, \"rope_type\": \"linear\", \"factor\": 4}",
                            &err),
               &err);
-    assert_bits(hp.rope_base, 500000.0F);
-    assert_bits(hp.rope_factor, 4.0F);
-    assert_int_equal(hp.rope_scaling, NB_ROPE_LINEAR);
+    assert_bits(hp.rope.base, 500000.0F);
+    assert_bits(hp.rope.factor, 4.0F);
+    assert_int_equal(hp.rope.scaling, NB_ROPE_LINEAR);
 }
 
 static void test_wrong_config(void **state)

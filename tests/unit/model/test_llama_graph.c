@@ -55,11 +55,11 @@ static void test_tensors(void **state)
                             .n_heads = 4,
                             .n_kv_heads = 2,
                             .head_dim = 32,
-                            .rope_dim = 32,
+                            .rope.dim = 32,
                             .n_vocab = 100,
                             .n_ctx_train = 64,
                             .norm_eps = 1e-5F,
-                            .rope_base = 10000.0F,
+                            .rope.base = 10000.0F,
                             .tied = true};
     assert_non_null(hp.arch);
     check(&hp);
@@ -81,17 +81,17 @@ static void test_refusals(void **state)
                             .n_heads = 4,
                             .n_kv_heads = 3,
                             .head_dim = 32,
-                            .rope_dim = 32,
+                            .rope.dim = 32,
                             .n_vocab = 100};
     struct nb_graph g;
     nb_graph_init(&g, NULL);
     assert_fails(hp.arch->build(&hp, &g, &err), NB_ERR_FORMAT, &err, "no multiple of 3");
     hp.n_kv_heads = 2;
-    hp.rope_dim = 31;
+    hp.rope.dim = 31;
     assert_fails(hp.arch->build(&hp, &g, &err), NB_ERR_FORMAT, &err, "31 rotated");
-    hp.rope_dim = 34;
+    hp.rope.dim = 34;
     assert_fails(hp.arch->build(&hp, &g, &err), NB_ERR_FORMAT, &err, "34 rotated");
-    hp.rope_dim = 32;
+    hp.rope.dim = 32;
     hp.n_ff = 0;
     assert_fails(hp.arch->build(&hp, &g, &err), NB_ERR_FORMAT, &err, "may be 0");
     nb_graph_fini(&g);

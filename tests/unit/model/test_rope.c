@@ -7,28 +7,28 @@
 static struct nb_hparams llama3(uint32_t dim, float factor)
 {
     return (struct nb_hparams){.head_dim = dim,
-                               .rope_dim = dim,
-                               .rope_base = 500000.0F,
-                               .rope_scaling = NB_ROPE_LLAMA3,
-                               .rope_factor = factor,
-                               .rope_low_freq = 1.0F,
-                               .rope_high_freq = 4.0F,
-                               .rope_ctx_orig = 8192};
+                               .rope.dim = dim,
+                               .rope.base = 500000.0F,
+                               .rope.scaling = NB_ROPE_LLAMA3,
+                               .rope.factor = factor,
+                               .rope.low_freq = 1.0F,
+                               .rope.high_freq = 4.0F,
+                               .rope.ctx_orig = 8192};
 }
 
 /* The llama3 rule (docs/architectures.md) in the C library's double arithmetic. */
 static double expected(const struct nb_hparams *hp, uint32_t i)
 {
     const double pi = 3.14159265358979323846;
-    const double wave = 2 * pi * pow((double)hp->rope_base, 2.0 * i / hp->rope_dim);
-    const double lo = (double)hp->rope_low_freq, hi = (double)hp->rope_high_freq;
-    const double ctx = hp->rope_ctx_orig;
+    const double wave = 2 * pi * pow((double)hp->rope.base, 2.0 * i / hp->rope.dim);
+    const double lo = (double)hp->rope.low_freq, hi = (double)hp->rope.high_freq;
+    const double ctx = hp->rope.ctx_orig;
     if (wave < ctx / hi)
         return 1.0;
     if (wave > ctx / lo)
-        return (double)hp->rope_factor;
+        return (double)hp->rope.factor;
     const double s = (ctx / wave - lo) / (hi - lo);
-    return 1.0 / ((1.0 - s) / (double)hp->rope_factor + s);
+    return 1.0 / ((1.0 - s) / (double)hp->rope.factor + s);
 }
 
 static void test_divisors(void **state)
@@ -41,10 +41,10 @@ static void test_divisors(void **state)
         assert_ulp(d[i], (float)expected(&hp, i), 1);
     assert_bits(d[0], 1.0F);
     assert_bits(d[63], 8.0F);
-    hp.rope_scaling = NB_ROPE_LINEAR;
+    hp.rope.scaling = NB_ROPE_LINEAR;
     nb_rope_divisors(&hp, d);
     assert_bits(d[5], 8.0F);
-    hp.rope_scaling = NB_ROPE_NONE;
+    hp.rope.scaling = NB_ROPE_NONE;
     nb_rope_divisors(&hp, d);
     assert_bits(d[5], 1.0F);
 }
@@ -53,7 +53,7 @@ static void recover(uint32_t dim, float factor)
 {
     float d[64];
     const struct nb_hparams want = llama3(dim, factor);
-    struct nb_hparams got = {.head_dim = dim, .rope_dim = dim, .rope_base = 500000.0F};
+    struct nb_hparams got = {.head_dim = dim, .rope.dim = dim, .rope.base = 500000.0F};
     nb_rope_divisors(&want, d);
     assert_true(nb_rope_from_divisors(&got, d));
     assert_memory_equal(&got, &want, sizeof got);

@@ -70,7 +70,7 @@ static void test_reference(void **state)
     check_reference(hp, 2e-4);
     hp.bias_o = hp.bias_mlp = true;
     check_reference(hp, 2e-4);
-    hp.rope_dim = 16; /* half of each head keeps its place */
+    hp.rope.dim = 16; /* half of each head keeps its place */
     check_reference(hp, 2e-4);
     hp.n_kv_heads = hp.n_heads;
     check_reference(hp, 2e-4);
@@ -82,13 +82,13 @@ static void test_rope_scaling(void **state)
 {
     (void)state;
     struct nb_hparams hp = tiny_hparams();
-    hp.rope_scaling = NB_ROPE_LINEAR;
-    hp.rope_factor = 4.0F;
+    hp.rope.scaling = NB_ROPE_LINEAR;
+    hp.rope.factor = 4.0F;
     check_reference(hp, 2e-4);
-    hp.rope_scaling = NB_ROPE_LLAMA3;
-    hp.rope_low_freq = 1.0F;
-    hp.rope_high_freq = 4.0F;
-    hp.rope_ctx_orig = 32;
+    hp.rope.scaling = NB_ROPE_LLAMA3;
+    hp.rope.low_freq = 1.0F;
+    hp.rope.high_freq = 4.0F;
+    hp.rope.ctx_orig = 32;
     check_reference(hp, 2e-4);
 }
 
@@ -97,7 +97,7 @@ static struct nb_hparams wide_hparams(void)
     struct nb_hparams hp = tiny_hparams();
     hp.n_layers = 2;
     hp.n_embd = hp.n_ff = 256;
-    hp.head_dim = hp.rope_dim = 64;
+    hp.head_dim = hp.rope.dim = 64;
     hp.n_vocab = 301;
     return hp;
 }
