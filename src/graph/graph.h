@@ -61,7 +61,8 @@ struct nb_value {
 
 struct nb_op;
 
-/* An attribute, given by name when a node is added; which member counts is the operator's affair. */
+/* An attribute, given by name when a node is added; which member counts is the operator's affair.
+ * Activation functions are enum nb_act of kernels/kernels.h. */
 struct nb_attr {
     const char *name;
     int64_t i;
@@ -189,6 +190,8 @@ struct nb_op {
     bool (*shape)(struct nb_graph *g, const struct nb_node *n, struct nb_value *out);
     /* Scratch one worker needs, for the largest call. NULL: none. false on overflow. */
     bool (*scratch_bytes)(const struct nb_op_call *largest, size_t *bytes);
+    /* Most positions the node can serve. NULL: any number. */
+    uint64_t (*positions)(const struct nb_graph *g, const struct nb_node *n);
     void (*run)(const struct nb_op_call *c);
 };
 

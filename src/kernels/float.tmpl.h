@@ -134,23 +134,6 @@ void NB_FN(axpy_f32_f16)(float *y, float a, const uint16_t *x, size_t n)
     }
 }
 
-static inline struct v16 swiglu16(struct v16 g, struct v16 up)
-{
-    const struct v16 e = v16_exp(v16_neg(g));
-    return v16_mul(v16_div(g, v16_add(v16_set1(1.0F), e)), up);
-}
-
-void NB_FN(swiglu_f32)(float *y, const float *gate, const float *up, size_t n)
-{
-    size_t i = 0;
-    for (; i + STEP <= n; i += STEP)
-        v16_store(y + i, swiglu16(v16_load(gate + i), v16_load(up + i)));
-    if (i < n) {
-        const struct v16 t = swiglu16(v16_load_n(gate + i, n - i), v16_load_n(up + i, n - i));
-        v16_store_n(y + i, t, n - i);
-    }
-}
-
 /* The largest scale * x[i]. */
 static inline float scaled_max(const float *x, size_t n, float scale)
 {
@@ -217,6 +200,51 @@ void NB_FN(rmsnorm_f32)(float *y, const float *x, const float *w, size_t n, floa
     if (i < n) {
         const struct v16 t = v16_mul(v16_load_n(x + i, n - i), r);
         v16_store_n(y + i, v16_mul(t, v16_load_n(w + i, n - i)), n - i);
+    }
+}
+
+/* The sum of (x[i] - mean)^2. */
+static inline float spread(const float *x, size_t n, struct v16 mean)
+{
+    struct v16 acc = v16_set1(0.0F);
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP) {
+        const struct v16 d = v16_sub(v16_load(x + i), mean);
+        acc = v16_fma(d, d, acc);
+    }
+    if (i < n) {
+        const struct v16 d = v16_sub(v16_load_n(x + i, n - i), mean);
+        acc = v16_keep_n(v16_fma(d, d, acc), acc, n - i);
+    }
+    return v16_sum(acc);
+}
+
+static inline float sum(const float *x, size_t n)
+{
+    struct v16 acc = v16_set1(0.0F);
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        acc = v16_add(acc, v16_load(x + i));
+    if (i < n)
+        acc = v16_keep_n(v16_add(acc, v16_load_n(x + i, n - i)), acc, n - i);
+    return v16_sum(acc);
+}
+
+void NB_FN(layernorm_f32)(float *y, const float *x, const float *w, const float *b, size_t n,
+                          float eps)
+{
+    const struct v16 mean = v16_set1(sum(x, n) / (float)n);
+    const struct v16 r = v16_set1(1.0F / sqrtf(spread(x, n, mean) / (float)n + eps));
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP) {
+        const struct v16 z = v16_mul(v16_sub(v16_load(x + i), mean), r), vw = v16_load(w + i);
+        v16_store(y + i, b ? v16_fma(z, vw, v16_load(b + i)) : v16_mul(z, vw));
+    }
+    if (i < n) {
+        const size_t left = n - i;
+        const struct v16 z = v16_mul(v16_sub(v16_load_n(x + i, left), mean), r);
+        const struct v16 vw = v16_load_n(w + i, left);
+        v16_store_n(y + i, b ? v16_fma(z, vw, v16_load_n(b + i, left)) : v16_mul(z, vw), left);
     }
 }
 

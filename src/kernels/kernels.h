@@ -82,8 +82,19 @@ typedef void nb_axpy_f32_f16_fn(float *y, float a, const uint16_t *x, size_t n);
 /* y[r, i] += p[r, j] v[j, i], one fma after the other, j = 0 .. n-1; y (n_rows, d), v (n, d). */
 typedef void nb_wsum_f32_f32_f32_fn(float *y, const float *p, size_t p_stride, size_t n_rows,
                                     const float *v, size_t n, size_t d);
-/* exp is the polynomial of exp.h everywhere. y = (gate / (1 + exp(-gate))) * up */
-typedef void nb_swiglu_f32_fn(float *y, const float *gate, const float *up, size_t n);
+/* exp is the polynomial of exp.h everywhere, tanh and GELU are those of act.h. */
+enum nb_act {
+    NB_ACT_SILU,      /* x / (1 + exp(-x))                                   */
+    NB_ACT_GELU_TANH, /* GELU, its erf replaced by a tanh                    */
+    NB_ACT_GELU,      /* x Phi(x)                                            */
+    NB_ACT_RELU,      /* the larger of 0 and x                               */
+    NB_ACT_RELU2      /* its square                                          */
+};
+typedef void nb_act_f32_fn(float *y, const float *x, size_t n, enum nb_act act); /* y = act(x) */
+/* y = act(gate) * up */
+typedef void nb_glu_f32_fn(float *y, const float *gate, const float *up, size_t n, enum nb_act act);
+/* y = cap * tanh(factor * x); y may be x */
+typedef void nb_softcap_f32_fn(float *y, const float *x, size_t n, float factor, float cap);
 /* In place: s = scale * x, e = exp(s - max s), x = e * (1 / sum e). -inf (masked) gives 0; if every
  * element is masked, all are 0. */
 typedef void nb_softmax_f32_fn(float *x, size_t n, float scale);
@@ -91,6 +102,10 @@ typedef void nb_softmax_f32_fn(float *x, size_t n, float scale);
 typedef float nb_expsum_f32_fn(const float *x, size_t n, float *max);
 /* y = (x * (1 / sqrt(dot(x, x) / n + eps))) * w */
 typedef void nb_rmsnorm_f32_fn(float *y, const float *x, const float *w, size_t n, float eps);
+/* m = sum x / n, r = 1 / sqrt(sum of (x - m)^2 / n + eps), z = (x - m) * r; y = fma(z, w, b), or z * w
+ * when b is NULL. */
+typedef void nb_layernorm_f32_fn(float *y, const float *x, const float *w, const float *b, size_t n,
+                                 float eps);
 /* y[2i] = fma(x0, cos[i], -(x1 * sin[i])), y[2i+1] = fma(x0, sin[i], x1 * cos[i]), where
  * (x0, x1) = (x[2i], x[2i+1]), or (x[i], x[i+n_pairs]) when halves. The output is always interleaved, so
  * that both pairings of a checkpoint give the same bits afterwards. y != x. */
@@ -177,10 +192,13 @@ struct nb_kernels {
     nb_axpy_f32_f32_fn *axpy_f32_f32;
     nb_axpy_f32_f16_fn *axpy_f32_f16;
     nb_wsum_f32_f32_f32_fn *wsum_f32_f32_f32;
-    nb_swiglu_f32_fn *swiglu_f32;
+    nb_act_f32_fn *act_f32;
+    nb_glu_f32_fn *glu_f32;
+    nb_softcap_f32_fn *softcap_f32;
     nb_softmax_f32_fn *softmax_f32;
     nb_expsum_f32_fn *expsum_f32;
     nb_rmsnorm_f32_fn *rmsnorm_f32;
+    nb_layernorm_f32_fn *layernorm_f32;
     nb_rope_f32_fn *rope_f32;
     nb_quant_q8_f32_fn *quant_q8_f32;
     nb_gemv_q_fn *gemv_f32_q8_0_q8;

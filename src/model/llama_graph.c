@@ -116,13 +116,14 @@ static uint32_t attention(const struct builder *b, uint32_t n)
                                                     .in = {rotated_k, v},
                                                     .state = {keys, values},
                                                     .block = b->block});
-    const struct nb_attr attrs[] = {NB_ATTR_INT("heads", hp->n_heads),
-                                    NB_ATTR_REAL("scale", 1.0 / sqrt((double)hp->head_dim))};
+    const struct nb_attr attrs[] = {
+        NB_ATTR_INT("heads", hp->n_heads), NB_ATTR_REAL("scale", 1.0 / sqrt((double)hp->head_dim)),
+        NB_ATTR_INT("window", 0), NB_ATTR_REAL("softcap", 0.0), NB_ATTR_INT("causal", 1)};
     full_name(b, name, "attn");
     const uint32_t y = nb_graph_add(b->g, &(struct nb_node_args){.op = &nb_op_attention,
                                                                  .in = {rotated_q, keys, values},
                                                                  .attrs = attrs,
-                                                                 .n_attrs = 2,
+                                                                 .n_attrs = 5,
                                                                  .block = b->block,
                                                                  .name = name});
     return linear(b, y, "attn_output", hp->n_embd, q_dim, hp->bias_o);
@@ -133,7 +134,15 @@ static uint32_t mlp(const struct builder *b, uint32_t n)
     const struct nb_hparams *hp = b->hp;
     const uint32_t gate = linear(b, n, "ffn_gate", hp->n_ff, hp->n_embd, hp->bias_mlp);
     const uint32_t up = linear(b, n, "ffn_up", hp->n_ff, hp->n_embd, hp->bias_mlp);
-    const uint32_t mid = add_node(b, &nb_op_swiglu, gate, up, "ffn_act");
+    const struct nb_attr attrs[] = {NB_ATTR_INT("act", NB_ACT_SILU)};
+    char name[NB_NAME_BYTES];
+    full_name(b, name, "ffn_act");
+    const uint32_t mid = nb_graph_add(b->g, &(struct nb_node_args){.op = &nb_op_glu,
+                                                                   .in = {gate, up},
+                                                                   .attrs = attrs,
+                                                                   .n_attrs = 1,
+                                                                   .block = b->block,
+                                                                   .name = name});
     return linear(b, mid, "ffn_down", hp->n_embd, hp->n_ff, hp->bias_mlp);
 }
 

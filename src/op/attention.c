@@ -1,17 +1,24 @@
-/* op/attention.c: causal attention of grouped query heads over the cache (Ainslie et al. 2023, GQA).
+/* op/attention.c: attention of grouped query heads over the cache (Ainslie et al. 2023, GQA).
  *
  * q (T, heads * head_dim), states K, V (kv_heads, C, head_dim) -> (T, heads * head_dim).
- *   s_j = q . k_j for all positions j up to the token's own,  p = softmax(scale * s),  y = sum p_j v_j
+ *   s_j = scale * q . k_j,  p = softmax(s),  y = sum p_j v_j     over all positions j the token sees
+ * Attributes:
+ *   heads, scale
+ *   window   0: a token sees all positions up to its own; otherwise at most so many, itself and those
+ *            just before (Beltagy et al. 2020)
+ *   softcap  above 0: s_j = softcap * tanh(scale * q . k_j / softcap) (Gemma Team 2024)
+ *   causal   0: every token sees all positions of the call, which starts at position 0 (Devlin et al.
+ *            2019); no window then
  *
- * Per query row: each s_j is one canonical dot, the softmax one kernel call over all positions, and y
- * adds position after position with fma. So the bits do not depend on how tokens are grouped. What is
+ * Per query row: each s_j is one canonical dot, the softmax one kernel call over the positions seen, and
+ * y adds position after position with fma. So the bits do not depend on how tokens are grouped. What is
  * grouped is memory traffic: a task is one key head and the rows of some tokens in all its query heads;
- * these share each block of keys and values, which is decoded to floats once. No online softmax: the
- * scores of a task fit in scratch.
+ * these share each block of keys and values, which is decoded to floats once. Blocks that none of them
+ * sees are not touched. No online softmax: the scores of a task fit in scratch.
  */
 #include "op/op_internal.h"
 
-enum { HEADS, SCALE };
+enum { HEADS, SCALE, WINDOW, SOFTCAP, CAUSAL };
 enum { IN_Q, IN_K, IN_V };
 
 #define TASK_ROWS   48U /* query rows of a task, unless a group of heads is larger */
@@ -32,6 +39,11 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
             return nb_graph_refuse(g, n, "state %s does not fit %llu query heads", s->name,
                                    (unsigned long long)heads);
     }
+    if (n->attr[WINDOW].i < 0 || !(n->attr[SOFTCAP].f >= 0.0))
+        return nb_graph_refuse(g, n, "window %lld, softcap %g: neither may be below 0",
+                               (long long)n->attr[WINDOW].i, n->attr[SOFTCAP].f);
+    if (n->attr[WINDOW].i != 0 && n->attr[CAUSAL].i == 0)
+        return nb_graph_refuse(g, n, "a window needs causal attention");
     op_like(out, q, NB_VALUE_F32, q->dim[1].n);
     return true;
 }
@@ -39,8 +51,9 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
 /* Sizes of a call. */
 struct dims {
     size_t heads, kv_heads, group, head_dim, capacity;
-    size_t tokens;       /* of a task */
-    size_t score_stride; /* floats    */
+    size_t tokens;       /* of a task                        */
+    size_t window;       /* no larger than the cache         */
+    size_t score_stride; /* floats                           */
 };
 
 static struct dims dims_of(const struct nb_op_call *c)
@@ -48,10 +61,13 @@ static struct dims dims_of(const struct nb_op_call *c)
     struct dims d = {.heads = (size_t)c->node->attr[HEADS].i,
                      .head_dim = c->in[IN_K]->cols,
                      .capacity = c->sym[NB_SYM_CACHE]};
+    const uint64_t window = (uint64_t)c->node->attr[WINDOW].i;
     d.kv_heads = c->in[IN_K]->rows / d.capacity;
     d.group = d.heads / d.kv_heads;
     d.tokens = NB_MAX(TASK_ROWS / d.group, 1);
-    d.score_stride = (d.capacity + SCORE_ALIGN - 1) / SCORE_ALIGN * SCORE_ALIGN;
+    d.window = window == 0 ? d.capacity : (size_t)NB_MIN(window, d.capacity);
+    const size_t seen = NB_MIN(d.window + d.tokens - 1, d.capacity); /* by a task */
+    d.score_stride = (seen + SCORE_ALIGN - 1) / SCORE_ALIGN * SCORE_ALIGN;
     return d;
 }
 
@@ -67,15 +83,20 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
            op_add_bytes(bytes, POSITIONS * d.head_dim, sizeof(float));
 }
 
+/* Positions first .. end - 1. */
+struct span {
+    size_t first, end;
+};
+
 /* One task under way. Row i is token t0 + i / group in head kv_head * group + i % group. */
 struct task {
     const struct nb_op_call *c;
     struct dims d;
     size_t kv_head, t0, n_rows;
-    size_t n_positions; /* of the last token */
-    float *scores;      /* (rows, score_stride)   */
-    float *q, *y;       /* (rows, head_dim)       */
-    float *block;       /* (POSITIONS, head_dim)  */
+    struct span any, all; /* positions that some row sees, that every row sees (maybe none) */
+    float *scores;        /* (rows, score_stride), from position any.first on */
+    float *q, *y;         /* (rows, head_dim)       */
+    float *block;         /* (POSITIONS, head_dim)  */
 };
 
 static float *head_of(const struct nb_slot *s, const struct task *k, size_t row)
@@ -85,9 +106,17 @@ static float *head_of(const struct nb_slot *s, const struct task *k, size_t row)
 }
 
 /* Positions the token of a row sees. */
-static size_t seen_by(const struct task *k, size_t row)
+static struct span seen_by(const struct task *k, size_t row)
 {
-    return (size_t)k->c->position + k->t0 + row / k->d.group + 1;
+    const size_t p = (size_t)k->c->position + k->t0 + row / k->d.group;
+    if (k->c->node->attr[CAUSAL].i == 0)
+        return (struct span){0, (size_t)k->c->position + k->c->in[IN_Q]->rows};
+    return (struct span){p + 1 > k->d.window ? p + 1 - k->d.window : 0, p + 1};
+}
+
+static float *scores_of(const struct task *k, size_t row, size_t position)
+{
+    return k->scores + row * k->d.score_stride + (position - k->any.first);
 }
 
 static void decode_block(const struct task *k, uint32_t which, size_t first, size_t n)
@@ -104,43 +133,68 @@ static void score(const struct task *k)
     for (size_t i = 0; i < k->n_rows; i++)
         memcpy(k->q + i * k->d.head_dim, head_of(k->c->in[IN_Q], k, i),
                k->d.head_dim * sizeof *k->q);
-    for (size_t p = 0; p < k->n_positions; p += POSITIONS) {
-        const size_t n = NB_MIN(POSITIONS, k->n_positions - p);
+    for (size_t p = k->any.first; p < k->any.end; p += POSITIONS) {
+        const size_t n = NB_MIN(POSITIONS, k->any.end - p);
         decode_block(k, IN_K, p, n);
-        k->c->kernels->gemm_f32_f32_f32(k->scores + p, k->d.score_stride, k->block, n, k->q,
+        k->c->kernels->gemm_f32_f32_f32(scores_of(k, 0, p), k->d.score_stride, k->block, n, k->q,
                                         k->d.head_dim, k->n_rows, k->d.head_dim);
     }
 }
 
-/* Positions that all rows see: the four-row kernel; those that only the later ones see: row by row. */
+static void normalize(const struct task *k)
+{
+    const double scale = k->c->node->attr[SCALE].f, cap = k->c->node->attr[SOFTCAP].f;
+    for (size_t i = 0; i < k->n_rows; i++) {
+        const struct span seen = seen_by(k, i);
+        const size_t n = seen.end - seen.first;
+        float *s = scores_of(k, i, seen.first);
+        if (cap > 0.0)
+            k->c->kernels->softcap_f32(s, s, n, (float)(scale / cap), (float)cap);
+        k->c->kernels->softmax_f32(s, n, cap > 0.0 ? 1.0F : (float)scale);
+    }
+}
+
+/* Adds the values that row i sees of positions first .. end - 1 in the block that begins at p. */
+static void weigh_row(const struct task *k, size_t i, size_t p, struct span want)
+{
+    const size_t hd = k->d.head_dim;
+    const struct span seen = seen_by(k, i);
+    const size_t first = NB_MAX(want.first, seen.first), end = NB_MIN(want.end, seen.end);
+    if (first < end)
+        k->c->kernels->wsum_f32_f32_f32(k->y + i * hd, scores_of(k, i, first), k->d.score_stride, 1,
+                                        k->block + (first - p) * hd, end - first, hd);
+}
+
+/* Positions that all rows see: the four-row kernel; those that only some see, before and after: row by
+ * row. */
 static void weigh(const struct task *k)
 {
-    const size_t hd = k->d.head_dim, stride = k->d.score_stride, common = seen_by(k, 0);
+    const size_t hd = k->d.head_dim;
     memset(k->y, 0, k->n_rows * hd * sizeof *k->y);
-    for (size_t p = 0; p < k->n_positions; p += POSITIONS) {
-        const size_t n = NB_MIN(POSITIONS, k->n_positions - p);
-        const size_t shared = common > p ? NB_MIN(n, common - p) : 0;
-        decode_block(k, IN_V, p, n);
-        k->c->kernels->wsum_f32_f32_f32(k->y, k->scores + p, stride, k->n_rows, k->block, shared,
-                                        hd);
-        for (size_t i = 0; shared < n && i < k->n_rows; i++) {
-            const size_t first = p + shared, seen = NB_MIN(seen_by(k, i), p + n);
-            if (seen > first)
-                k->c->kernels->wsum_f32_f32_f32(k->y + i * hd, k->scores + i * stride + first,
-                                                stride, 1, k->block + shared * hd, seen - first,
-                                                hd);
-        }
+    for (size_t p = k->any.first; p < k->any.end; p += POSITIONS) {
+        const size_t end = NB_MIN(p + POSITIONS, k->any.end);
+        const size_t from = NB_MIN(NB_MAX(k->all.first, p), end);
+        const size_t to = NB_MAX(NB_MIN(k->all.end, end), from);
+        decode_block(k, IN_V, p, end - p);
+        for (size_t i = 0; p < from && i < k->n_rows; i++)
+            weigh_row(k, i, p, (struct span){p, from});
+        if (from < to)
+            k->c->kernels->wsum_f32_f32_f32(k->y, scores_of(k, 0, from), k->d.score_stride,
+                                            k->n_rows, k->block + (from - p) * hd, to - from, hd);
+        for (size_t i = 0; to < end && i < k->n_rows; i++)
+            weigh_row(k, i, p, (struct span){to, end});
     }
     for (size_t i = 0; i < k->n_rows; i++)
         memcpy(head_of(k->c->out[0], k, i), k->y + i * hd, hd * sizeof *k->y);
 }
 
-static void run_task(const struct task *k)
+static void run_task(struct task *k)
 {
+    const struct span first = seen_by(k, 0), last = seen_by(k, k->n_rows - 1);
+    k->any = (struct span){first.first, last.end};
+    k->all = (struct span){last.first, first.end};
     score(k);
-    const float scale = (float)k->c->node->attr[SCALE].f;
-    for (size_t i = 0; i < k->n_rows; i++)
-        k->c->kernels->softmax_f32(k->scores + i * k->d.score_stride, seen_by(k, i), scale);
+    normalize(k);
     weigh(k);
 }
 
@@ -161,7 +215,6 @@ static void tasks(void *ctx, size_t begin, size_t end, unsigned worker)
         k.kv_head = i % d.kv_heads;
         k.t0 = block * d.tokens;
         k.n_rows = n * d.group;
-        k.n_positions = (size_t)c->position + k.t0 + n;
         run_task(&k);
     }
 }
@@ -178,7 +231,11 @@ const struct nb_op nb_op_attention = {
     .name = "attention",
     .n_in_min = 3,
     .n_in = 3,
-    .attrs = {[HEADS] = "heads", [SCALE] = "scale"},
+    .attrs = {[HEADS] = "heads",
+              [SCALE] = "scale",
+              [WINDOW] = "window",
+              [SOFTCAP] = "softcap",
+              [CAUSAL] = "causal"},
     .quantizable = -1,
     .shape = shape,
     .scratch_bytes = scratch_bytes,

@@ -26,6 +26,11 @@ static inline bool op_is_f32_matrix(const struct nb_value *v)
     return v->type == NB_VALUE_F32 && v->rank == 2 && v->dim[1].sym == NB_SYM_ONE;
 }
 
+static inline bool op_is_act(int64_t act)
+{
+    return act >= NB_ACT_SILU && act <= NB_ACT_RELU2;
+}
+
 /* A matrix of the same rows as `like` and so many columns. */
 static inline void op_like(struct nb_value *out, const struct nb_value *like,
                            enum nb_value_type type, uint64_t cols)

@@ -1,6 +1,7 @@
 /* op/rms_norm.c: y = x / sqrt(mean(x^2) + eps) * w, row by row (Zhang and Sennrich 2019).
  *
- * x (T, n), w (n) -> (T, n).
+ * x (T, n), w (m), m a divisor of n -> (T, n). attr eps. With m < n each run of m columns is normalized
+ * on its own, all by the same weights: the heads of queries and keys (Henry et al. 2020).
  */
 #include "op/op_internal.h"
 
@@ -11,8 +12,9 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
     const struct nb_value *x = op_value(g, n->in[0]), *w = op_value(g, n->in[1]);
     if (!op_is_f32_matrix(x))
         return nb_graph_refuse(g, n, "input 0 must be a float matrix");
-    if (w->rank != 1 || !nb_dim_eq(w->dim[0], x->dim[1]))
-        return nb_graph_refuse(g, n, "input 1 must have a weight per column");
+    if (w->rank != 1 || w->dim[0].n == 0 || x->dim[1].n % w->dim[0].n != 0)
+        return nb_graph_refuse(g, n,
+                               "input 1 must have a weight per column, or per column of a run");
     op_like(out, x, NB_VALUE_F32, x->dim[1].n);
     return true;
 }
@@ -21,10 +23,12 @@ static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct nb_op_call *c = ctx;
     const float eps = (float)c->node->attr[EPS].f;
+    const size_t n = c->in[0]->cols, run = c->in[1]->cols;
     (void)worker;
     for (size_t t = begin; t < end; t++)
-        c->kernels->rmsnorm_f32(op_row(c->out[0], t), op_row(c->in[0], t), c->in[1]->data,
-                                c->in[0]->cols, eps);
+        for (size_t i = 0; i < n; i += run)
+            c->kernels->rmsnorm_f32(op_row(c->out[0], t) + i, op_row(c->in[0], t) + i,
+                                    c->in[1]->data, run, eps);
 }
 
 static void run(const struct nb_op_call *c)

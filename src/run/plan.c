@@ -119,11 +119,24 @@ static enum nb_status plan_scratch(struct nb_session *s, struct nb_error *err)
     return NB_OK;
 }
 
+/* Learned embeddings of positions end somewhere. */
+static enum nb_status check_positions(const struct nb_session *s, struct nb_error *err)
+{
+    for (size_t i = 0; i < s->g.n_nodes; i++) {
+        const struct nb_node *n = &s->g.nodes[i];
+        if (n->op->positions && n->op->positions(&s->g, n) < s->n_ctx)
+            NB_FAIL(err, NB_ERR_ARG, "session: a context of %u positions; the model has %llu",
+                    s->n_ctx, (unsigned long long)n->op->positions(&s->g, n));
+    }
+    return NB_OK;
+}
+
 enum nb_status nb_session_plan(struct nb_session *s, struct nb_error *err)
 {
     const uint64_t largest[NB_N_SYMS] = {1, s->n_batch, s->n_ctx, s->n_batch};
     if (!nb_session_extents(s, largest))
         NB_FAIL(err, NB_ERR_LIMIT, "session: a batch of %u tokens is too large", s->n_batch);
+    NB_TRY(check_positions(s, err));
     struct nb_life *life = nb_alloc(s->a, s->g.n_values, sizeof *life);
     struct item *items = nb_alloc(s->a, s->g.n_values, sizeof *items);
     enum nb_status st = NB_OK;

@@ -80,7 +80,7 @@ static float value(struct work *w, enum pattern pattern)
     return u * 8.0F;
 }
 
-static float *floats(struct work *w, size_t slot, size_t n, const struct kase *c)
+float *floats(struct work *w, size_t slot, size_t n, const struct kase *c)
 {
     float *p = work_place(w, slot, n * sizeof *p, c->shift * sizeof *p);
     for (size_t i = 0; i < n; i++)
@@ -101,7 +101,7 @@ static uint16_t *halves(struct work *w, size_t slot, size_t n, const struct kase
     return p;
 }
 
-static float *out_floats(struct work *w, size_t slot, size_t n, const struct kase *c)
+float *out_floats(struct work *w, size_t slot, size_t n, const struct kase *c)
 {
     float *p = work_place(w, slot, n * sizeof *p, c->shift * sizeof *p);
     memset(p, 0xee, n * sizeof *p);
@@ -115,12 +115,12 @@ static float *out_floats(struct work *w, size_t slot, size_t n, const struct kas
 static const size_t longer[] = {511, 512, 1000, 1024, 1031, 4099};
 #define N_LENGTHS (301 + COUNT_OF(longer))
 
-static size_t length_count(void)
+size_t length_count(void)
 {
     return N_LENGTHS * PAT_COUNT * 2;
 }
 
-static void length_case(struct kase *c, size_t i)
+void length_case(struct kase *c, size_t i)
 {
     const size_t j = i % N_LENGTHS;
     c->n = j <= 300 ? j : longer[j - 301];
@@ -730,10 +730,13 @@ static const struct op ops[] = {
     {"axpy_f32_f16", length_count, length_case, setup_axpy_f16, call_axpy_f16, {VEC}, bytes10},
     {"wsum_f32_f32_f32", gemm_count, gemm_case, setup_wsum, call_wsum,
      {.rows = 32, .cols = 64, .n = 64}, ops_gemm},
-    {"swiglu_f32", length_count, length_case, setup_add, call_add, {VEC}, bytes12},
+    {"act_f32", act_count, act_case, setup_act, call_act, {VEC}, bytes8},
+    {"glu_f32", act_count, act_case, setup_glu, call_glu, {VEC}, bytes12},
+    {"softcap_f32", length_count, length_case, setup_act, call_softcap, {VEC}, bytes8},
     {"softmax_f32", length_count, length_case, setup_softmax, call_softmax, {VEC}, bytes8},
     {"expsum_f32", length_count, length_case, setup_expsum, call_expsum, {VEC}, bytes4},
     {"rmsnorm_f32", length_count, length_case, setup_rmsnorm, call_rmsnorm, {VEC}, bytes12},
+    {"layernorm_f32", length_count, length_case, setup_layernorm, call_layernorm, {VEC}, bytes12},
     {"rope_f32", length_count, length_case, setup_rope, call_rope, {.n = 2048}, bytes24},
     {"quant_q8_f32", quant_count, quant_case, setup_quant, call_quant, {VEC}, bytes5},
     {"gemv_f32_q8_0_q8", gemv_count, gemv32_case, setup_q8_0, call_q8_0, {MAT}, bytes_q8_0},

@@ -64,6 +64,24 @@ void *work_place(struct work *w, size_t i, size_t bytes, size_t free_bytes);
 void work_add_out(struct work *w, void *p, size_t bytes, bool is_f32);
 uint64_t work_next(struct work *w);
 
+/* n floats of slot i in the case's pattern; n floats to be written and compared. */
+float *floats(struct work *w, size_t i, size_t n, const struct kase *c);
+float *out_floats(struct work *w, size_t i, size_t n, const struct kase *c);
+/* Vectors of length 0 to 300 and some longer, every pattern, variants 0 and 1. */
+size_t length_count(void);
+void length_case(struct kase *c, size_t i);
+
+/* cases_act.c */
+size_t act_count(void);
+void act_case(struct kase *c, size_t i);
+void setup_act(struct work *w, const struct kase *c);
+void call_act(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_glu(struct work *w, const struct kase *c);
+void call_glu(void (*fn)(void), struct work *w, const struct kase *c);
+void call_softcap(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_layernorm(struct work *w, const struct kase *c);
+void call_layernorm(void (*fn)(void), struct work *w, const struct kase *c);
+
 /* cases_iq.c */
 size_t round_iq_count(void);
 void round_iq_case(struct kase *c, size_t i);

@@ -128,6 +128,19 @@ static inline struct v16 v16_neg(struct v16 x)
     return (struct v16){_mm256_xor_ps(x.a, sign), _mm256_xor_ps(x.b, sign)};
 }
 
+static inline struct v16 v16_abs(struct v16 x)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0F);
+    return (struct v16){_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
+}
+
+/* a < b ? x : y, lane by lane */
+static inline struct v16 v16_if_less(struct v16 a, struct v16 b, struct v16 x, struct v16 y)
+{
+    return (struct v16){_mm256_blendv_ps(y.a, x.a, _mm256_cmp_ps(a.a, b.a, _CMP_LT_OQ)),
+                        _mm256_blendv_ps(y.b, x.b, _mm256_cmp_ps(a.b, b.b, _CMP_LT_OQ))};
+}
+
 /* x > best ? x : best, lane by lane (vmaxps gives its second operand for NaN and for equals) */
 static inline struct v16 v16_max(struct v16 x, struct v16 best)
 {

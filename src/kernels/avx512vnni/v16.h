@@ -107,6 +107,17 @@ static inline struct v16 v16_neg(struct v16 x)
     return (struct v16){_mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(x.v), sign))};
 }
 
+static inline struct v16 v16_abs(struct v16 x)
+{
+    return (struct v16){_mm512_abs_ps(x.v)};
+}
+
+/* a < b ? x : y, lane by lane */
+static inline struct v16 v16_if_less(struct v16 a, struct v16 b, struct v16 x, struct v16 y)
+{
+    return (struct v16){_mm512_mask_mov_ps(y.v, _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), x.v)};
+}
+
 /* x > best ? x : best, lane by lane (vmaxps gives its second operand for NaN and for equals) */
 static inline struct v16 v16_max(struct v16 x, struct v16 best)
 {

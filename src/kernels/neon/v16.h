@@ -115,6 +115,17 @@ static inline struct v16 v16_neg(struct v16 x)
     V16_EACH(vnegq_f32(x.v[i]));
 }
 
+static inline struct v16 v16_abs(struct v16 x)
+{
+    V16_EACH(vabsq_f32(x.v[i]));
+}
+
+/* a < b ? x : y, lane by lane */
+static inline struct v16 v16_if_less(struct v16 a, struct v16 b, struct v16 x, struct v16 y)
+{
+    V16_EACH(vbslq_f32(vcltq_f32(a.v[i], b.v[i]), x.v[i], y.v[i]));
+}
+
 /* x > best ? x : best, lane by lane */
 static inline struct v16 v16_max(struct v16 x, struct v16 best)
 {

@@ -1,13 +1,5 @@
-/* kernels/ref/nn.c: activations, normalizations and rotary embedding. */
+/* kernels/ref/nn.c: softmax, normalizations and rotary embedding. */
 #include "kernels/ref/ref.h"
-
-void nb_swiglu_f32_ref(float *y, const float *gate, const float *up, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const float g = gate[i];
-        y[i] = (g / (1.0F + ref_exp(-g))) * up[i];
-    }
-}
 
 void nb_softmax_f32_ref(float *x, size_t n, float scale)
 {
@@ -49,6 +41,23 @@ void nb_rmsnorm_f32_ref(float *y, const float *x, const float *w, size_t n, floa
     const float r = 1.0F / sqrtf(ss / (float)n + eps);
     for (size_t i = 0; i < n; i++)
         y[i] = (x[i] * r) * w[i];
+}
+
+void nb_layernorm_f32_ref(float *y, const float *x, const float *w, const float *b, size_t n,
+                          float eps)
+{
+    float lane[NB_REF_LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        lane[i % NB_REF_LANES] += x[i];
+    const float mean = ref_tree(lane) / (float)n;
+    memset(lane, 0, sizeof lane);
+    for (size_t i = 0; i < n; i++)
+        lane[i % NB_REF_LANES] = fmaf(x[i] - mean, x[i] - mean, lane[i % NB_REF_LANES]);
+    const float r = 1.0F / sqrtf(ref_tree(lane) / (float)n + eps);
+    for (size_t i = 0; i < n; i++) {
+        const float z = (x[i] - mean) * r;
+        y[i] = b ? fmaf(z, w[i], b[i]) : z * w[i];
+    }
 }
 
 void nb_rope_f32_ref(float *y, const float *x, const float *cosine, const float *sine,

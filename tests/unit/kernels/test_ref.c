@@ -114,11 +114,11 @@ static void test_decoder_pieces(void **unused)
     nb_rmsnorm_f32_ref(y, x, w, 50, 1e-5F);
     for (size_t i = 0; i < 50; i++)
         assert_close((double)y[i], (double)x[i] / sqrt(ss / 50 + 1e-5) * (double)w[i], 1e-6);
-    nb_swiglu_f32_ref(y, x, w, 50);
+    nb_glu_f32_ref(y, x, w, 50, NB_ACT_SILU);
     for (size_t i = 0; i < 50; i++)
         assert_close((double)y[i], (double)x[i] / (1.0 + exp(-(double)x[i])) * (double)w[i], 1e-5);
     x[0] = -200.0F; /* exp(200) is infinite: silu is -0 */
-    nb_swiglu_f32_ref(y, x, w, 1);
+    nb_glu_f32_ref(y, x, w, 1, NB_ACT_SILU);
     assert_true(y[0] == 0.0F);
     float c[25], s[25];
     for (size_t i = 0; i < 25; i++) {

@@ -1,6 +1,8 @@
 /* Attention and the cache against plain doubles; tokens together or alone, the same bits. */
 #include "op_bench.h"
 
+#define PLAIN NB_ATTR_INT("window", 0), NB_ATTR_REAL("softcap", 0.0), NB_ATTR_INT("causal", 1)
+
 struct job {
     uint64_t heads, kv_heads, head_dim, capacity, position, tokens;
     const struct nb_numfmt *type;
@@ -23,10 +25,10 @@ static const float *run(struct bench *b, const struct job *j, const double **wan
     (void)bench_node(
         b, &(struct nb_node_args){.op = &nb_op_kv_store, .in = {k, v}, .state = {keys, values}});
     const struct nb_attr attrs[] = {NB_ATTR_INT("heads", j->heads),
-                                    NB_ATTR_REAL("scale", 1.0 / sqrt((double)j->head_dim))};
+                                    NB_ATTR_REAL("scale", 1.0 / sqrt((double)j->head_dim)), PLAIN};
     (void)bench_node(
         b, &(struct nb_node_args){
-               .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 2});
+               .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 5});
     const float *y = bench_run(b);
     const size_t n = (size_t)(j->kv_heads * j->capacity) * hd;
     float *kf = bench_alloc(b, n, sizeof *kf), *vf = bench_alloc(b, n, sizeof *vf);
@@ -94,10 +96,10 @@ static void test_causal(void **state)
         const uint32_t q = bench_input(&b, "q", 8);
         for (size_t i = 50 * 8; poison && i < 64 * 8; i++)
             ((float *)b.slots[keys].data)[i] = ((float *)b.slots[values].data)[i] = NAN;
-        const struct nb_attr attrs[] = {NB_ATTR_INT("heads", 1), NB_ATTR_REAL("scale", 0.3)};
+        const struct nb_attr attrs[] = {NB_ATTR_INT("heads", 1), NB_ATTR_REAL("scale", 0.3), PLAIN};
         (void)bench_node(
             &b, &(struct nb_node_args){
-                    .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 2});
+                    .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 5});
         const float *y = bench_run(&b);
         if (poison)
             assert_bits_array(y, first, 8 * 20);
@@ -120,10 +122,10 @@ static void test_split(void **state)
     const uint32_t values = bench_state(&part, "values", 2, DIM, &nb_numfmt_f16);
     const uint32_t q = bench_input(&part, "q", HEADS * DIM);
     const struct nb_attr attrs[] = {NB_ATTR_INT("heads", HEADS),
-                                    NB_ATTR_REAL("scale", 1.0 / sqrt((double)DIM))};
+                                    NB_ATTR_REAL("scale", 1.0 / sqrt((double)DIM)), PLAIN};
     (void)bench_node(
         &part, &(struct nb_node_args){
-                   .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 2});
+                   .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 5});
     part.slots[keys].data = whole.slots[nb_graph_find(&whole.g, "keys")].data;
     part.slots[values].data = whole.slots[nb_graph_find(&whole.g, "values")].data;
     float *all = whole.slots[nb_graph_find(&whole.g, "q")].data;

@@ -138,7 +138,9 @@ static void test_elements(void **state)
     bench_init(&b, 33, 1);
     assert_ok(nb_pool_create(&b.pool, 2, NULL, &b.err), &b.err);
     const uint32_t x = bench_input(&b, "x", 1001), z = bench_input(&b, "z", 1001);
-    const uint32_t act = bench_node(&b, &(struct nb_node_args){.op = &nb_op_swiglu, .in = {x, z}});
+    const struct nb_attr attrs[] = {NB_ATTR_INT("act", NB_ACT_SILU)};
+    const uint32_t act = bench_node(
+        &b, &(struct nb_node_args){.op = &nb_op_glu, .in = {x, z}, .attrs = attrs, .n_attrs = 1});
     (void)bench_node(&b, &(struct nb_node_args){.op = &nb_op_add, .in = {x, act}});
     const float *y = bench_run(&b), *xf = b.slots[x].data, *zf = b.slots[z].data;
     for (size_t i = 0; i < 33 * 1001; i++) {

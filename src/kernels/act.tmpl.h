@@ -1,0 +1,146 @@
+/* kernels/act.tmpl.h: the activation functions of act.h over sixteen lanes.
+ *
+ * Step for step what ref/act.c does; where that branches, both sides are computed and one is picked.
+ */
+#include "kernels/act.h"
+#include "kernels/kernels.h"
+
+#define STEP 16
+
+static inline struct v16 tanh16(struct v16 x)
+{
+    const struct v16 one = v16_set1(1.0F), a = v16_abs(x), z = v16_mul(a, a);
+    struct v16 p = v16_set1(NB_TANH_T4);
+    p = v16_fma(p, z, v16_set1(NB_TANH_T3));
+    p = v16_fma(p, z, v16_set1(NB_TANH_T2));
+    p = v16_fma(p, z, v16_set1(NB_TANH_T1));
+    p = v16_fma(p, z, v16_set1(NB_TANH_T0));
+    const struct v16 small = v16_fma(v16_mul(a, z), p, a);
+    const struct v16 e = v16_exp(v16_mul(v16_set1(-2.0F), a));
+    const struct v16 large = v16_div(v16_sub(one, e), v16_add(one, e));
+    const struct v16 t = v16_if_less(a, v16_set1(NB_TANH_SPLIT), small, large);
+    return v16_if_less(x, v16_set1(0.0F), v16_neg(t), t);
+}
+
+static inline struct v16 silu16(struct v16 x)
+{
+    return v16_div(x, v16_add(v16_set1(1.0F), v16_exp(v16_neg(x))));
+}
+
+static inline struct v16 gelu_tanh16(struct v16 x)
+{
+    const struct v16 p = v16_fma(v16_mul(x, x), v16_set1(NB_GELU_CUBE), v16_set1(NB_GELU_LINEAR));
+    return v16_div(x, v16_add(v16_set1(1.0F), v16_exp(v16_mul(x, p))));
+}
+
+static inline struct v16 gelu16(struct v16 x)
+{
+    const struct v16 one = v16_set1(1.0F), shift = v16_set1(NB_GELU_SHIFT);
+    const struct v16 end = v16_set1(NB_GELU_END), half = v16_set1(-0.5F), a = v16_abs(x);
+    const struct v16 t = v16_if_less(a, end, a, end), h = v16_mul(t, t);
+    const struct v16 l = v16_fma(t, t, v16_neg(h));
+    struct v16 e = v16_exp(v16_mul(half, h));
+    e = v16_fma(e, v16_mul(half, l), e);
+    const struct v16 i = v16_div(one, v16_add(t, shift)), s = v16_mul(v16_sub(t, shift), i);
+    struct v16 p = v16_set1(NB_GELU_G9);
+    p = v16_fma(p, s, v16_set1(NB_GELU_G8));
+    p = v16_fma(p, s, v16_set1(NB_GELU_G7));
+    p = v16_fma(p, s, v16_set1(NB_GELU_G6));
+    p = v16_fma(p, s, v16_set1(NB_GELU_G5));
+    p = v16_fma(p, s, v16_set1(NB_GELU_G4));
+    p = v16_fma(p, s, v16_set1(NB_GELU_G3));
+    p = v16_fma(p, s, v16_set1(NB_GELU_G2));
+    p = v16_fma(p, s, v16_set1(NB_GELU_G1));
+    p = v16_fma(p, s, v16_set1(NB_GELU_G0));
+    const struct v16 q = v16_mul(v16_mul(e, i), p);
+    return v16_mul(x, v16_if_less(x, v16_set1(0.0F), q, v16_sub(one, q)));
+}
+
+static inline struct v16 relu16(struct v16 x)
+{
+    return v16_max(v16_set1(0.0F), x);
+}
+
+static inline struct v16 relu2_16(struct v16 x)
+{
+    return v16_mul(relu16(x), relu16(x));
+}
+
+/* A loop for each function, so that its constants stay in registers. */
+#define LOOPS(name, f)                                                                             \
+    static void act_##name(float *y, const float *x, size_t n)                                     \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        for (; i + STEP <= n; i += STEP)                                                           \
+            v16_store(y + i, f(v16_load(x + i)));                                                  \
+        if (i < n)                                                                                 \
+            v16_store_n(y + i, f(v16_load_n(x + i, n - i)), n - i);                                \
+    }                                                                                              \
+    static void glu_##name(float *y, const float *gate, const float *up, size_t n)                 \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        for (; i + STEP <= n; i += STEP)                                                           \
+            v16_store(y + i, v16_mul(f(v16_load(gate + i)), v16_load(up + i)));                    \
+        if (i < n) {                                                                               \
+            const struct v16 g = f(v16_load_n(gate + i, n - i));                                   \
+            v16_store_n(y + i, v16_mul(g, v16_load_n(up + i, n - i)), n - i);                      \
+        }                                                                                          \
+    }
+LOOPS(silu, silu16)
+LOOPS(gelu_tanh, gelu_tanh16)
+LOOPS(gelu, gelu16)
+LOOPS(relu, relu16)
+LOOPS(relu2, relu2_16)
+#undef LOOPS
+
+void NB_FN(act_f32)(float *y, const float *x, size_t n, enum nb_act act)
+{
+    switch (act) {
+    case NB_ACT_GELU_TANH:
+        act_gelu_tanh(y, x, n);
+        return;
+    case NB_ACT_GELU:
+        act_gelu(y, x, n);
+        return;
+    case NB_ACT_RELU:
+        act_relu(y, x, n);
+        return;
+    case NB_ACT_RELU2:
+        act_relu2(y, x, n);
+        return;
+    case NB_ACT_SILU:
+    default:
+        act_silu(y, x, n);
+    }
+}
+
+void NB_FN(glu_f32)(float *y, const float *gate, const float *up, size_t n, enum nb_act act)
+{
+    switch (act) {
+    case NB_ACT_GELU_TANH:
+        glu_gelu_tanh(y, gate, up, n);
+        return;
+    case NB_ACT_GELU:
+        glu_gelu(y, gate, up, n);
+        return;
+    case NB_ACT_RELU:
+        glu_relu(y, gate, up, n);
+        return;
+    case NB_ACT_RELU2:
+        glu_relu2(y, gate, up, n);
+        return;
+    case NB_ACT_SILU:
+    default:
+        glu_silu(y, gate, up, n);
+    }
+}
+
+void NB_FN(softcap_f32)(float *y, const float *x, size_t n, float factor, float cap)
+{
+    const struct v16 f = v16_set1(factor), c = v16_set1(cap);
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        v16_store(y + i, v16_mul(c, tanh16(v16_mul(f, v16_load(x + i)))));
+    if (i < n)
+        v16_store_n(y + i, v16_mul(c, tanh16(v16_mul(f, v16_load_n(x + i, n - i)))), n - i);
+}

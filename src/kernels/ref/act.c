@@ -1,0 +1,90 @@
+/* kernels/ref/act.c: activation functions (act.h has their numbers and errors). */
+#include "kernels/act.h"
+#include "kernels/ref/ref.h"
+
+static float ref_tanh(float x)
+{
+    const float a = fabsf(x);
+    float t;
+    if (a < NB_TANH_SPLIT) {
+        const float z = a * a;
+        float p = NB_TANH_T4;
+        p = fmaf(p, z, NB_TANH_T3);
+        p = fmaf(p, z, NB_TANH_T2);
+        p = fmaf(p, z, NB_TANH_T1);
+        p = fmaf(p, z, NB_TANH_T0);
+        t = fmaf(a * z, p, a);
+    } else {
+        const float e = ref_exp(-2.0F * a);
+        t = (1.0F - e) / (1.0F + e);
+    }
+    return x < 0.0F ? -t : t;
+}
+
+static float ref_gelu_tanh(float x)
+{
+    const float p = fmaf(x * x, NB_GELU_CUBE, NB_GELU_LINEAR);
+    return x / (1.0F + ref_exp(x * p));
+}
+
+static float ref_gelu(float x)
+{
+    const float a = fabsf(x), t = a < NB_GELU_END ? a : NB_GELU_END;
+    const float h = t * t, l = fmaf(t, t, -h);
+    float e = ref_exp(-0.5F * h);
+    e = fmaf(e, -0.5F * l, e);
+    const float i = 1.0F / (t + NB_GELU_SHIFT), s = (t - NB_GELU_SHIFT) * i;
+    float p = NB_GELU_G9;
+    p = fmaf(p, s, NB_GELU_G8);
+    p = fmaf(p, s, NB_GELU_G7);
+    p = fmaf(p, s, NB_GELU_G6);
+    p = fmaf(p, s, NB_GELU_G5);
+    p = fmaf(p, s, NB_GELU_G4);
+    p = fmaf(p, s, NB_GELU_G3);
+    p = fmaf(p, s, NB_GELU_G2);
+    p = fmaf(p, s, NB_GELU_G1);
+    p = fmaf(p, s, NB_GELU_G0);
+    const float q = (e * i) * p;
+    return x * (x < 0.0F ? q : 1.0F - q);
+}
+
+/* NaN stays NaN */
+static float ref_relu(float x)
+{
+    return 0.0F > x ? 0.0F : x;
+}
+
+static float ref_act(float x, enum nb_act act)
+{
+    switch (act) {
+    case NB_ACT_GELU_TANH:
+        return ref_gelu_tanh(x);
+    case NB_ACT_GELU:
+        return ref_gelu(x);
+    case NB_ACT_RELU:
+        return ref_relu(x);
+    case NB_ACT_RELU2:
+        return ref_relu(x) * ref_relu(x);
+    case NB_ACT_SILU:
+    default:
+        return x / (1.0F + ref_exp(-x));
+    }
+}
+
+void nb_act_f32_ref(float *y, const float *x, size_t n, enum nb_act act)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = ref_act(x[i], act);
+}
+
+void nb_glu_f32_ref(float *y, const float *gate, const float *up, size_t n, enum nb_act act)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = ref_act(gate[i], act) * up[i];
+}
+
+void nb_softcap_f32_ref(float *y, const float *x, size_t n, float factor, float cap)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = cap * ref_tanh(factor * x[i]);
+}
