@@ -200,7 +200,7 @@ static enum nb_status set_meta(const struct gen *g, struct nb_meta *m, struct nb
 {
     static const char name[] = "random weights of Llama's shape";
     NB_TRY(nb_meta_set_text(m, "general.architecture", g->hp.arch->name, strlen(g->hp.arch->name)));
-    NB_TRY(g->hp.arch->to_meta(&g->hp, m, err));
+    NB_TRY(nb_arch_to_meta(&g->hp, m, err));
     NB_TRY(nb_meta_set_text(m, "general.type", "model", 5));
     NB_TRY(nb_meta_set_text(m, "general.name", name, sizeof name - 1));
     NB_TRY(nb_meta_set_u32(m, "general.file_type", (uint32_t)nb_numfmt_f16.gguf_ftype));
@@ -214,7 +214,7 @@ static enum nb_status generate(struct gen *g, struct nb_error *err)
     nb_meta_init(&meta, NULL);
     NB_TRY_TO(done, nb_writer_create(&g->w, &nb_container_gguf, NULL, err));
     NB_TRY_TO(done, set_meta(g, &meta, err));
-    NB_TRY_TO(done, g->hp.arch->tensors(&g->hp, declare, g));
+    NB_TRY_TO(done, nb_arch_tensors(&g->hp, declare, g));
     NB_TRY_TO(done, nb_writer_begin(g->w, g->path, g->out_flags, &meta, err));
     for (size_t i = 0; i < g->w->n_tensors; i++) {
         const struct nb_tensor *t = &g->w->tensors[i];
@@ -283,6 +283,11 @@ int main(int argc, char **argv)
                                .n_vocab = 128256,
                                .n_ctx_train = 131072,
                                .norm_eps = 1e-5f,
+                               .norms = NB_NORM_ATTN | NB_NORM_FFN,
+                               .gated = true,
+                               .embd_scale = 1,
+                               .residual_scale = 1,
+                               .logit_scale = 1,
                                .rope.base = 500000.0f,
                                .rope.scaling = NB_ROPE_LLAMA3,
                                .rope.factor = 32.0f,

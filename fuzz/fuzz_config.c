@@ -23,7 +23,7 @@ static enum nb_status count_spec(void *ctx, const struct nb_tensor_spec *spec)
     require(memchr(spec->name, '\0', sizeof spec->name) != NULL && spec->name[0] != '\0');
     require(memchr(spec->hf, '\0', sizeof spec->hf) != NULL);
     require(nb_shape_count(&spec->shape, &elements) && elements > 0);
-    require(spec->perm_heads == 0 || spec->shape.dim[0] % (2 * (uint64_t)spec->perm_heads) == 0);
+    require(spec->form != NB_HF_PAIRS || spec->shape.dim[0] % (2 * (uint64_t)spec->heads) == 0);
     ++*n;
     return NB_OK;
 }
@@ -48,7 +48,7 @@ static void walk_graph(const struct nb_hparams *hp)
     struct nb_graph g;
     struct nb_error err = {0};
     nb_graph_init(&g, NULL);
-    require(hp->arch->build(hp, &g, &err) == NB_OK);
+    require(nb_arch_build(hp, &g, &err) == NB_OK);
     require(nb_graph_check(&g, &err) == NB_OK);
     require(nb_graph_sort(&g, &err) == NB_OK);
     nb_graph_fini(&g);
@@ -61,8 +61,8 @@ static void walk_meta(const struct nb_hparams *hp)
     struct nb_hparams back;
     struct nb_error err = {0};
     nb_meta_init(&meta, NULL);
-    if (hp->arch->to_meta(hp, &meta, &err) == NB_OK) {
-        require(hp->arch->from_meta(&back, &meta, &err) == NB_OK);
+    if (nb_arch_to_meta(hp, &meta, &err) == NB_OK) {
+        require(nb_arch_from_meta(hp->arch, &back, &meta, &err) == NB_OK);
         require(back.n_layers == hp->n_layers && back.n_embd == hp->n_embd &&
                 back.n_ff == hp->n_ff);
         require(back.n_heads == hp->n_heads && back.n_kv_heads == hp->n_kv_heads);
@@ -86,7 +86,7 @@ static void walk(const struct nb_hparams *hp)
     nb_str_fini(&text);
     if (hp->n_layers > MANY_LAYERS)
         return;
-    require(hp->arch->tensors(hp, count_spec, &n) == NB_OK && n > hp->n_layers);
+    require(nb_arch_tensors(hp, count_spec, &n) == NB_OK && n > hp->n_layers);
     if (hp->n_layers <= FEW_LAYERS)
         walk_graph(hp);
 }
@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)nb_arch_by_hf(name);
     for (size_t i = 0; i < n_archs; i++) {
         struct nb_hparams hp;
-        const enum nb_status st = archs[i]->from_hf(&hp, root, &err);
+        const enum nb_status st = nb_arch_from_hf(archs[i], &hp, root, &err);
         require(st == NB_OK || (err.status == st && err.message[0] != '\0'));
         if (st == NB_OK)
             walk(&hp);

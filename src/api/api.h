@@ -29,6 +29,10 @@ NB_CHECKED enum nb_status nb_options_copy(void *dst, size_t known, const void *s
 NB_CHECKED enum nb_status nb_kv_type_find(const struct nb_numfmt **out, const char *name,
                                           struct nb_error *err);
 
+/* A session on an opened model, whose weights are brought into the form a session takes. */
+NB_CHECKED enum nb_status nb_open_session(struct nb_session **out, struct nb_model *m,
+                                          const struct nb_session_options *o,
+                                          const struct nb_allocator *a, struct nb_error *err);
 /* An opened model with a session on it. Owns: both. */
 struct nb_runner {
     struct nb_model *model;

@@ -53,7 +53,7 @@ static enum nb_status read_texts(struct nb_ids *ids, struct nb_calib *c, const s
     return st;
 }
 
-static enum nb_status collect(struct nb_calib *c, nb_context *ctx, const struct nb_model *m,
+static enum nb_status collect(struct nb_calib *c, nb_context *ctx, struct nb_model *m,
                               const struct nb_calibrate_options *o, struct nb_error *err)
 {
     struct nb_ids ids;
@@ -62,6 +62,8 @@ static enum nb_status collect(struct nb_calib *c, nb_context *ctx, const struct 
                 m->path);
     nb_ids_init(&ids, &ctx->allocator);
     enum nb_status st = read_texts(&ids, c, m, o, err);
+    if (st == NB_OK)
+        st = nb_model_settle(m, err);
     if (st == NB_OK) {
         const struct nb_vocab *vocab = nb_tokenizer_vocab(m->tokenizer);
         const struct nb_collect_job job = {

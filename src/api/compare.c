@@ -27,13 +27,13 @@ struct compare_owner {
 };
 
 static enum nb_status measure_speed(struct nb_compare_model *out, nb_context *ctx,
-                                    const struct nb_model *m, struct nb_error *err)
+                                    struct nb_model *m, struct nb_error *err)
 {
     struct nb_session *s;
     struct nb_speed speed;
     const uint32_t n_ctx = NB_MIN(m->w.hp.n_ctx_train, (uint32_t)SPEED_PROMPT);
     const struct nb_session_options so = {.n_ctx = n_ctx, .pool = ctx->pool};
-    NB_TRY(nb_session_create(&s, &m->w, &so, &ctx->allocator, err));
+    NB_TRY(nb_open_session(&s, m, &so, &ctx->allocator, err));
     const struct nb_speed_job job = {
         .session = s,
         .n_vocab = m->w.hp.n_vocab,

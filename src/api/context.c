@@ -81,6 +81,15 @@ enum nb_status nb_kv_type_find(const struct nb_numfmt **out, const char *name, s
     return NB_OK;
 }
 
+enum nb_status nb_open_session(struct nb_session **out, struct nb_model *m,
+                               const struct nb_session_options *o, const struct nb_allocator *a,
+                               struct nb_error *err)
+{
+    *out = NULL;
+    NB_TRY(nb_model_settle(m, err));
+    return nb_session_create(out, &m->w, o, a, err);
+}
+
 enum nb_status nb_runner_open(struct nb_runner *r, nb_context *ctx, const char *path,
                               const struct nb_session_options *o, struct nb_error *err)
 {
@@ -89,7 +98,7 @@ enum nb_status nb_runner_open(struct nb_runner *r, nb_context *ctx, const char *
     *r = (struct nb_runner){NULL, NULL};
     NB_TRY(nb_model_open(&r->model, path, &ctx->allocator, &ctx->log, err));
     const enum nb_status st =
-        nb_session_create(&r->session, &r->model->w, &options, &ctx->allocator, err);
+        nb_open_session(&r->session, r->model, &options, &ctx->allocator, err);
     if (st != NB_OK)
         nb_runner_close(r);
     return st;

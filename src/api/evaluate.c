@@ -82,8 +82,8 @@ static enum nb_status open_sessions(struct evaluation *e, nb_context *ctx,
     if (e->sessions == NULL || e->scores == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for %zu sessions", n);
     for (size_t i = 0; i < n; i++)
-        NB_TRY(nb_session_create(&e->sessions[i], &models[i]->w, so, &ctx->allocator, err));
-    return ref != NULL ? nb_session_create(&e->ref, &ref->w, so, &ctx->allocator, err) : NB_OK;
+        NB_TRY(nb_open_session(&e->sessions[i], models[i], so, &ctx->allocator, err));
+    return ref != NULL ? nb_open_session(&e->ref, ref, so, &ctx->allocator, err) : NB_OK;
 }
 
 static void close_evaluation(struct evaluation *e, const struct nb_allocator *a, size_t n)

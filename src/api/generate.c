@@ -69,7 +69,7 @@ static enum nb_status open_model(nb_generator *g, const char *path, struct nb_er
         nb_log_msg(&g->ctx->log, NB_LOG_WARN,
                    "a context of %u tokens is longer than the %u the model was made for", so.n_ctx,
                    hp->n_ctx_train);
-    NB_TRY(nb_session_create(&g->r.session, &g->r.model->w, &so, a, err));
+    NB_TRY(nb_open_session(&g->r.session, g->r.model, &so, a, err));
     g->logits = nb_alloc(a, hp->n_vocab, sizeof *g->logits);
     if (g->logits == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for %u logits", hp->n_vocab);

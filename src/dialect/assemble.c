@@ -5,6 +5,7 @@
  */
 #include "dialect/dialect_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define QUOTE_BYTES 96
@@ -66,13 +67,14 @@ static enum nb_status count_spec(void *ctx, const struct nb_tensor_spec *spec)
     return NB_OK;
 }
 
+/* stored: the shape in the file. */
 static enum nb_status check_tensor(const struct nb_tensor_spec *spec, const struct nb_tensor *t,
-                                   struct nb_error *err)
+                                   const struct nb_shape *stored, struct nb_error *err)
 {
     char have[NB_SHAPE_TEXT_BYTES], want[NB_SHAPE_TEXT_BYTES];
-    if (!nb_shape_eq(&t->shape, &spec->shape))
+    if (!nb_shape_eq(&t->shape, stored))
         NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s' has shape %s, expected %s", t->name,
-                nb_shape_text(&t->shape, have), nb_shape_text(&spec->shape, want));
+                nb_shape_text(&t->shape, have), nb_shape_text(stored, want));
     if (t->type->kind == NB_NUMFMT_STORAGE)
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "tensor '%s' is of type %s, expected a float type%s",
                 t->name, t->type->name, spec->quantizable ? " or blocks" : "");
@@ -108,21 +110,21 @@ static enum nb_status synthesize(struct nb_model *m, struct nb_weight *w, struct
     return NB_OK;
 }
 
-/* The elements of a Q or K bias are rows of its matrix: a copy in canonical order. */
-static enum nb_status permute_vector(struct nb_model *m, size_t i, struct nb_error *err)
+/* The file's name of a tensor: as spec says, or with another first part. */
+static bool find_tensor(const struct assembler *s, const char *name, uint64_t *at)
 {
-    const struct nb_weight *w = &m->items[i];
-    const uint64_t n = w->t.shape.dim[0], hd = n / w->spec.perm_heads;
-    const size_t size = w->t.type->block_bytes; /* a float type: blocks of one */
-    uint8_t *copy = nb_arena_alloc(&m->arena, (size_t)n, size);
-    if (copy == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-    for (uint64_t k = 0; k < n; k++) {
-        const uint64_t r = k % hd;
-        memcpy(copy + k * size, w->t.data + (k - r + r % 2 * (hd / 2) + r / 2) * size, size);
+    const char *const *roots = s->how->hf_names ? s->m->w.hp.arch->hf_roots : NULL;
+    char other[2 * NB_NAME_BYTES];
+    if (nb_map_get(&s->x->names, name, strlen(name), at))
+        return true;
+    if (roots == NULL || !nb_str_starts(name, roots[0]))
+        return false;
+    for (size_t k = 1; roots[k] != NULL; k++) {
+        const int n = snprintf(other, sizeof other, "%s%s", roots[k], name + strlen(roots[0]));
+        if (n > 0 && (size_t)n < sizeof other && nb_map_get(&s->x->names, other, (size_t)n, at))
+            return true;
     }
-    m->canonical[i] = copy;
-    return NB_OK;
+    return false;
 }
 
 /* A tensor on a general grid is several tensors of the file. */
@@ -137,7 +139,9 @@ static enum nb_status take_parts(struct assembler *s, struct nb_weight *w, const
         if (at[i] != UINT64_MAX)
             s->used[at[i] >> 32][at[i] & UINT32_MAX] = true;
     w->t.name = w->spec.name;
-    return check_tensor(&w->spec, &w->t, s->err);
+    if (w->stored != NB_HF_PAIRS)
+        w->stored = NB_HF_PLAIN; /* our own folders hold such grids in canonical order */
+    return check_tensor(&w->spec, &w->t, &w->spec.shape, s->err);
 }
 
 static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
@@ -149,21 +153,24 @@ static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
     const char *name = s->how->hf_names ? spec->hf : spec->name;
     uint64_t at;
     w->spec = *spec;
+    w->stored = s->how->hf_names ? spec->form : NB_HF_PLAIN;
     if (nb_map_put(&m->names, w->spec.name, strlen(w->spec.name), i) != NB_OK)
         NB_FAIL(s->err, NB_ERR_NOMEM, "out of memory");
     if (name[0] == '\0')
         return synthesize(m, w, s->err);
-    if (!nb_map_get(&s->x->names, name, strlen(name), &at))
+    if (!find_tensor(s, name, &at))
         return take_parts(s, w, name);
     m->file_of[i] = m->files[at >> 32];
     w->t = m->file_of[i]->tensors[at & UINT32_MAX];
     s->used[at >> 32][at & UINT32_MAX] = true;
-    NB_TRY(check_tensor(spec, &w->t, s->err));
+    const struct nb_shape stored = nb_form_shape(spec, s->how->hf_names);
+    NB_TRY(check_tensor(spec, &w->t, &stored, s->err));
+    if (w->stored == NB_HF_TRANSPOSED && w->t.type->kind != NB_NUMFMT_FLOAT)
+        NB_FAIL(s->err, NB_ERR_UNSUPPORTED, "tensor '%s' is of type %s, expected f32, f16 or bf16",
+                w->t.name, w->t.type->name);
     w->t.name = w->spec.name;
-    if (spec->perm_heads > 0 && spec->shape.n == 1 && m->w.rope_halves &&
-        !m->w.hp.arch->rope_halves_gguf)
-        return permute_vector(m, i, s->err);
-    return NB_OK;
+    w->t.shape = spec->shape;
+    return nb_form_vector(m, i, s->err);
 }
 
 /* ---- the rest ---- */
@@ -172,8 +179,12 @@ static bool harmless(const struct assembler *s, const char *name)
 {
     if (s->how->extra_name != NULL && strcmp(name, s->how->extra_name) == 0)
         return true;
-    for (const char *const *end = s->m->w.hp.arch->ignored; *end != NULL; end++)
+    const struct nb_arch *arch = s->m->w.hp.arch;
+    for (const char *const *end = arch->ignored; *end != NULL; end++)
         if (nb_str_ends(name, *end))
+            return true;
+    for (const char *const *root = arch->ignored_roots; root != NULL && *root != NULL; root++)
+        if (nb_str_starts(name, *root))
             return true;
     return false;
 }
@@ -227,7 +238,7 @@ static enum nb_status alloc_tables(struct assembler *s)
 {
     struct nb_model *m = s->m;
     size_t n = 0;
-    NB_TRY(m->w.hp.arch->tensors(&m->w.hp, count_spec, &n));
+    NB_TRY(nb_arch_tensors(&m->w.hp, count_spec, &n));
     m->items = nb_arena_alloc(&m->arena, n, sizeof *m->items);
     m->file_of = nb_arena_alloc(&m->arena, n, sizeof *m->file_of);
     m->canonical = nb_arena_alloc(&m->arena, n, sizeof *m->canonical);
@@ -250,7 +261,7 @@ enum nb_status nb_model_assemble(struct nb_model *m, const struct nb_tensor_inde
     struct assembler s = {.m = m, .x = x, .how = how, .err = err};
     m->w.rope_halves = how->hf_names || m->w.hp.arch->rope_halves_gguf;
     NB_TRY(alloc_tables(&s));
-    NB_TRY(m->w.hp.arch->tensors(&m->w.hp, take_spec, &s));
+    NB_TRY(nb_arch_tensors(&m->w.hp, take_spec, &s));
     NB_TRY(check_rest(&s));
     return set_divisors(m, err);
 }

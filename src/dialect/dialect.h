@@ -49,6 +49,9 @@ const uint8_t *nb_model_row(const struct nb_model *m, size_t i, uint64_t row);
  * gathered in scratch, which has room for them. */
 const uint8_t *nb_model_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows,
                              uint8_t *scratch);
+/* Gives matrices that their file holds in a form no session can take a copy of their own, in memory:
+ * before nb_session_create. Once; not while other threads use the model. */
+NB_CHECKED enum nb_status nb_model_settle(struct nb_model *m, struct nb_error *err);
 /* The pages of these rows are not needed any more (they may be again: then they are read again). */
 void nb_model_drop_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows);
 

@@ -29,6 +29,14 @@ struct nb_assembly {
 NB_CHECKED enum nb_status nb_model_assemble(struct nb_model *m, const struct nb_tensor_index *x,
                                             const struct nb_assembly *how, struct nb_error *err);
 
+/* ---- forms (rows.c) ---- */
+/* The row of a Hugging Face file that is canonical row `row`; NB_HF_PAIRS and NB_HF_QKV. */
+uint64_t nb_form_row(const struct nb_tensor_spec *spec, uint64_t row);
+/* The shape a file has it in. hf: a Hugging Face file. */
+struct nb_shape nb_form_shape(const struct nb_tensor_spec *spec, bool hf);
+/* Weight i was just taken from its file: a vector is turned into canonical form. */
+NB_CHECKED enum nb_status nb_form_vector(struct nb_model *m, size_t i, struct nb_error *err);
+
 /* The list of supported architectures for messages: "llama, ...". Returns dst. */
 const char *nb_arch_list(char *dst, size_t cap);
 
@@ -72,7 +80,7 @@ struct nb_export {
     uint64_t k_bytes;            /* of it, so far */
     struct nb_meta shard_meta;   /* the types of grids in the shard at hand */
     struct nb_grid_writer *grid; /* of the weight at hand; NULL: it has no parts */
-    uint8_t *head;               /* (rows of a head, row bytes), being filled */
+    uint8_t *head;               /* rows held back: of a head, or of a whole weight */
     size_t head_bytes, head_at;
 };
 

@@ -148,11 +148,12 @@ enum nb_status nb_export_declare(struct nb_export *e, const struct nb_container 
     for (size_t k = first; k < first + count; k++) {
         const struct nb_weight *w = &e->spec.model->items[e->order[k]];
         const struct nb_numfmt *type = e->spec.types[e->order[k]];
+        const struct nb_shape shape = nb_form_shape(&w->spec, hf_names);
         if (hf_names && type->kind == NB_NUMFMT_GRID)
             NB_TRY(nb_grid_declare(e->writer, w->spec.hf, type, &w->t.shape, err));
         else
-            NB_TRY(nb_writer_add(e->writer, hf_names ? w->spec.hf : w->spec.name, type, &w->t.shape,
-                                 err));
+            NB_TRY(
+                nb_writer_add(e->writer, hf_names ? w->spec.hf : w->spec.name, type, &shape, err));
     }
     return NB_OK;
 }

@@ -63,12 +63,12 @@ static enum nb_status read_hparams(struct nb_model *m, struct nb_tensor_index *x
                                    struct nb_error *err)
 {
     const struct nb_arch *arch = m->w.hp.arch;
-    NB_TRY(arch->from_meta(&m->w.hp, &m->meta, err));
+    NB_TRY(nb_arch_from_meta(arch, &m->w.hp, &m->meta, err));
     if (m->w.hp.rope.scaling != NB_ROPE_NONE && nb_tensor_index_has(x, NB_ROPE_DIVISORS_NAME))
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "metadata: %s.rope.scaling and tensor '%s': one or the other, not both", arch->name,
                 NB_ROPE_DIVISORS_NAME);
-    arch->detect(&m->w.hp, nb_tensor_index_has, x);
+    nb_arch_detect(&m->w.hp, nb_tensor_index_has, x);
     if (m->w.hp.n_vocab == 0) {
         const struct nb_tensor *embd = nb_file_find(m->files[0], "token_embd.weight");
         if (embd == NULL || embd->shape.n != 2 || embd->shape.dim[0] == 0 ||

@@ -148,7 +148,7 @@ static enum nb_status read_config(struct nb_model *m, struct nb_error *err)
     if (st == NB_OK)
         st = refuse_quantized(root, err);
     if (st == NB_OK)
-        st = m->w.hp.arch->from_hf(&m->w.hp, root, err);
+        st = nb_arch_from_hf(m->w.hp.arch, &m->w.hp, root, err);
     if (st == NB_OK)
         st = describe(m, root, err);
     nb_json_free(root);
@@ -273,7 +273,7 @@ static enum nb_status read_weights(struct nb_model *m, struct nb_error *err)
     if (st == NB_OK)
         st = nb_model_assemble(m, &x, &how, err);
     if (st == NB_OK)
-        st = m->w.hp.arch->to_meta(&m->w.hp, &m->meta, err);
+        st = nb_arch_to_meta(&m->w.hp, &m->meta, err);
     nb_tensor_index_fini(&x);
     return st;
 }

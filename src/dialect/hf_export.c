@@ -1,7 +1,8 @@
 /* dialect/hf_export.c: weights into a Hugging Face folder: one safetensors file, or shards and an index.
  *
  * Shards are filled in canonical order up to shard_bytes; inside a file tensors lie as the reference
- * writer sorts them. Rows of Q and K are gathered head by head and go out as halves (docs/formats/gguf.md).
+ * writer sorts them. What such files hold in another form (enum nb_hf_form) is held back until
+ * it can be turned into it: a head, or the whole tensor.
  */
 #include "dialect/dialect_internal.h"
 
@@ -171,12 +172,16 @@ enum nb_status nb_hf_begin(struct nb_export *e, const char *path, unsigned out_f
     return begin_shard(e, err);
 }
 
-/* Rows that belong to one head; 0: this weight goes out as it comes. */
-static uint64_t head_rows(const struct nb_export *e, const struct nb_weight *w)
+/* Rows (elements of a vector) that are held back and put into the file's order together; 0: the weight
+ * goes out as it comes. Grids stay canonical but for the pairs of Q and K. */
+static uint64_t held_rows(const struct nb_export *e, size_t i)
 {
-    if (w->spec.perm_heads == 0 || e->spec.model->w.hp.arch->rope_halves_gguf)
+    const struct nb_weight *w = &e->spec.model->items[i];
+    if (w->spec.form == NB_HF_PLAIN)
         return 0;
-    return w->t.shape.dim[0] / w->spec.perm_heads;
+    if (w->spec.form == NB_HF_PAIRS)
+        return w->t.shape.dim[0] / w->spec.heads;
+    return e->spec.types[i]->kind == NB_NUMFMT_GRID ? 0 : w->t.shape.dim[0];
 }
 
 static enum nb_status put(struct nb_export *e, const uint8_t *data, size_t n, struct nb_error *err)
@@ -186,7 +191,7 @@ static enum nb_status put(struct nb_export *e, const uint8_t *data, size_t n, st
 }
 
 /* hf_row[j hd/2 + i] = gguf_row[2i + j] */
-static enum nb_status put_head(struct nb_export *e, uint64_t hd, struct nb_error *err)
+static enum nb_status put_pairs(struct nb_export *e, uint64_t hd, struct nb_error *err)
 {
     const size_t row = e->head_bytes / (size_t)hd;
     for (size_t j = 0; j < 2; j++)
@@ -195,8 +200,70 @@ static enum nb_status put_head(struct nb_export *e, uint64_t hd, struct nb_error
     return NB_OK;
 }
 
-static enum nb_status append_heads(struct nb_export *e, const uint8_t *data, size_t n, uint64_t hd,
+/* hf_row[(3h + p) hd + i] = gguf_row[p n/3 + h hd + i] */
+static enum nb_status put_qkv(struct nb_export *e, uint64_t n, uint32_t heads, struct nb_error *err)
+{
+    const uint64_t hd = n / 3 / heads;
+    const size_t row = e->head_bytes / (size_t)n;
+    for (uint64_t h = 0; h < heads; h++)
+        for (uint64_t p = 0; p < 3; p++)
+            NB_TRY(put(e, e->head + (p * (n / 3) + h * hd) * row, (size_t)hd * row, err));
+    return NB_OK;
+}
+
+static enum nb_status put_transposed(struct nb_export *e, uint64_t rows, uint64_t cols,
+                                     struct nb_error *err)
+{
+    const size_t size = e->head_bytes / (size_t)(rows * cols);
+    uint8_t *line = nb_alloc(e->a, (size_t)rows, size);
+    if (line == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a column");
+    enum nb_status st = NB_OK;
+    for (uint64_t c = 0; c < cols && st == NB_OK; c++) {
+        for (uint64_t r = 0; r < rows; r++)
+            memcpy(line + r * size, e->head + (r * cols + c) * size, size);
+        st = put(e, line, (size_t)rows * size, err);
+    }
+    nb_free(e->a, line);
+    return st;
+}
+
+static enum nb_status put_less_one(struct nb_export *e, const struct nb_numfmt *type, size_t n,
                                    struct nb_error *err)
+{
+    float *v = nb_alloc(e->a, n, sizeof *v);
+    if (v == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a norm");
+    nb_numfmt_decode(type, e->head, v, n);
+    for (size_t k = 0; k < n; k++)
+        v[k] -= 1.0F;
+    enum nb_status st = nb_numfmt_encode(type, e->head, v, NULL, n, err);
+    nb_free(e->a, v);
+    return st == NB_OK ? put(e, e->head, e->head_bytes, err) : st;
+}
+
+/* What is held back goes out as the file wants it. */
+static enum nb_status put_held(struct nb_export *e, size_t i, struct nb_error *err)
+{
+    const struct nb_weight *w = &e->spec.model->items[i];
+    const uint64_t rows = w->t.shape.dim[0];
+    switch (w->spec.form) {
+    case NB_HF_PAIRS:
+        return put_pairs(e, rows / w->spec.heads, err);
+    case NB_HF_QKV:
+        return put_qkv(e, rows, w->spec.heads, err);
+    case NB_HF_TRANSPOSED:
+        return put_transposed(e, rows, w->t.shape.dim[1], err);
+    case NB_HF_MINUS_ONE:
+        return put_less_one(e, e->spec.types[i], (size_t)rows, err);
+    case NB_HF_PLAIN:
+        break;
+    }
+    return put(e, e->head, e->head_bytes, err);
+}
+
+static enum nb_status append_held(struct nb_export *e, size_t i, const uint8_t *data, size_t n,
+                                  struct nb_error *err)
 {
     while (n > 0) {
         const size_t take = NB_MIN(n, e->head_bytes - e->head_at);
@@ -207,20 +274,19 @@ static enum nb_status append_heads(struct nb_export *e, const uint8_t *data, siz
         if (e->head_at < e->head_bytes)
             break;
         e->head_at = 0;
-        NB_TRY(put_head(e, hd, err));
+        NB_TRY(put_held(e, i, err));
     }
     return NB_OK;
 }
 
-static enum nb_status size_head(struct nb_export *e, uint64_t bytes, uint32_t heads,
-                                struct nb_error *err)
+static enum nb_status size_held(struct nb_export *e, uint64_t bytes, struct nb_error *err)
 {
     nb_free(e->a, e->head);
     e->head_at = 0;
-    e->head_bytes = (size_t)(bytes / heads);
+    e->head_bytes = (size_t)bytes;
     e->head = nb_alloc(e->a, e->head_bytes, 1);
     if (e->head == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the rows of a head");
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for rows that change their order");
     return NB_OK;
 }
 
@@ -241,13 +307,14 @@ static enum nb_status finish_weight(struct nb_export *e, struct nb_error *err)
 }
 
 /* The weight at hand begins. */
-static enum nb_status start_weight(struct nb_export *e, size_t i, uint64_t row_bytes, uint64_t hd,
+static enum nb_status start_weight(struct nb_export *e, size_t i, uint64_t bytes,
                                    struct nb_error *err)
 {
     const struct nb_weight *w = &e->spec.model->items[i];
     const struct nb_numfmt *type = e->spec.types[i];
-    if (hd > 0)
-        NB_TRY(size_head(e, row_bytes, w->spec.perm_heads, err));
+    const uint64_t held = held_rows(e, i);
+    if (held > 0)
+        NB_TRY(size_held(e, bytes / (w->t.shape.dim[0] / held), err));
     if (type->kind != NB_NUMFMT_GRID)
         return NB_OK;
     return nb_grid_writer_create(&e->grid, e->writer, type, &w->t.shape, e->a, err);
@@ -260,15 +327,14 @@ enum nb_status nb_hf_append(struct nb_export *e, const uint8_t *data, size_t n,
         if (e->k == e->n_order)
             NB_FAIL(err, NB_ERR_INTERNAL, "%zu bytes more than the weights have", n);
         const size_t i = e->order[e->k];
-        const struct nb_weight *w = &e->spec.model->items[i];
-        const uint64_t bytes = nb_export_weight_bytes(e, i), hd = head_rows(e, w);
+        const uint64_t bytes = nb_export_weight_bytes(e, i);
         const uint64_t rows = bytes - nb_export_side_bytes(e, i); /* what belongs to single rows */
         const uint64_t left = e->k_bytes < rows ? rows - e->k_bytes : bytes - e->k_bytes;
         const size_t take = (size_t)NB_MIN((uint64_t)n, left);
         if (e->k_bytes == 0)
-            NB_TRY(start_weight(e, i, rows, hd, err));
-        if (hd > 0 && e->k_bytes < rows)
-            NB_TRY(append_heads(e, data, take, hd, err));
+            NB_TRY(start_weight(e, i, rows, err));
+        if (held_rows(e, i) > 0 && e->k_bytes < rows)
+            NB_TRY(append_held(e, i, data, take, err));
         else
             NB_TRY(put(e, data, take, err));
         data += take;

@@ -1,13 +1,7 @@
-/* dialect/model.c: opening a model of any convention, and reading its weights row by row.
- *
- * Weights stay in the mapping. Rows of Q and K that a Hugging Face file pairs as halves come out in
- * canonical order, as interleaved pairs (docs/formats/gguf.md).
- */
+/* dialect/model.c: opening a model of any convention. Weights stay in the mapping (rows.c). */
 #include "dialect/dialect_internal.h"
 
 #include <string.h>
-
-#include "numfmt/grid.h"
 
 #define MODEL_CHUNK_BYTES 65536
 
@@ -123,84 +117,4 @@ enum nb_status nb_meta_borrow(struct nb_meta *m, const struct nb_meta_kv *kv)
         return NB_ERR_NOMEM;
     m->kv[m->n++] = *kv;
     return NB_OK;
-}
-
-/* ---- rows ---- */
-
-static uint64_t row_bytes(const struct nb_weight *w)
-{
-    const uint64_t rows = nb_shape_rows(&w->t.shape);
-    return rows == 0 ? 0 : w->t.bytes / rows;
-}
-
-/* Rows lie in another order than the canonical one. */
-static bool permuted(const struct nb_model *m, size_t i)
-{
-    const struct nb_weight *w = &m->items[i];
-    return w->spec.perm_heads > 0 && m->w.rope_halves && !m->w.hp.arch->rope_halves_gguf &&
-           w->t.shape.n == 2;
-}
-
-/* gguf_row[h hd + 2i + j] = hf_row[h hd + j hd/2 + i] */
-static uint64_t stored_row(const struct nb_model *m, size_t i, uint64_t row)
-{
-    const struct nb_weight *w = &m->items[i];
-    if (!permuted(m, i))
-        return row;
-    const uint64_t hd = w->t.shape.dim[0] / w->spec.perm_heads;
-    const uint64_t r = row % hd;
-    return row - r + r % 2 * (hd / 2) + r / 2;
-}
-
-const uint8_t *nb_model_row(const struct nb_model *m, size_t i, uint64_t row)
-{
-    const struct nb_weight *w = &m->items[i];
-    if (m->canonical[i] != NULL)
-        return m->canonical[i];
-    return w->t.data + stored_row(m, i, row) * row_bytes(w);
-}
-
-const uint8_t *nb_model_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows,
-                             uint8_t *scratch)
-{
-    const bool grid = m->items[i].t.type->kind == NB_NUMFMT_GRID;
-    if (!grid && !permuted(m, i))
-        return nb_model_row(m, i, row);
-    const uint64_t bytes = row_bytes(&m->items[i]);
-    for (uint64_t r = 0; r < n_rows; r++) {
-        if (grid)
-            nb_grid_record(&m->items[i].t, stored_row(m, i, row + r), scratch + r * bytes);
-        else
-            memcpy(scratch + r * bytes, nb_model_row(m, i, row + r), bytes);
-    }
-    return scratch;
-}
-
-void nb_model_read_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows,
-                        float *dst)
-{
-    const struct nb_tensor *t = &m->items[i].t;
-    const size_t cols = (size_t)nb_shape_cols(&t->shape);
-    if (m->canonical[i] != NULL)
-        nb_numfmt_decode(t->type, m->canonical[i], dst, (size_t)n_rows * cols);
-    else if (!permuted(m, i))
-        nb_tensor_decode(t, row, n_rows, dst);
-    else
-        for (uint64_t r = 0; r < n_rows; r++)
-            nb_tensor_decode(t, stored_row(m, i, row + r), 1, dst + r * cols);
-}
-
-void nb_model_drop_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows)
-{
-    const struct nb_weight *w = &m->items[i];
-    if (m->file_of[i] == NULL || n_rows == 0 || w->t.data == NULL)
-        return;
-    uint64_t end = row + n_rows;
-    if (permuted(m, i)) { /* rows of a head are spread over all of it */
-        const uint64_t hd = w->t.shape.dim[0] / w->spec.perm_heads;
-        row -= row % hd;
-        end = (end + hd - 1) / hd * hd;
-    }
-    const uint64_t bytes = row_bytes(w);
-    nb_mapping_dontneed(&m->file_of[i]->map, w->t.offset + row * bytes, (end - row) * bytes);
 }

@@ -1,7 +1,8 @@
 /* model/model.h: architectures: what a config means, which tensors there are, how the graph is built.
  *
  * One file per architecture, src/model/<id>.c, `const struct nb_arch nb_arch_<id>`, one line NB_ARCH(<id>)
- * in registry.inc. Canonical tensor names, row order and metadata keys are GGUF's; the name of each
+ * in registry.inc: it reads a config into nb_hparams. From these numbers and switches alone decoder.c
+ * names the tensors and decoder_graph.c builds the graph, for all architectures alike. Canonical tensor names, row order and metadata keys are GGUF's; the name of each
  * tensor in a Hugging Face checkpoint stands beside it. nb_weights is what a session runs on.
  */
 #ifndef NB_MODEL_MODEL_H
@@ -27,14 +28,62 @@ struct nb_rope {
     uint32_t ctx_orig; /* llama3: original context; 0: unknown, the divisors came as a tensor */
 };
 
-/* Plain values; owns nothing. */
+enum nb_norm_kind { NB_NORM_RMS, NB_NORM_LAYER };
+
+/* Where a block has norms. */
+enum nb_block_norms {
+    NB_NORM_ATTN = 1,      /* attn_norm: what attention reads                               */
+    NB_NORM_ATTN_POST = 2, /* post_attention_norm: what attention gives, before it is added */
+    NB_NORM_FFN = 4,       /* ffn_norm                                                      */
+    NB_NORM_FFN_POST = 8,  /* post_ffw_norm                                                 */
+    NB_NORM_HEADS = 16,    /* attn_q_norm, attn_k_norm: each head, before rotation          */
+    NB_NORM_QK = 32,       /* the same names: all heads of a position at once               */
+    NB_NORM_SUB = 64,      /* attn_sub_norm, ffn_sub_norm: what the last products read      */
+    NB_NORM_SUM = 128      /* attn_output_norm, layer_output_norm: the sum itself (BERT)    */
+};
+
+#define NB_MAX_LAYERS 1024
+/* A set of layers. */
+struct nb_layers {
+    uint64_t bits[NB_MAX_LAYERS / 64];
+};
+static inline bool nb_layers_has(const struct nb_layers *s, uint32_t layer)
+{
+    return layer < NB_MAX_LAYERS && (s->bits[layer / 64] >> layer % 64 & 1U) != 0;
+}
+static inline void nb_layers_add(struct nb_layers *s, uint32_t layer)
+{
+    s->bits[layer / 64] |= (uint64_t)1 << layer % 64;
+}
+
+/* A transformer by its numbers and switches. Plain values; owns nothing. */
 struct nb_hparams {
     const struct nb_arch *arch;
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx_train;
-    float norm_eps;
     struct nb_rope rope;
-    bool tied; /* the head is the embedding  */
-    bool bias_q, bias_k, bias_v, bias_o, bias_mlp;
+    struct nb_rope rope_local;  /* of windowed layers; dim == 0: as the others                */
+    struct nb_layers windowed;  /* layers that see `window` positions, their own included     */
+    struct nb_layers unrotated; /* layers without rotary embedding                            */
+    uint32_t window;            /* 0: none                                                    */
+    enum nb_norm_kind norm;
+    unsigned norms; /* enum nb_block_norms */
+    float norm_eps;
+    enum nb_act act;
+    float embd_scale, residual_scale, logit_scale; /* factors; 1: none                     */
+    float attn_scale;                              /* of q . k; 0: 1 / sqrt(head_dim)       */
+    float attn_softcap, logit_softcap;             /* cap * tanh(x / cap); 0: none          */
+    uint32_t n_token_types;                        /* BERT; 0: none                         */
+    bool gated;          /* act(gate) * up; otherwise act(up)                               */
+    bool parallel;       /* attention and feed-forward read the same sum (GPT-NeoX)         */
+    bool encoder;        /* every token sees every other; no logits but hidden states       */
+    bool embd_norm;      /* token_embd_norm follows the embeddings (BERT)                   */
+    bool positions;      /* a learned embedding of positions, (n_ctx_train, n_embd)         */
+    bool fused_qkv;      /* attn_qkv: the rows of q, of k, of v                             */
+    bool fused_gate_up;  /* ffn_up: the rows of gate, of up                                 */
+    bool norm_bias;      /* norms have one                                                  */
+    bool norm_minus_one; /* Hugging Face files hold a norm's weight less one (Gemma)        */
+    bool tied;           /* the head is the embedding                                       */
+    bool bias_q, bias_k, bias_v, bias_o, bias_mlp, bias_head;
 };
 
 enum nb_role {
@@ -49,7 +98,18 @@ enum nb_role {
     NB_ROLE_FFN_UP,
     NB_ROLE_FFN_DOWN,
     NB_ROLE_BIAS,
-    NB_ROLE_ROPE
+    NB_ROLE_ROPE,
+    NB_ROLE_ATTN_QKV,
+    NB_ROLE_POSITION /* learned positions, token types */
+};
+
+/* How a Hugging Face file holds what is canonical in GGUF. */
+enum nb_hf_form {
+    NB_HF_PLAIN, /* the same                                                              */
+    NB_HF_PAIRS, /* rows of a head as halves; canonical: interleaved pairs (docs/formats/gguf.md) */
+    NB_HF_QKV,   /* rows of q, k, v of each head in turn; canonical: all q, all k, all v  */
+    NB_HF_TRANSPOSED, /* (in, out): GPT-2's Conv1D                                             */
+    NB_HF_MINUS_ONE   /* the values less one                                                   */
 };
 
 #define NB_NAME_BYTES 128
@@ -62,37 +122,62 @@ struct nb_tensor_spec {
     int32_t block; /* decoder block, -1 outside                                          */
     struct nb_shape shape;
     bool required;
-    bool quantizable;    /* a matrix of a linear layer, an embedding or a head                 */
-    uint32_t perm_heads; /* > 0: rows of each of so many heads are interleaved pairs in GGUF,
-                                 halves in Hugging Face (docs/formats/gguf.md)                            */
+    bool quantizable;     /* a matrix of a linear layer, an embedding or a head                 */
+    enum nb_hf_form form; /* of the tensor `hf` */
+    uint32_t heads;       /* NB_HF_PAIRS, NB_HF_QKV: how many */
 };
 
 typedef enum nb_status nb_spec_fn(void *ctx, const struct nb_tensor_spec *spec);
 /* Is a tensor of this canonical name in the file? */
 typedef bool nb_has_fn(void *ctx, const char *name);
 
+/* The name of a tensor in Hugging Face files, without ".weight" or ".bias"; {} is the block. */
+struct nb_hf_name {
+    const char *stem; /* "attn_q" */
+    const char *hf;   /* "model.layers.{}.self_attn.q_proj" */
+    enum nb_hf_form form;
+};
+
 struct nb_arch {
     const char *name;              /* general.architecture: "llama"                            */
     const char *summary;           /* for `nibble list architectures`                          */
-    const char *const *hf_classes; /* NULL-terminated: "LlamaForCausalLM", ...        */
+    const char *const *hf_classes; /* NULL-terminated: "LlamaForCausalLM", ...                 */
     const char *const *ignored;    /* NULL-terminated ends of names of harmless tensors:
-                                      buffers that a checkpoint stores and nobody needs */
-    bool rope_halves_gguf;         /* GGUF files of this arch keep HF's pairing (qwen2: true) */
+                                      buffers that a checkpoint stores and nobody needs        */
+    /* NULL-terminated: what the first part of Hugging Face names may be instead of hf_roots[0]
+     * ("model."); NULL: nothing else. Tensors under `ignored_roots` are of other parts (a vision
+     * tower) and left out; NULL: none. */
+    const char *const *hf_roots;
+    const char *const *ignored_roots;
+    const struct nb_hf_name *hf_names; /* up to stem == NULL; before those all share; NULL: none */
+    bool rope_halves_gguf;             /* GGUF files of this arch keep HF's pairing (qwen2: true) */
+    uint32_t
+        window_period; /* every so manieth layer sees all positions; 0: none does (window.c)   */
+    void (*init)(struct nb_hparams *hp); /* what holds for every model of it                     */
     enum nb_status (*from_hf)(struct nb_hparams *hp, const nb_json *config, struct nb_error *err);
-    enum nb_status (*from_meta)(struct nb_hparams *hp, const struct nb_meta *meta,
-                                struct nb_error *err);
-    enum nb_status (*to_meta)(const struct nb_hparams *hp, struct nb_meta *meta,
-                              struct nb_error *err);
     enum nb_status (*to_hf)(const struct nb_hparams *hp, struct nb_str *config_json,
                             struct nb_error *err);
-    /* What a GGUF file says by the tensors it has: biases, a head of its own, rotary divisors. */
-    void (*detect)(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
-    /* Every tensor in GGUF's usual order: rope_freqs (llama3 scaling only), token_embd, blk.0...,
-     * output_norm, output. */
-    enum nb_status (*tensors)(const struct nb_hparams *hp, nb_spec_fn *emit, void *ctx);
-    /* Fills g: one decoder step over a symbolic number of tokens. Weights are named values. */
-    enum nb_status (*build)(const struct nb_hparams *hp, struct nb_graph *g, struct nb_error *err);
+    /* What it has in metadata beyond what all have; NULL: nothing. to_meta: NB_ERR_NOMEM only. */
+    enum nb_status (*from_meta)(struct nb_hparams *hp, const struct nb_meta *meta,
+                                struct nb_error *err);
+    enum nb_status (*to_meta)(const struct nb_hparams *hp, struct nb_meta *meta);
 };
+
+/* hparams from config.json, from GGUF metadata, and back. */
+NB_CHECKED enum nb_status nb_arch_from_hf(const struct nb_arch *arch, struct nb_hparams *hp,
+                                          const nb_json *config, struct nb_error *err);
+NB_CHECKED enum nb_status nb_arch_from_meta(const struct nb_arch *arch, struct nb_hparams *hp,
+                                            const struct nb_meta *meta, struct nb_error *err);
+NB_CHECKED enum nb_status nb_arch_to_meta(const struct nb_hparams *hp, struct nb_meta *meta,
+                                          struct nb_error *err);
+/* What a GGUF file says by the tensors it has: biases, a head of its own, rotary divisors. */
+void nb_arch_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
+/* Every tensor in GGUF's usual order: rope_freqs (llama3 scaling only), token_embd, blk.0...,
+ * output_norm, output. */
+NB_CHECKED enum nb_status nb_arch_tensors(const struct nb_hparams *hp, nb_spec_fn *emit, void *ctx);
+/* Fills g: one step over a symbolic number of tokens. Weights are named values. */
+NB_CHECKED enum nb_status nb_arch_build(const struct nb_hparams *hp, struct nb_graph *g,
+                                        struct nb_error *err);
 
 #define NB_ARCH(id) extern const struct nb_arch nb_arch_##id;
 #include "model/registry.inc"
@@ -109,10 +194,11 @@ bool nb_rope_from_divisors(struct nb_hparams *hp, const float *divisors);
 #define NB_ROPE_DIVISORS_NAME "rope_freqs.weight"
 
 /* What a session runs on, whatever file it came from. Borrows: everything (the dialect's nb_model owns
- * it). Tensors are canonical by name; rows of perm_heads tensors lie as rope_halves says. */
+ * it). Tensors are canonical by name; rows of NB_HF_PAIRS tensors lie as rope_halves says. */
 struct nb_weight {
     struct nb_tensor_spec spec;
-    struct nb_tensor t;
+    struct nb_tensor t;     /* canonical shape */
+    enum nb_hf_form stored; /* how t's bytes lie; a session takes NB_HF_PLAIN and NB_HF_PAIRS */
 };
 
 struct nb_weights {

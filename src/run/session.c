@@ -8,8 +8,6 @@
 static enum nb_status check_options(const struct nb_weights *w, const struct nb_session_options *o,
                                     struct nb_error *err)
 {
-    if (!w->hp.arch || !w->hp.arch->build)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED, "session: the model's architecture cannot be run");
     if (o->n_ctx == 0 && w->hp.n_ctx_train == 0)
         NB_FAIL(err, NB_ERR_ARG, "session: the model names no context length; give one");
     if (o->kv_type && o->kv_type->kind != NB_NUMFMT_FLOAT)
@@ -26,7 +24,7 @@ static enum nb_status set_up(struct nb_session *s, const struct nb_session_optio
     s->n_batch = NB_MIN(o->n_batch ? o->n_batch : DEFAULT_BATCH, s->n_ctx);
     s->pool = o->pool;
     s->kernels = nb_kernels_get();
-    NB_TRY(s->w->hp.arch->build(&s->w->hp, &s->g, err));
+    NB_TRY(nb_arch_build(&s->w->hp, &s->g, err));
     nb_graph_set_int(&s->g, "halves", s->w->rope_halves);
     if (!o->float_activations)
         NB_TRY(nb_session_lower(&s->g, s->w, err));

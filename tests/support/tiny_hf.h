@@ -53,7 +53,7 @@ static inline enum nb_status tiny_hparams(struct nb_hparams *hp, const char *key
     nb_json *root;
     tiny_config(&s, key, value);
     assert_ok(nb_json_parse(&root, s.data, s.len, "config.json", err), err);
-    const enum nb_status st = nb_arch_by_name("llama")->from_hf(hp, root, err);
+    const enum nb_status st = nb_arch_from_hf(nb_arch_by_name("llama"), hp, root, err);
     nb_json_free(root);
     nb_str_fini(&s);
     return st;
@@ -126,7 +126,7 @@ static inline void tiny_write_weights(const struct tiny_hf *how, const struct nb
     struct nb_error err;
     struct tiny_writer t = {.how = how, .shard = shard, .map = map};
     assert_ok(nb_writer_create(&t.w, &nb_container_safetensors, NULL, &err), &err);
-    assert_ok(hp->arch->tensors(hp, tiny_declare, &t), NULL);
+    assert_ok(nb_arch_tensors(hp, tiny_declare, &t), NULL);
     if (how->extra != NULL && shard == 0) {
         const struct nb_shape shape = nb_shape_1(3);
         assert_ok(nb_writer_add(t.w, how->extra, nb_numfmt_find("bf16"), &shape, &err), &err);

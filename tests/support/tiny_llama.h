@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "model/llama.h"
+#include "model/model.h"
 #include "nbtest.h"
 #include "run/run.h"
 
@@ -35,6 +35,11 @@ static inline struct nb_hparams tiny_hparams(void)
                                .n_vocab = 107,
                                .n_ctx_train = 96,
                                .norm_eps = 1e-5F,
+                               .norms = NB_NORM_ATTN | NB_NORM_FFN,
+                               .gated = true,
+                               .embd_scale = 1,
+                               .residual_scale = 1,
+                               .logit_scale = 1,
                                .rope.base = 10000.0F,
                                .rope.dim = 32,
                                .tied = true};
@@ -128,7 +133,7 @@ static inline void tiny_init_packed(struct tiny *t, struct nb_hparams hp,
     t->packed = packed;
     nb_arena_init(&t->arena, NULL, 1U << 20);
     nb_map_init(&t->names, NULL);
-    t->arch = (struct nb_arch){.name = "tiny", .build = nb_llama_build};
+    t->arch = (struct nb_arch){.name = "tiny"};
     t->type = type;
     t->rng.seed = 7;
     hp.arch = &t->arch;

@@ -41,7 +41,11 @@ static void test_config(void **state)
     assert_ok(tiny_hparams(&hp, "attention_bias", "true", &err), &err);
     assert_true(hp.bias_q && hp.bias_k && hp.bias_v && hp.bias_o && !hp.bias_mlp);
     assert_ok(tiny_hparams(&hp, "sliding_window", "128", &err), &err);
+    assert_int_equal(hp.window, 0);
     assert_ok(tiny_hparams(&hp, "sliding_window", "null", &err), &err);
+    assert_ok(tiny_hparams(&hp, "sliding_window", "32", &err), &err);
+    assert_int_equal(hp.window, 32);
+    assert_true(nb_layers_has(&hp.windowed, 0) && nb_layers_has(&hp.windowed, 1));
     assert_ok(tiny_hparams(&hp, "rope_parameters",
                            "{\"rope_theta\": 500000, \"rope_type\": \"linear\", \"factor\": 4}",
                            &err),
@@ -72,7 +76,7 @@ static void test_wrong_config(void **state)
         {"hidden_size", "4294967296", NB_ERR_FORMAT, "hidden_size is 4294967296"},
         {"hidden_size", "9223372036854775808", NB_ERR_FORMAT, "hidden_size"},
         {"intermediate_size", "99999999", NB_ERR_FORMAT, "intermediate_size is 99999999"},
-        {"num_hidden_layers", "100000", NB_ERR_FORMAT, "expected 1..4096"},
+        {"num_hidden_layers", "100000", NB_ERR_FORMAT, "expected 1..1024"},
         {"vocab_size", NULL, NB_ERR_FORMAT, "vocab_size is missing"},
         {"max_position_embeddings", "0", NB_ERR_FORMAT, "max_position_embeddings is 0"},
         {"rms_norm_eps", "-1", NB_ERR_FORMAT, "rms_norm_eps is -1"},
@@ -80,7 +84,11 @@ static void test_wrong_config(void **state)
         {"tie_word_embeddings", "1", NB_ERR_FORMAT, "tie_word_embeddings is not true or false"},
         {"rope_theta", "0", NB_ERR_FORMAT, "rope_theta is 0"},
         {"hidden_act", "\"gelu\"", NB_ERR_UNSUPPORTED, "hidden_act is 'gelu', expected 'silu'"},
-        {"sliding_window", "64", NB_ERR_UNSUPPORTED, "sliding_window is 64, smaller than"},
+        {"sliding_window", "0", NB_ERR_FORMAT, "sliding_window is 0, expected 1.."},
+        {"layer_types", "[\"full_attention\"]", NB_ERR_FORMAT,
+         "layer_types has 1 entries, expected 2"},
+        {"layer_types", "[\"full_attention\", \"mamba\"]", NB_ERR_UNSUPPORTED,
+         "layer_types[1] is 'mamba'"},
         {"partial_rotary_factor", "0.5", NB_ERR_UNSUPPORTED, "partial_rotary_factor is 0.5"},
         {"rope_scaling", "{\"type\": \"yarn\", \"factor\": 4}", NB_ERR_UNSUPPORTED,
          "rope_scaling of type 'yarn'"},
@@ -111,8 +119,8 @@ static void test_metadata_round_trip(void **state)
     struct nb_meta meta;
     assert_ok(tiny_hparams(&a, "head_dim", "32", &err), &err);
     nb_meta_init(&meta, NULL);
-    assert_ok(llama()->to_meta(&a, &meta, &err), &err);
-    assert_ok(llama()->from_meta(&b, &meta, &err), &err);
+    assert_ok(nb_arch_to_meta(&a, &meta, &err), &err);
+    assert_ok(nb_arch_from_meta(llama(), &b, &meta, &err), &err);
     b.tied = a.tied; /* said by the tensors */
     assert_memory_equal(&a, &b, sizeof a);
     nb_meta_fini(&meta);
@@ -130,7 +138,7 @@ static void test_wrong_metadata(void **state)
     (void)state;
     static const struct wrong_meta cases[] = {
         {"llama.block_count", 0, NB_ERR_FORMAT, "metadata: llama.block_count is missing"},
-        {"llama.block_count", 5000, NB_ERR_FORMAT, "llama.block_count is 5000, expected 1..4096"},
+        {"llama.block_count", 5000, NB_ERR_FORMAT, "llama.block_count is 5000, expected 1..1024"},
         {"llama.attention.layer_norm_rms_epsilon", 0, NB_ERR_FORMAT, "is missing"},
         {"llama.attention.layer_norm_rms_epsilon", 1, NB_ERR_FORMAT, "is no float"},
         {"llama.rope.dimension_count", 8, NB_ERR_UNSUPPORTED, "expected the head size 16"},
@@ -144,11 +152,12 @@ static void test_wrong_metadata(void **state)
         struct nb_meta meta;
         assert_ok(tiny_hparams(&hp, NULL, NULL, &err), &err);
         nb_meta_init(&meta, NULL);
-        assert_ok(llama()->to_meta(&hp, &meta, &err), &err);
+        assert_ok(nb_arch_to_meta(&hp, &meta, &err), &err);
         nb_meta_remove(&meta, cases[i].key);
         if (cases[i].value != 0)
             assert_ok(nb_meta_set_u32(&meta, cases[i].key, cases[i].value), NULL);
-        assert_fails(llama()->from_meta(&hp, &meta, &err), cases[i].status, &err, cases[i].message);
+        assert_fails(nb_arch_from_meta(llama(), &hp, &meta, &err), cases[i].status, &err,
+                     cases[i].message);
         nb_meta_fini(&meta);
     }
 }
@@ -162,17 +171,18 @@ static void test_metadata_arrays(void **state)
     uint32_t ff[2] = {96, 96};
     assert_ok(tiny_hparams(&hp, NULL, NULL, &err), &err);
     nb_meta_init(&meta, NULL);
-    assert_ok(llama()->to_meta(&hp, &meta, &err), &err);
+    assert_ok(nb_arch_to_meta(&hp, &meta, &err), &err);
     assert_ok(nb_meta_set_array(&meta, "llama.feed_forward_length", NB_META_U32, ff, 2), NULL);
-    assert_ok(llama()->from_meta(&hp, &meta, &err), &err);
+    assert_ok(nb_arch_from_meta(llama(), &hp, &meta, &err), &err);
     assert_int_equal(hp.n_ff, 96);
     ff[1] = 128;
     assert_ok(nb_meta_set_array(&meta, "llama.feed_forward_length", NB_META_U32, ff, 2), NULL);
-    assert_fails(llama()->from_meta(&hp, &meta, &err), NB_ERR_UNSUPPORTED, &err,
+    assert_fails(nb_arch_from_meta(llama(), &hp, &meta, &err), NB_ERR_UNSUPPORTED, &err,
                  "96 for block 0 and 128 for block 1");
     assert_ok(nb_meta_set_text(&meta, "llama.rope.scaling.type", "yarn", 4), NULL);
     assert_ok(nb_meta_set_u32(&meta, "llama.feed_forward_length", 96), NULL);
-    assert_fails(llama()->from_meta(&hp, &meta, &err), NB_ERR_UNSUPPORTED, &err, "is 'yarn'");
+    assert_fails(nb_arch_from_meta(llama(), &hp, &meta, &err), NB_ERR_UNSUPPORTED, &err,
+                 "is 'yarn'");
     nb_meta_fini(&meta);
 }
 
@@ -190,7 +200,7 @@ static void round_trip_hf(const char *key, const char *value)
     assert_ok(llama()->to_hf(&a, &s, &err), &err);
     nb_str_puts(&s, "\"x\": 1}");
     assert_ok(nb_json_parse(&root, s.data, s.len, "config.json", &err), &err);
-    assert_ok(llama()->from_hf(&b, root, &err), &err);
+    assert_ok(nb_arch_from_hf(llama(), &b, root, &err), &err);
     assert_memory_equal(&a, &b, sizeof a);
     nb_json_free(root);
     nb_str_fini(&s);
@@ -231,7 +241,7 @@ static enum nb_status look(void *ctx, const struct nb_tensor_spec *spec)
 static struct seen find(const struct nb_hparams *hp, const char *name)
 {
     struct seen s = {.want = name};
-    assert_ok(hp->arch->tensors(hp, look, &s), NULL);
+    assert_ok(nb_arch_tensors(hp, look, &s), NULL);
     return s;
 }
 
@@ -246,13 +256,13 @@ static void test_tensors(void **state)
     assert_string_equal(s.found.hf, "model.layers.1.self_attn.k_proj.weight");
     assert_int_equal(s.found.shape.dim[0], 64);
     assert_int_equal(s.found.shape.dim[1], 64);
-    assert_int_equal(s.found.perm_heads, 2);
+    assert_int_equal(s.found.heads, 2);
     assert_int_equal(s.found.block, 1);
     assert_true(s.found.quantizable);
     s = find(&hp, "blk.0.attn_output.weight");
     assert_int_equal(s.found.shape.dim[0], 64);
     assert_int_equal(s.found.shape.dim[1], 128);
-    assert_int_equal(s.found.perm_heads, 0);
+    assert_int_equal(s.found.heads, 0);
     s = find(&hp, "output_norm.weight");
     assert_string_equal(s.found.hf, "model.norm.weight");
     assert_false(s.found.quantizable);
@@ -260,7 +270,7 @@ static void test_tensors(void **state)
     hp.tied = false;
     s = find(&hp, "blk.0.attn_q.bias");
     assert_int_equal(s.n, 2 * 16 + 3);
-    assert_int_equal(s.found.perm_heads, 4);
+    assert_int_equal(s.found.heads, 4);
     assert_int_equal(s.found.shape.n, 1);
     assert_string_equal(find(&hp, "output.weight").found.hf, "lm_head.weight");
 }

@@ -33,12 +33,12 @@ static void check(const struct nb_hparams *hp)
     struct nb_graph g;
     size_t weights = 0;
     nb_graph_init(&g, NULL);
-    assert_ok(hp->arch->build(hp, &g, &err), &err);
+    assert_ok(nb_arch_build(hp, &g, &err), &err);
     assert_ok(nb_graph_sort(&g, &err), &err);
     assert_int_equal(g.n_blocks, hp->n_layers);
     assert_int_equal(g.n_nodes, 2 + 16 * hp->n_layers + 3);
     struct count c = {.g = &g};
-    assert_ok(hp->arch->tensors(hp, on_tensor, &c), &err);
+    assert_ok(nb_arch_tensors(hp, on_tensor, &c), &err);
     for (size_t i = 1; i < g.n_values; i++)
         weights += g.values[i].kind == NB_VALUE_WEIGHT;
     assert_int_equal(c.n, weights);
@@ -59,6 +59,11 @@ static void test_tensors(void **state)
                             .n_vocab = 100,
                             .n_ctx_train = 64,
                             .norm_eps = 1e-5F,
+                            .norms = NB_NORM_ATTN | NB_NORM_FFN,
+                            .gated = true,
+                            .embd_scale = 1,
+                            .residual_scale = 1,
+                            .logit_scale = 1,
                             .rope.base = 10000.0F,
                             .tied = true};
     assert_non_null(hp.arch);
@@ -85,15 +90,15 @@ static void test_refusals(void **state)
                             .n_vocab = 100};
     struct nb_graph g;
     nb_graph_init(&g, NULL);
-    assert_fails(hp.arch->build(&hp, &g, &err), NB_ERR_FORMAT, &err, "no multiple of 3");
+    assert_fails(nb_arch_build(&hp, &g, &err), NB_ERR_FORMAT, &err, "no multiple of 3");
     hp.n_kv_heads = 2;
     hp.rope.dim = 31;
-    assert_fails(hp.arch->build(&hp, &g, &err), NB_ERR_FORMAT, &err, "31 rotated");
+    assert_fails(nb_arch_build(&hp, &g, &err), NB_ERR_FORMAT, &err, "31 rotated");
     hp.rope.dim = 34;
-    assert_fails(hp.arch->build(&hp, &g, &err), NB_ERR_FORMAT, &err, "34 rotated");
+    assert_fails(nb_arch_build(&hp, &g, &err), NB_ERR_FORMAT, &err, "34 rotated");
     hp.rope.dim = 32;
     hp.n_ff = 0;
-    assert_fails(hp.arch->build(&hp, &g, &err), NB_ERR_FORMAT, &err, "may be 0");
+    assert_fails(nb_arch_build(&hp, &g, &err), NB_ERR_FORMAT, &err, "may be 0");
     nb_graph_fini(&g);
 }
 
