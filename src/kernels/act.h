@@ -14,8 +14,8 @@
  *   h = t t;  l = fma(t, t, -h);  e = exp(-0.5 h);  e = fma(e, -0.5 l, e)      exp(-t t / 2)
  *   i = 1 / (t + SHIFT);  s = (t - SHIFT) i;  q = (e i) G(s)
  * where G is the minimax polynomial of degree 9 of exp(t t / 2) (1 - Phi(t)) (t + SHIFT): relative error
- * 6.3e-8 once its coefficients are floats. y = x (x < 0 ? q : 1 - q). Relative error below 1e-6 down to
- * x = -13.2, where exp is subnormal and y is 0.
+ * 6.3e-8 once its coefficients are floats. y = x (x < 0 ? q : 1 - q). Relative error below 5e-7 down to
+ * x = -13.2; there exp becomes 0 and so does y.
  */
 #ifndef NB_KERNELS_ACT_H
 #define NB_KERNELS_ACT_H

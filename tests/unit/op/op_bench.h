@@ -165,6 +165,20 @@ static inline void *bench_run(struct bench *b)
     return b->slots[last].data;
 }
 
+/* Runs the tokens again one by one, at their positions: the bits of y, (T, cols), must come out. */
+static inline void bench_check_steps(struct bench *b, const float *y, size_t cols)
+{
+    const uint64_t n = b->sym[NB_SYM_TOKENS], first = b->position;
+    b->sym[NB_SYM_TOKENS] = b->sym[NB_SYM_ROWS] = 1;
+    for (uint64_t t = 0; t < n; t++) {
+        b->position = first + t;
+        assert_bits_array((const float *)bench_run(b), y + t * cols, cols);
+        for (uint32_t i = 1; i < b->g.n_values; i++)
+            if (b->g.values[i].kind == NB_VALUE_INPUT && b->g.values[i].dim[0].sym == NB_SYM_TOKENS)
+                b->slots[i].data = (float *)b->slots[i].data + b->slots[i].cols;
+    }
+}
+
 /* The weight as plain floats. */
 static inline const float *bench_decoded(struct bench *b, uint32_t id)
 {

@@ -1,18 +1,54 @@
 /* Attention and the cache against plain doubles; tokens together or alone, the same bits. */
 #include "op_bench.h"
 
-#define PLAIN NB_ATTR_INT("window", 0), NB_ATTR_REAL("softcap", 0.0), NB_ATTR_INT("causal", 1)
-
 struct job {
     uint64_t heads, kv_heads, head_dim, capacity, position, tokens;
     const struct nb_numfmt *type;
     unsigned threads;
+    uint64_t window;
+    double softcap;
+    bool all; /* not causal */
 };
+
+#define N_ATTRS 5
+#define ATTRS(j)                                                                                   \
+    {                                                                                              \
+        NB_ATTR_INT("heads", (j)->heads),                                                          \
+            NB_ATTR_REAL("scale", 1.0 / sqrt((double)(j)->head_dim)),                              \
+            NB_ATTR_INT("window", (j)->window), NB_ATTR_REAL("softcap", (j)->softcap),             \
+            NB_ATTR_INT("causal", !(j)->all)                                                       \
+    }
+
+/* Attention in doubles over decoded keys and values. */
+static void reference(const struct job *j, const float *q, const float *kf, const float *vf,
+                      double *p, double *out)
+{
+    const size_t hd = (size_t)j->head_dim, group = (size_t)(j->heads / j->kv_heads);
+    for (size_t i = 0; i < j->tokens * j->heads; i++) {
+        const size_t t = i / j->heads, base = i % j->heads / group * (size_t)j->capacity * hd;
+        const size_t end = j->all ? j->tokens : j->position + t + 1;
+        const size_t first = j->window && end > j->window ? end - j->window : 0;
+        double sum = 0.0;
+        for (size_t s = first; s < end; s++) {
+            double dot = 0.0;
+            for (size_t d = 0; d < hd; d++)
+                dot += (double)q[i * hd + d] * (double)kf[base + s * hd + d];
+            dot /= sqrt((double)hd);
+            if (j->softcap > 0.0)
+                dot = j->softcap * tanh(dot / j->softcap);
+            p[s] = exp(dot);
+            sum += p[s];
+        }
+        for (size_t s = first; s < end; s++)
+            for (size_t d = 0; d < hd; d++)
+                out[i * hd + d] += p[s] / sum * (double)vf[base + s * hd + d];
+    }
+}
 
 /* The cache holds `position` tokens already; this call stores and attends to its own, too. */
 static const float *run(struct bench *b, const struct job *j, const double **want)
 {
-    const size_t hd = (size_t)j->head_dim, group = (size_t)(j->heads / j->kv_heads);
+    const size_t hd = (size_t)j->head_dim;
     bench_init(b, j->tokens, j->capacity);
     b->position = j->position;
     if (j->threads > 1)
@@ -24,11 +60,11 @@ static const float *run(struct bench *b, const struct job *j, const double **wan
     const uint32_t v = bench_input(b, "v", j->kv_heads * j->head_dim);
     (void)bench_node(
         b, &(struct nb_node_args){.op = &nb_op_kv_store, .in = {k, v}, .state = {keys, values}});
-    const struct nb_attr attrs[] = {NB_ATTR_INT("heads", j->heads),
-                                    NB_ATTR_REAL("scale", 1.0 / sqrt((double)j->head_dim)), PLAIN};
-    (void)bench_node(
-        b, &(struct nb_node_args){
-               .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 5});
+    const struct nb_attr attrs[] = ATTRS(j);
+    (void)bench_node(b, &(struct nb_node_args){.op = &nb_op_attention,
+                                               .in = {q, keys, values},
+                                               .attrs = attrs,
+                                               .n_attrs = N_ATTRS});
     const float *y = bench_run(b);
     const size_t n = (size_t)(j->kv_heads * j->capacity) * hd;
     float *kf = bench_alloc(b, n, sizeof *kf), *vf = bench_alloc(b, n, sizeof *vf);
@@ -36,21 +72,7 @@ static const float *run(struct bench *b, const struct job *j, const double **wan
     nb_numfmt_decode(j->type, b->slots[values].data, vf, n);
     double *out = bench_alloc(b, (size_t)(j->tokens * j->heads) * hd, sizeof *out);
     double *p = bench_alloc(b, (size_t)j->capacity, sizeof *p);
-    for (size_t i = 0; i < j->tokens * j->heads; i++) {
-        const size_t t = i / j->heads, base = i % j->heads / group * (size_t)j->capacity * hd;
-        const float *qf = (const float *)b->slots[q].data + i * hd;
-        double sum = 0.0;
-        for (size_t s = 0; s <= j->position + t; s++) {
-            double dot = 0.0;
-            for (size_t d = 0; d < hd; d++)
-                dot += (double)qf[d] * (double)kf[base + s * hd + d];
-            p[s] = exp(dot / sqrt((double)hd));
-            sum += p[s];
-        }
-        for (size_t s = 0; s <= j->position + t; s++)
-            for (size_t d = 0; d < hd; d++)
-                out[i * hd + d] += p[s] / sum * (double)vf[base + s * hd + d];
-    }
+    reference(j, b->slots[q].data, kf, vf, p, out);
     /* what this call stored is what it was given, in the cache's precision */
     for (size_t t = 0; t < j->tokens; t++)
         for (size_t i = 0; i < j->kv_heads * j->head_dim; i++) {
@@ -63,16 +85,9 @@ static const float *run(struct bench *b, const struct job *j, const double **wan
     return y;
 }
 
-static void test_values(void **state)
+static void check_values(const struct job *jobs, size_t n)
 {
-    (void)state;
-    static const struct job jobs[] = {
-        {4, 2, 32, 40, 0, 40, &nb_numfmt_f32, 1},   {4, 4, 16, 300, 131, 1, &nb_numfmt_f16, 1},
-        {8, 1, 64, 200, 60, 70, &nb_numfmt_f16, 2}, {6, 2, 20, 150, 20, 65, &nb_numfmt_bf16, 3},
-        {64, 1, 8, 70, 3, 5, &nb_numfmt_f32, 2},    {2, 1, 128, 64, 63, 1, &nb_numfmt_f16, 1},
-        {1, 1, 64, 130, 0, 130, &nb_numfmt_f32, 2},
-    };
-    for (size_t i = 0; i < NB_COUNTOF(jobs); i++) {
+    for (size_t i = 0; i < n; i++) {
         struct bench b;
         const double *want;
         const float *y = run(&b, &jobs[i], &want);
@@ -82,24 +97,63 @@ static void test_values(void **state)
     }
 }
 
-/* What lies behind a token in the cache, be it NaN, is not looked at. */
-static void test_causal(void **state)
+static void test_values(void **state)
 {
     (void)state;
+    static const struct job jobs[] = {
+        {4, 2, 32, 40, 0, 40, &nb_numfmt_f32, 1, .window = 0},
+        {4, 4, 16, 300, 131, 1, &nb_numfmt_f16, 1, .window = 0},
+        {8, 1, 64, 200, 60, 70, &nb_numfmt_f16, 2, .window = 0},
+        {6, 2, 20, 150, 20, 65, &nb_numfmt_bf16, 3, .window = 0},
+        {64, 1, 8, 70, 3, 5, &nb_numfmt_f32, 2, .window = 0},
+        {2, 1, 128, 64, 63, 1, &nb_numfmt_f16, 1, .window = 0},
+        {1, 1, 64, 130, 0, 130, &nb_numfmt_f32, 2, .window = 0},
+    };
+    check_values(jobs, NB_COUNTOF(jobs));
+}
+
+static void test_attributes(void **state)
+{
+    (void)state;
+    static const struct job jobs[] = {
+        {4, 2, 32, 40, 0, 40, &nb_numfmt_f32, 1, .window = 1},
+        {4, 2, 32, 200, 90, 110, &nb_numfmt_f32, 2, .window = 7},
+        {1, 1, 16, 400, 0, 400, &nb_numfmt_f32, 1, .window = 64},
+        {1, 1, 16, 400, 150, 250, &nb_numfmt_f16, 2, .window = 129},
+        {8, 1, 24, 300, 299, 1, &nb_numfmt_f16, 1, .window = 100},
+        {2, 2, 8, 90, 0, 90, &nb_numfmt_f32, 1, .window = 90},
+        {2, 2, 8, 90, 0, 90, &nb_numfmt_f32, 1, .window = 91},
+        {2, 2, 8, 90, 40, 50, &nb_numfmt_f32, 1, .window = UINT32_MAX},
+        {4, 2, 32, 70, 10, 60, &nb_numfmt_f32, 1, .softcap = 0.5},
+        {4, 2, 32, 200, 90, 110, &nb_numfmt_f16, 2, .window = 33, .softcap = 50.0},
+        {4, 4, 32, 70, 0, 67, &nb_numfmt_f32, 1, .all = true},
+        {6, 2, 20, 150, 0, 130, &nb_numfmt_f16, 3, .softcap = 2.0, .all = true},
+        {12, 12, 32, 9, 0, 1, &nb_numfmt_f32, 1, .all = true},
+    };
+    check_values(jobs, NB_COUNTOF(jobs));
+}
+
+/* What lies behind a token in the cache or before its window, be it NaN, is not looked at. */
+static void check_unseen(uint64_t window)
+{
+    const struct job j = {1, 1, 8, 200, 130, 20, &nb_numfmt_f32, 1, .window = window};
+    float first[8 * 20];
     for (int poison = 0; poison < 2; poison++) {
-        static float first[8 * 20];
         struct bench b;
-        bench_init(&b, 20, 64);
-        b.position = 30;
-        const uint32_t keys = bench_state(&b, "keys", 1, 8, &nb_numfmt_f32);
-        const uint32_t values = bench_state(&b, "values", 1, 8, &nb_numfmt_f32);
+        bench_init(&b, j.tokens, j.capacity);
+        b.position = j.position;
+        const uint32_t keys = bench_state(&b, "keys", 1, 8, j.type);
+        const uint32_t values = bench_state(&b, "values", 1, 8, j.type);
         const uint32_t q = bench_input(&b, "q", 8);
-        for (size_t i = 50 * 8; poison && i < 64 * 8; i++)
-            ((float *)b.slots[keys].data)[i] = ((float *)b.slots[values].data)[i] = NAN;
-        const struct nb_attr attrs[] = {NB_ATTR_INT("heads", 1), NB_ATTR_REAL("scale", 0.3), PLAIN};
-        (void)bench_node(
-            &b, &(struct nb_node_args){
-                    .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 5});
+        const size_t begin = window ? (size_t)(j.position + 1 - window) : 0;
+        for (size_t i = 0; poison && i < 200 * 8; i++)
+            if (i < begin * 8 || i >= 150 * 8)
+                ((float *)b.slots[keys].data)[i] = ((float *)b.slots[values].data)[i] = NAN;
+        const struct nb_attr attrs[] = ATTRS(&j);
+        (void)bench_node(&b, &(struct nb_node_args){.op = &nb_op_attention,
+                                                    .in = {q, keys, values},
+                                                    .attrs = attrs,
+                                                    .n_attrs = N_ATTRS});
         const float *y = bench_run(&b);
         if (poison)
             assert_bits_array(y, first, 8 * 20);
@@ -108,35 +162,84 @@ static void test_causal(void **state)
     }
 }
 
-/* The same tokens one by one. */
-static void test_split(void **state)
+static void test_unseen(void **state)
 {
     (void)state;
-    enum { TOKENS = 77, HEADS = 6, DIM = 24, START = 19 };
+    check_unseen(0);
+    check_unseen(1);
+    check_unseen(33);
+    check_unseen(100);
+}
+
+/* The same tokens one by one. */
+static void check_split(const struct job *j)
+{
     struct bench whole, part;
     const double *want;
-    const struct job j = {HEADS, 2, DIM, 128, START, TOKENS, &nb_numfmt_f16, 2};
-    const float *y = run(&whole, &j, &want);
-    bench_init(&part, 1, 128);
-    const uint32_t keys = bench_state(&part, "keys", 2, DIM, &nb_numfmt_f16);
-    const uint32_t values = bench_state(&part, "values", 2, DIM, &nb_numfmt_f16);
-    const uint32_t q = bench_input(&part, "q", HEADS * DIM);
-    const struct nb_attr attrs[] = {NB_ATTR_INT("heads", HEADS),
-                                    NB_ATTR_REAL("scale", 1.0 / sqrt((double)DIM)), PLAIN};
-    (void)bench_node(
-        &part, &(struct nb_node_args){
-                   .op = &nb_op_attention, .in = {q, keys, values}, .attrs = attrs, .n_attrs = 5});
+    const size_t cols = (size_t)(j->heads * j->head_dim);
+    const float *y = run(&whole, j, &want);
+    bench_init(&part, 1, j->capacity);
+    const uint32_t keys = bench_state(&part, "keys", j->kv_heads, j->head_dim, j->type);
+    const uint32_t values = bench_state(&part, "values", j->kv_heads, j->head_dim, j->type);
+    const uint32_t q = bench_input(&part, "q", cols);
+    const struct nb_attr attrs[] = ATTRS(j);
+    (void)bench_node(&part, &(struct nb_node_args){.op = &nb_op_attention,
+                                                   .in = {q, keys, values},
+                                                   .attrs = attrs,
+                                                   .n_attrs = N_ATTRS});
     part.slots[keys].data = whole.slots[nb_graph_find(&whole.g, "keys")].data;
     part.slots[values].data = whole.slots[nb_graph_find(&whole.g, "values")].data;
     float *all = whole.slots[nb_graph_find(&whole.g, "q")].data;
-    for (size_t t = 0; t < TOKENS; t++) {
-        part.position = START + t;
-        part.slots[q].data = all + t * HEADS * DIM;
-        assert_bits_array((const float *)bench_run(&part), y + t * HEADS * DIM, HEADS * DIM);
+    for (size_t t = 0; t < j->tokens; t++) {
+        part.position = j->position + t;
+        part.slots[q].data = all + t * cols;
+        assert_bits_array((const float *)bench_run(&part), y + t * cols, cols);
     }
     bench_fini(&part);
     bench_fini(&whole);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_values), cmocka_unit_test(test_causal),
-             cmocka_unit_test(test_split))
+static void test_split(void **state)
+{
+    (void)state;
+    static const struct job jobs[] = {
+        {6, 2, 24, 128, 19, 77, &nb_numfmt_f16, 2, .window = 0},
+        {6, 2, 24, 128, 19, 77, &nb_numfmt_f16, 2, .window = 5},
+        {1, 1, 24, 300, 19, 277, &nb_numfmt_f32, 2, .window = 70, .softcap = 20.0},
+        {8, 1, 20, 300, 0, 177, &nb_numfmt_f32, 1, .window = 128},
+    };
+    for (size_t i = 0; i < NB_COUNTOF(jobs); i++)
+        check_split(&jobs[i]);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        struct job j;
+        const char *text;
+    } bad[] = {
+        {{.heads = 2, .head_dim = 4, .window = UINT64_MAX}, "neither may be below 0"},
+        {{.heads = 2, .head_dim = 4, .softcap = -1.0}, "neither may be below 0"},
+        {{.heads = 2, .head_dim = 4, .softcap = NAN}, "neither may be below 0"},
+        {{.heads = 2, .head_dim = 4, .window = 3, .all = true}, "a window needs causal attention"},
+        {{.heads = 3, .head_dim = 4}, "3 heads"},
+    };
+    for (size_t i = 0; i < NB_COUNTOF(bad); i++) {
+        struct bench b;
+        bench_init(&b, 1, 16);
+        const uint32_t keys = bench_state(&b, "keys", 1, 4, &nb_numfmt_f32);
+        const uint32_t q = bench_input(&b, "q", 8);
+        const struct nb_attr attrs[] = ATTRS(&bad[i].j);
+        (void)nb_graph_add(&b.g, &(struct nb_node_args){.op = &nb_op_attention,
+                                                        .in = {q, keys, keys},
+                                                        .attrs = attrs,
+                                                        .n_attrs = N_ATTRS});
+        assert_fails(nb_graph_check(&b.g, &b.err), NB_ERR_INTERNAL, &b.err, bad[i].text);
+        bench_fini(&b);
+    }
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_values), cmocka_unit_test(test_attributes),
+             cmocka_unit_test(test_unseen), cmocka_unit_test(test_split),
+             cmocka_unit_test(test_refused))
