@@ -69,6 +69,9 @@ static enum nb_status read_hparams(struct nb_model *m, struct nb_tensor_index *x
                 "metadata: %s.rope.scaling and tensor '%s': one or the other, not both", arch->name,
                 NB_ROPE_DIVISORS_NAME);
     nb_arch_detect(&m->w.hp, nb_tensor_index_has, x);
+    if (m->w.hp.n_token_types > 0)
+        (void)nb_meta_u32(&m->tokenizer_meta, "tokenizer.ggml.token_type_count",
+                          &m->w.hp.n_token_types);
     if (m->w.hp.n_vocab == 0) {
         const struct nb_tensor *embd = nb_file_find(m->files[0], "token_embd.weight");
         if (embd == NULL || embd->shape.n != 2 || embd->shape.dim[0] == 0 ||

@@ -170,12 +170,12 @@ static void norm_qk(const struct builder *b, struct qkv *x)
 static uint32_t attend(const struct builder *b, uint32_t q, uint32_t keys, uint32_t values)
 {
     const struct nb_hparams *hp = b->hp;
-    const double scale =
-        hp->attn_scale > 0.0F ? (double)hp->attn_scale : 1.0 / sqrt((double)hp->head_dim);
-    const struct nb_attr attrs[] = {NB_ATTR_INT("heads", hp->n_heads), NB_ATTR_REAL("scale", scale),
-                                    NB_ATTR_INT("window", windowed(b) ? hp->window : 0),
-                                    NB_ATTR_REAL("softcap", hp->attn_softcap),
-                                    NB_ATTR_INT("causal", !hp->encoder)};
+    const struct nb_attr attrs[] = {
+        NB_ATTR_INT("heads", hp->n_heads),
+        NB_ATTR_REAL("scale", hp->attn_scale > 0.0F ? (double)hp->attn_scale
+                                                    : 1.0 / sqrt((double)hp->head_dim)),
+        NB_ATTR_INT("window", windowed(b) ? hp->window : 0),
+        NB_ATTR_REAL("softcap", hp->attn_softcap), NB_ATTR_INT("causal", !hp->encoder)};
     return node(b,
                 (struct nb_node_args){.op = &nb_op_attention,
                                       .in = {q, keys, values},
@@ -293,7 +293,7 @@ static uint32_t head(const struct builder *b, uint32_t h)
         weight(b, hp->tied ? "token_embd" : "output", "weight", hp->n_vocab, hp->n_embd);
     const uint32_t bias = hp->bias_head ? weight(b, "output", "bias", 0, hp->n_vocab) : 0;
     uint32_t y = node(b, (struct nb_node_args){.op = &nb_op_linear, .in = {h, w, bias}}, "output");
-    y = scaled(b, y, hp->logit_scale, "logits_scaled");
+    y = scaled(b, y, hp->logit_divides ? 1.0F / hp->logit_scale : hp->logit_scale, "logits_scaled");
     if (hp->logit_softcap > 0.0F)
         y = real_node(b, &nb_op_softcap, y, "cap", hp->logit_softcap, "logits_capped");
     return y;

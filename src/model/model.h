@@ -73,11 +73,12 @@ struct nb_hparams {
     float attn_scale;                              /* of q . k; 0: 1 / sqrt(head_dim)       */
     float attn_softcap, logit_softcap;             /* cap * tanh(x / cap); 0: none          */
     uint32_t n_token_types;                        /* BERT; 0: none                         */
+    bool logit_divides;  /* logits are divided by logit_scale (Granite)                     */
     bool gated;          /* act(gate) * up; otherwise act(up)                               */
     bool parallel;       /* attention and feed-forward read the same sum (GPT-NeoX)         */
     bool encoder;        /* every token sees every other; no logits but hidden states       */
     bool embd_norm;      /* token_embd_norm follows the embeddings (BERT)                   */
-    bool positions;      /* a learned embedding of positions, (n_ctx_train, n_embd)         */
+    bool positions;      /* learned positions, (n_ctx_train, n_embd); then none rotate      */
     bool fused_qkv;      /* attn_qkv: the rows of q, of k, of v                             */
     bool fused_gate_up;  /* ffn_up: the rows of gate, of up                                 */
     bool norm_bias;      /* norms have one                                                  */

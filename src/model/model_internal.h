@@ -56,6 +56,12 @@ void nb_config_put_u32(struct nb_str *s, const char *key, uint32_t v);
 /* The activation of config.json must be hp->act. */
 NB_CHECKED enum nb_status nb_act_from_hf(const struct nb_hparams *hp, const nb_json *config,
                                          const char *key, struct nb_error *err);
+/* Reads it into hp->act, one of all there are; absent: as it is. */
+NB_CHECKED enum nb_status nb_act_read_hf(struct nb_hparams *hp, const nb_json *config,
+                                         const char *key, struct nb_error *err);
+/* The same by a name that is at hand. where: for the message. */
+NB_CHECKED enum nb_status nb_act_by_name(struct nb_hparams *hp, const char *where, const char *name,
+                                         size_t n, struct nb_error *err);
 const char *nb_act_hf_name(enum nb_act act);
 
 /* ---- windows (window.c) ----

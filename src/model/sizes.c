@@ -4,6 +4,7 @@
  */
 #include "model/model_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_WIDTH (1U << 20) /* n_embd, and n_heads * head_dim */
@@ -158,6 +159,31 @@ enum nb_status nb_act_from_hf(const struct nb_hparams *hp, const nb_json *config
             nb_printable(quote, sizeof quote, name, n), nb_act_hf_name(hp->act));
 }
 
+enum nb_status nb_act_by_name(struct nb_hparams *hp, const char *where, const char *name, size_t n,
+                              struct nb_error *err)
+{
+    char quote[64];
+    for (size_t i = 0; i < NB_COUNTOF(acts); i++)
+        if (strlen(acts[i].hf) == n && memcmp(acts[i].hf, name, n) == 0) {
+            hp->act = acts[i].act;
+            return NB_OK;
+        }
+    NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s is '%s', expected silu, gelu, relu or a relative", where,
+            nb_printable(quote, sizeof quote, name, n));
+}
+
+enum nb_status nb_act_read_hf(struct nb_hparams *hp, const nb_json *config, const char *key,
+                              struct nb_error *err)
+{
+    char where[64];
+    size_t n;
+    const char *name = nb_json_string(nb_json_get(config, key), &n);
+    if (name == NULL)
+        return NB_OK;
+    (void)snprintf(where, sizeof where, "config.json: %s", key);
+    return nb_act_by_name(hp, where, name, n, err);
+}
+
 /* ---- GGUF ---- */
 
 static const char *eps_suffix(const struct nb_hparams *hp)
@@ -233,7 +259,8 @@ enum nb_status nb_arch_from_meta(const struct nb_arch *arch, struct nb_hparams *
     init(hp, arch);
     NB_TRY(from_meta(hp, meta, err));
     NB_TRY(nb_window_from_meta(hp, meta, arch->window_period, err));
-    NB_TRY(nb_rope_from_meta(hp, meta, err));
+    if (!hp->positions)
+        NB_TRY(nb_rope_from_meta(hp, meta, err));
     return arch->from_meta != NULL ? arch->from_meta(hp, meta, err) : NB_OK;
 }
 
@@ -241,7 +268,8 @@ static enum nb_status set_all(const struct nb_hparams *hp, struct nb_meta *meta)
 {
     NB_TRY(to_meta(hp, meta));
     NB_TRY(nb_window_to_meta(hp, meta, hp->arch->window_period));
-    NB_TRY(nb_rope_to_meta(hp, meta));
+    if (!hp->positions)
+        NB_TRY(nb_rope_to_meta(hp, meta));
     return hp->arch->to_meta != NULL ? hp->arch->to_meta(hp, meta) : NB_OK;
 }
 

@@ -1,0 +1,74 @@
+/* model/bitnet.c: BitNet b1.58: weights trained to be ternary, norms before the last product of attention
+ * and of the feed-forward (Ma et al. 2024, arXiv:2402.17764; 2B-4T: arXiv:2504.12285).
+ *
+ * Read from the float master checkpoint; `--type tq1_0` or `tq2_0` then stores -1, 0, 1 exactly. GGUF says
+ * the activation in "bitnet.hidden_act", silu where it says nothing. Left out: checkpoints whose weights are
+ * packed four to a byte; the rounding of activations to 8 bits per token that training used.
+ */
+#include "model/model_internal.h"
+
+static void init(struct nb_hparams *hp)
+{
+    hp->norms |= NB_NORM_SUB;
+    hp->norm_eps = 1e-5F;
+    hp->act = NB_ACT_RELU2;
+}
+
+static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
+{
+    NB_TRY(nb_sizes_from_hf(hp, config, err));
+    NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
+    hp->tied = true;
+    NB_TRY(nb_config_bool(config, "tie_word_embeddings", &hp->tied, err));
+    NB_TRY(nb_config_bool(config, "attention_bias", &hp->bias_q, err));
+    hp->bias_k = hp->bias_v = hp->bias_o = hp->bias_q;
+    NB_TRY(nb_act_read_hf(hp, config, "hidden_act", err));
+    return nb_rope_from_hf(hp, config, err);
+}
+
+static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
+{
+    nb_sizes_to_hf(hp, "BitNetForCausalLM", "bitnet", s);
+    nb_config_put_real(s, "rms_norm_eps", hp->norm_eps);
+    NB_TRY(nb_rope_to_hf(hp, s, err));
+    nb_str_printf(s, "  \"hidden_act\": \"%s\",\n", nb_act_hf_name(hp->act));
+    nb_config_put_bool(s, "attention_bias", hp->bias_q);
+    nb_config_put_bool(s, "tie_word_embeddings", hp->tied);
+    return NB_OK;
+}
+
+static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
+                                struct nb_error *err)
+{
+    struct nb_text act = {"silu", 4};
+    (void)nb_meta_text(meta, "bitnet.hidden_act", &act);
+    return nb_act_by_name(hp, "metadata: bitnet.hidden_act", act.s, act.n, err);
+}
+
+static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
+{
+    const char *act = nb_act_hf_name(hp->act);
+    return nb_meta_set_text(meta, "bitnet.hidden_act", act, strlen(act));
+}
+
+static const struct nb_hf_name hf_names[] = {
+    {"attn_sub_norm", "model.layers.{}.self_attn.attn_sub_norm", NB_HF_PLAIN},
+    {"ffn_sub_norm", "model.layers.{}.mlp.ffn_sub_norm", NB_HF_PLAIN},
+    {NULL, NULL, NB_HF_PLAIN},
+};
+static const char *const hf_classes[] = {"BitNetForCausalLM", NULL};
+static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
+
+const struct nb_arch nb_arch_bitnet = {
+    .name = "bitnet",
+    .summary = "BitNet b1.58: ternary weights, sub-norms, squared ReLU",
+    .hf_classes = hf_classes,
+    .ignored = ignored,
+    .hf_names = hf_names,
+    .rope_halves_gguf = true,
+    .init = init,
+    .from_hf = from_hf,
+    .to_hf = to_hf,
+    .from_meta = from_meta,
+    .to_meta = to_meta,
+};
