@@ -116,6 +116,19 @@ uint32_t nb_graph_weight(struct nb_graph *g, const char *name, uint64_t rows, ui
     return nb_graph_value(g, &v);
 }
 
+uint32_t nb_graph_experts(struct nb_graph *g, const char *name, uint64_t n_experts, uint64_t rows,
+                          uint64_t cols, int32_t block)
+{
+    const struct nb_value v = {
+        .name = name,
+        .kind = NB_VALUE_WEIGHT,
+        .type = NB_VALUE_STORED,
+        .rank = 3,
+        .dim = {nb_dim_const(n_experts), nb_dim_const(rows), nb_dim_const(cols)},
+        .block = block};
+    return nb_graph_value(g, &v);
+}
+
 /* Puts the attributes into the operator's order. */
 static bool place_attrs(struct nb_graph *g, struct nb_node *n, const struct nb_node_args *args)
 {
@@ -162,30 +175,40 @@ static bool bind_states(struct nb_graph *g, struct nb_node *n, const struct nb_n
     return true;
 }
 
-/* The output value of n, which is node number g->n_nodes. */
-static bool make_output(struct nb_graph *g, struct nb_node *n, const char *name)
+/* Output number i of n, which is node number g->n_nodes. */
+static bool make_output(struct nb_graph *g, struct nb_node *n, uint32_t i,
+                        const struct nb_value *out, const char *name)
 {
-    struct nb_value out = {0};
-    if (!n->op->shape(g, n, &out))
-        return false;
-    for (uint32_t i = 0; i < n->op->n_state; i++)
-        g->values[n->out[i]].producer = (uint32_t)g->n_nodes + 1;
-    if (n->op->n_state)
-        return true;
-    out.kind = NB_VALUE_ACTIVATION;
-    out.block = n->block;
-    out.producer = (uint32_t)g->n_nodes + 1;
     const uint32_t id = new_value(g);
     if (!id)
         return false;
-    g->values[id] = out;
-    n->out[0] = id;
+    g->values[id] = *out;
+    g->values[id].kind = NB_VALUE_ACTIVATION;
+    g->values[id].block = n->block;
+    g->values[id].producer = (uint32_t)g->n_nodes + 1;
+    n->out[i] = id;
     const char *label = name ? nb_arena_strndup(&g->arena, name, strlen(name))
                              : nb_arena_printf(&g->arena, "v%u", id);
     if (!label)
         (void)fail(g, NB_ERR_NOMEM);
     g->values[id].name = label;
     return label != NULL;
+}
+
+/* name: of the first. */
+static bool make_outputs(struct nb_graph *g, struct nb_node *n, const char *name)
+{
+    struct nb_value out[NB_NODE_OUTPUTS] = {0};
+    if (!n->op->shape(g, n, out))
+        return false;
+    for (uint32_t i = 0; i < n->op->n_state; i++)
+        g->values[n->out[i]].producer = (uint32_t)g->n_nodes + 1;
+    if (n->op->n_state)
+        return true;
+    for (uint32_t i = 0; i < NB_MAX(n->op->n_out, 1U); i++)
+        if (!make_output(g, n, i, &out[i], i == 0 ? name : NULL))
+            return false;
+    return true;
 }
 
 uint32_t nb_graph_add(struct nb_graph *g, const struct nb_node_args *args)
@@ -198,11 +221,17 @@ uint32_t nb_graph_add(struct nb_graph *g, const struct nb_node_args *args)
         return 0;
     if (!nb_grow(g->arena.a, &g->nodes, &g->cap_nodes, g->n_nodes, sizeof *g->nodes))
         return fail(g, NB_ERR_NOMEM);
-    if (!make_output(g, &n, args->name))
+    if (!make_outputs(g, &n, args->name))
         return 0;
     count_block(g, n.block);
     g->nodes[g->n_nodes++] = n;
     return n.out[0];
+}
+
+uint32_t nb_graph_second(const struct nb_graph *g, uint32_t first)
+{
+    const uint32_t node = first < g->n_values ? g->values[first].producer : 0;
+    return node ? g->nodes[node - 1].out[1] : 0;
 }
 
 void nb_graph_output(struct nb_graph *g, uint32_t value, const char *name)

@@ -13,7 +13,7 @@
 #include "tensor/tensor.h"
 
 #define NB_VALUE_DIMS   4
-#define NB_NODE_INPUTS  4
+#define NB_NODE_INPUTS  5
 #define NB_NODE_OUTPUTS 2
 #define NB_NODE_ATTRS   6
 #define NB_NO_BLOCK     (-1) /* outside the decoder blocks */
@@ -57,6 +57,12 @@ struct nb_value {
     struct nb_dim dim[NB_VALUE_DIMS];
     int32_t block;     /* decoder block, NB_NO_BLOCK outside */
     uint32_t producer; /* node + 1; 0: no node makes it      */
+};
+
+/* How scores of experts become weights (op/top_k). */
+enum nb_gate {
+    NB_GATE_SOFTMAX, /* over all experts                            */
+    NB_GATE_SIGMOID  /* each for itself                             */
 };
 
 struct nb_op;
@@ -112,6 +118,9 @@ uint32_t nb_graph_value(struct nb_graph *g, const struct nb_value *v);
 /* Weights: (rows, cols), or (cols) when rows == 0. */
 uint32_t nb_graph_weight(struct nb_graph *g, const char *name, uint64_t rows, uint64_t cols,
                          int32_t block);
+/* Weights of experts: n_experts matrices of (rows, cols). */
+uint32_t nb_graph_experts(struct nb_graph *g, const char *name, uint64_t n_experts, uint64_t rows,
+                          uint64_t cols, int32_t block);
 
 struct nb_node_args {
     const struct nb_op *op;
@@ -124,6 +133,8 @@ struct nb_node_args {
 };
 /* Adds a node; its shape rule makes the output. Returns the first output, 0 on failure. */
 uint32_t nb_graph_add(struct nb_graph *g, const struct nb_node_args *args);
+/* The second output of the node that makes `first`; 0: it has none. */
+uint32_t nb_graph_second(const struct nb_graph *g, uint32_t first);
 /* The value leaves the graph: its memory is the caller's. */
 void nb_graph_output(struct nb_graph *g, uint32_t value, const char *name);
 /* Sets the attribute of every node that has one of this name: facts known only with the weights. */
@@ -174,6 +185,7 @@ struct nb_op_call {
     struct nb_pool *pool;
     uint8_t *scratch; /* (workers, scratch_stride), each aligned to NB_ALIGN */
     size_t scratch_stride;
+    void *shared; /* one for all workers, aligned to NB_ALIGN                */
     uint64_t sym[NB_N_SYMS];
     uint64_t position; /* in the cache, of the first token of this call */
 };
@@ -182,16 +194,21 @@ struct nb_op {
     const char *name;
     uint32_t n_in_min, n_in; /* inputs needed, inputs possible */
     uint32_t n_state;        /* states written                 */
+    uint32_t n_out;          /* outputs made, if more than one */
     const char *attrs[NB_NODE_ATTRS];
     int32_t quantizable;  /* input that is a weight quantization may replace; -1: none     */
     uint32_t f32_weights; /* bit i: input i is a small weight wanted as plain f32          */
-    /* Checks the inputs and describes the output: type, rank and dim (the caller sets the rest). An
-     * operator that only writes states leaves out alone. */
+    uint32_t q8_input; /* input that may be input 0 quantized to 8 bits, for weights that expand to
+                             integers; 0: none                                             */
+    /* Checks the inputs and describes the outputs, an array of n_out: type, rank and dim (the caller sets
+     * the rest). An operator that only writes states leaves out alone. */
     bool (*shape)(struct nb_graph *g, const struct nb_node *n, struct nb_value *out);
     /* Scratch one worker needs, for the largest call. NULL: none. false on overflow. */
     bool (*scratch_bytes)(const struct nb_op_call *largest, size_t *bytes);
     /* Most positions the node can serve. NULL: any number. */
     uint64_t (*positions)(const struct nb_graph *g, const struct nb_node *n);
+    /* Scratch that the workers of a call share, likewise. */
+    bool (*shared_bytes)(const struct nb_op_call *largest, size_t *bytes);
     void (*run)(const struct nb_op_call *c);
 };
 

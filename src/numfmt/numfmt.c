@@ -153,18 +153,47 @@ void nb_numfmt_decode(const struct nb_numfmt *f, const void *src, float *dst, si
 
 /* ---- rows of a tensor ---- */
 
-static const uint8_t *row_at(const struct nb_tensor *t, uint64_t row)
+const struct nb_tensor *nb_tensor_slab(const struct nb_tensor *t, uint64_t *row)
 {
-    const uint64_t cols = nb_shape_cols(&t->shape);
-    return t->data + row * (cols / t->type->block * t->type->block_bytes);
+    if (t->slabs == NULL)
+        return t;
+    const uint64_t rows = nb_shape_rows(&t->slabs[0].shape), i = *row / rows;
+    *row -= i * rows;
+    return &t->slabs[i];
 }
 
-void nb_tensor_decode(const struct nb_tensor *t, uint64_t row, uint64_t n_rows, float *dst)
+const uint8_t *nb_tensor_row(const struct nb_tensor *t, uint64_t row)
+{
+    const struct nb_tensor *s = nb_tensor_slab(t, &row);
+    const uint64_t cols = nb_shape_cols(&s->shape);
+    return s->data + row * (cols / s->type->block * s->type->block_bytes);
+}
+
+/* Of a tensor without slabs. */
+static void decode_rows(const struct nb_tensor *t, uint64_t row, uint64_t n_rows, float *dst)
 {
     if (t->type->kind == NB_NUMFMT_GRID)
         nb_grid_decode(t, row, n_rows, dst);
     else
-        t->type->decode(row_at(t, row), dst, (size_t)(n_rows * nb_shape_cols(&t->shape)));
+        t->type->decode(nb_tensor_row(t, row), dst, (size_t)(n_rows * nb_shape_cols(&t->shape)));
+}
+
+void nb_tensor_decode(const struct nb_tensor *t, uint64_t row, uint64_t n_rows, float *dst)
+{
+    if (t->slabs == NULL) {
+        decode_rows(t, row, n_rows, dst);
+        return;
+    }
+    const uint64_t slab_rows = nb_shape_rows(&t->slabs[0].shape);
+    while (n_rows > 0) {
+        uint64_t at = row;
+        const struct nb_tensor *s = nb_tensor_slab(t, &at);
+        const uint64_t n = NB_MIN(n_rows, slab_rows - at);
+        decode_rows(s, at, n, dst);
+        dst += n * nb_shape_cols(&t->shape);
+        row += n;
+        n_rows -= n;
+    }
 }
 
 bool nb_numfmt_expands(const struct nb_numfmt *f)
@@ -175,14 +204,20 @@ bool nb_numfmt_expands(const struct nb_numfmt *f)
 void nb_tensor_expand(const struct nb_tensor *t, uint64_t row, int8_t *codes, float *scale,
                       float *min)
 {
-    if (t->type->kind == NB_NUMFMT_GRID)
-        nb_grid_expand(t, row, codes, scale, min);
+    const struct nb_tensor *s = nb_tensor_slab(t, &row);
+    if (s->type->kind == NB_NUMFMT_GRID)
+        nb_grid_expand(s, row, codes, scale, min);
     else
-        t->type->expand(row_at(t, row), (size_t)nb_shape_cols(&t->shape), codes, scale, min);
+        s->type->expand(nb_tensor_row(s, row), (size_t)nb_shape_cols(&s->shape), codes, scale, min);
 }
 
 bool nb_tensor_has_data(const struct nb_tensor *t)
 {
+    for (uint64_t i = 0; t->slabs != NULL && i < t->shape.dim[0]; i++)
+        if (!nb_tensor_has_data(&t->slabs[i]))
+            return false;
+    if (t->slabs != NULL)
+        return t->shape.dim[0] > 0;
     return t->type->kind == NB_NUMFMT_GRID ? t->parts != NULL
                                            : t->data != NULL && t->type->decode != NULL;
 }

@@ -117,6 +117,10 @@ bool nb_numfmt_expands(const struct nb_numfmt *f);
 /* One row as struct nb_numfmt.expand gives it. */
 void nb_tensor_expand(const struct nb_tensor *t, uint64_t row, int8_t *codes, float *scale,
                       float *min);
+/* Where a row's bytes are; not of a general grid, whose rows have none of their own. */
+const uint8_t *nb_tensor_row(const struct nb_tensor *t, uint64_t row);
+/* The tensor whose bytes hold the row, and its number there: t itself unless it has slabs. */
+const struct nb_tensor *nb_tensor_slab(const struct nb_tensor *t, uint64_t *row);
 /* Is there anything to read? */
 bool nb_tensor_has_data(const struct nb_tensor *t);
 

@@ -5,6 +5,8 @@
  */
 #include "op/linear.h"
 
+enum { LINEAR_X, LINEAR_W, LINEAR_BIAS, LINEAR_XQ };
+
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
 {
     const struct nb_value *x = op_value(g, n->in[LINEAR_X]), *w = op_value(g, n->in[LINEAR_W]);
@@ -23,19 +25,50 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
     return true;
 }
 
+static const struct nb_linear_way *way_of(const struct nb_op_call *c)
+{
+    return c->in[LINEAR_XQ] ? &nb_linear_integers : &nb_linear_floats;
+}
+
+static struct nb_linear layer_of(const struct nb_op_call *c)
+{
+    struct nb_linear l = {.kernels = c->kernels,
+                          .w = c->in[LINEAR_W]->tensor,
+                          .n_rows = c->in[LINEAR_W]->rows,
+                          .k = c->in[LINEAR_W]->cols,
+                          .bias = c->in[LINEAR_BIAS] ? c->in[LINEAR_BIAS]->data : NULL,
+                          .x = c->in[LINEAR_X]->data,
+                          .y = c->out[0]->data,
+                          .y_stride = c->out[0]->cols,
+                          .n_tokens = c->out[0]->rows};
+    if (c->in[LINEAR_XQ])
+        l.xq = nb_slot_q8(c->in[LINEAR_XQ]);
+    return l;
+}
+
 static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
 {
-    return c->in[LINEAR_XQ] ? nb_linear_block_scratch(c, bytes) : nb_linear_float_scratch(c, bytes);
+    const struct nb_linear l = layer_of(c);
+    return way_of(c)->scratch_bytes(&l, false, bytes);
+}
+
+struct work {
+    const struct nb_op_call *c;
+    const struct nb_linear_way *way;
+    struct nb_linear layer;
+};
+
+static void chunk(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct work *w = ctx;
+    w->way->rows(&w->layer, begin, end, op_scratch(w->c, worker));
 }
 
 static void run(const struct nb_op_call *c)
 {
-    if (c->out[0]->rows == 0)
-        return;
-    if (c->in[LINEAR_XQ])
-        nb_linear_block(c);
-    else
-        nb_linear_float(c);
+    struct work w = {c, way_of(c), layer_of(c)};
+    if (c->out[0]->rows > 0)
+        nb_pool_for(c->pool, w.layer.n_rows, w.way->grain(&w.layer), chunk, &w);
 }
 
 const struct nb_op nb_op_linear = {
@@ -44,6 +77,7 @@ const struct nb_op nb_op_linear = {
     .n_in = 4,
     .quantizable = LINEAR_W,
     .f32_weights = 1U << LINEAR_BIAS,
+    .q8_input = LINEAR_XQ,
     .shape = shape,
     .scratch_bytes = scratch_bytes,
     .run = run,

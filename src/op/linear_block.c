@@ -14,11 +14,14 @@
 #define PAD_TOKENS    64U     /* tokens at once where a tile is not full            */
 
 struct expanded {
-    int8_t *codes;              /* (tiles, k/4, 8, 4)                          */
-    float *scale, *min;         /* (tiles, k/sub, 8)                           */
-    int8_t *row_codes;          /* (k): one row, before it is interleaved      */
-    float *row_scale, *row_min; /* (k/sub)                             */
-    float *pad;                 /* (PAD_TOKENS, 8): results of a tile not full */
+    int8_t *codes;              /* (tiles, k/4, 8, 4)                                  */
+    float *scale, *min;         /* (tiles, k/sub, 8)                                   */
+    int8_t *row_codes;          /* (k): one row, before it is interleaved              */
+    float *row_scale, *row_min; /* (k/sub)                                             */
+    float *pad;                 /* (PAD_TOKENS, 8 or all rows): results to be put away */
+    int8_t *q;                  /* of picked tokens, (PAD_TOKENS, k), and their ...    */
+    float *d;                   /* (PAD_TOKENS, k/32)                                  */
+    int16_t *sum16;             /* (PAD_TOKENS, k/16)                                  */
 };
 
 static size_t tiles_per_chunk(size_t k)
@@ -27,41 +30,54 @@ static size_t tiles_per_chunk(size_t k)
     return n < 1 ? 1 : n > 8 ? 8 : n;
 }
 
-bool nb_linear_block_scratch(const struct nb_op_call *c, size_t *bytes)
+/* Tokens gathered at once. */
+static size_t pick_tokens(size_t k)
 {
-    const uint64_t k = c->in[LINEAR_W]->cols;
-    const uint64_t subs = k / c->in[LINEAR_W]->tensor->type->expand_sub;
-    const uint64_t rows = tiles_per_chunk((size_t)k) * NB_TILE_ROWS;
-    uint64_t codes, params;
+    const size_t n = COLUMN_BYTES / k;
+    return n < 16 ? 16 : n > PAD_TOKENS ? PAD_TOKENS : n;
+}
+
+static bool scratch_bytes(const struct nb_linear *l, bool pick, size_t *bytes)
+{
+    const uint64_t k = l->k, subs = k / l->w->type->expand_sub;
+    const uint64_t rows = tiles_per_chunk(l->k) * NB_TILE_ROWS;
+    const uint64_t n = pick ? pick_tokens(l->k) : 0;
+    uint64_t codes, params, q;
     *bytes = 0;
-    return nb_mul_u64(&codes, rows, k) && nb_mul_u64(&params, rows, subs) &&
+    return nb_mul_u64(&codes, rows, k) && nb_mul_u64(&params, rows, subs) && nb_mul_u64(&q, n, k) &&
            op_add_bytes(bytes, codes, 1) && op_add_bytes(bytes, params, sizeof(float)) &&
            op_add_bytes(bytes, params, sizeof(float)) && op_add_bytes(bytes, k, 1) &&
            op_add_bytes(bytes, subs, sizeof(float)) && op_add_bytes(bytes, subs, sizeof(float)) &&
-           op_add_bytes(bytes, PAD_TOKENS * NB_TILE_ROWS, sizeof(float));
+           op_add_bytes(bytes, PAD_TOKENS * (pick ? rows : NB_TILE_ROWS), sizeof(float)) &&
+           op_add_bytes(bytes, q, 1) && op_add_bytes(bytes, q / NB_Q8_BLOCK, sizeof(float)) &&
+           op_add_bytes(bytes, q / 16, sizeof(int16_t));
 }
 
-static struct expanded lay_out(void *scratch, size_t k, size_t sub)
+static struct expanded lay_out(const struct nb_linear *l, void *scratch)
 {
     struct expanded e;
     uint8_t *at = scratch;
-    const size_t rows = tiles_per_chunk(k) * NB_TILE_ROWS, subs = k / sub;
+    const size_t k = l->k, rows = tiles_per_chunk(k) * NB_TILE_ROWS;
+    const size_t subs = k / l->w->type->expand_sub, q = l->pick ? pick_tokens(k) * k : 0;
     e.codes = op_take(&at, rows * k, 1);
     e.scale = op_take(&at, rows * subs, sizeof(float));
     e.min = op_take(&at, rows * subs, sizeof(float));
     e.row_codes = op_take(&at, k, 1);
     e.row_scale = op_take(&at, subs, sizeof(float));
     e.row_min = op_take(&at, subs, sizeof(float));
-    e.pad = op_take(&at, PAD_TOKENS * NB_TILE_ROWS, sizeof(float));
+    e.pad = op_take(&at, PAD_TOKENS * (l->pick ? rows : NB_TILE_ROWS), sizeof(float));
+    e.q = op_take(&at, q, 1);
+    e.d = op_take(&at, q / NB_Q8_BLOCK, sizeof(float));
+    e.sum16 = op_take(&at, q / 16, sizeof(int16_t));
     return e;
 }
 
 /* Rows first .. first + n - 1 (n <= 8) into tile number `tile`; absent rows are zero. */
-static void expand_tile(const struct nb_op_call *c, const struct expanded *e, size_t tile,
+static void expand_tile(const struct nb_linear *l, const struct expanded *e, size_t tile,
                         size_t first, size_t n)
 {
-    const struct nb_numfmt *type = c->in[LINEAR_W]->tensor->type;
-    const size_t k = c->in[LINEAR_W]->cols, subs = k / type->expand_sub;
+    const struct nb_numfmt *type = l->w->type;
+    const size_t k = l->k, subs = k / type->expand_sub;
     int8_t *codes = e->codes + tile * NB_TILE_ROWS * k;
     float *scale = e->scale + tile * NB_TILE_ROWS * subs;
     float *min = e->min + tile * NB_TILE_ROWS * subs;
@@ -71,8 +87,7 @@ static void expand_tile(const struct nb_op_call *c, const struct expanded *e, si
         memset(min, 0, NB_TILE_ROWS * subs * sizeof *min);
     }
     for (size_t r = 0; r < n; r++) {
-        nb_tensor_expand(c->in[LINEAR_W]->tensor, first + r, e->row_codes, e->row_scale,
-                         e->row_min);
+        nb_tensor_expand(l->w, l->first_row + first + r, e->row_codes, e->row_scale, e->row_min);
         for (size_t i = 0; i < k / 4; i++)
             memcpy(codes + (i * NB_TILE_ROWS + r) * 4, e->row_codes + 4 * i, 4);
         for (size_t s = 0; s < subs; s++)
@@ -82,10 +97,10 @@ static void expand_tile(const struct nb_op_call *c, const struct expanded *e, si
     }
 }
 
-static struct nb_tile tile_view(const struct nb_op_call *c, const struct expanded *e, size_t tile)
+static struct nb_tile tile_view(const struct nb_linear *l, const struct expanded *e, size_t tile)
 {
-    const struct nb_numfmt *type = c->in[LINEAR_W]->tensor->type;
-    const size_t k = c->in[LINEAR_W]->cols, subs = k / type->expand_sub;
+    const struct nb_numfmt *type = l->w->type;
+    const size_t k = l->k, subs = k / type->expand_sub;
     struct nb_tile t = {.codes = e->codes + tile * NB_TILE_ROWS * k,
                         .scale = e->scale + tile * NB_TILE_ROWS * subs,
                         .min = type->has_min ? e->min + tile * NB_TILE_ROWS * subs : NULL,
@@ -97,80 +112,110 @@ static struct nb_tile tile_view(const struct nb_op_call *c, const struct expande
     return t;
 }
 
-/* Tokens from t on. */
-static struct nb_q8 tokens_from(const struct nb_q8 *x, size_t t, size_t k)
+/* Row r of the activations and what follows. */
+static struct nb_q8 rows_from(const struct nb_q8 *x, size_t r, size_t k)
 {
     return (struct nb_q8){
-        .q = x->q + t * k, .d = x->d + t * (k / NB_Q8_BLOCK), .sum16 = x->sum16 + t * (k / 16)};
+        .q = x->q + r * k, .d = x->d + r * (k / NB_Q8_BLOCK), .sum16 = x->sum16 + r * (k / 16)};
+}
+
+/* n tokens from t on, side by side. */
+static struct nb_q8 tokens_from(const struct nb_linear *l, const struct expanded *e, size_t t,
+                                size_t n)
+{
+    const size_t k = l->k;
+    if (!l->pick)
+        return rows_from(&l->xq, t, k);
+    for (size_t i = 0; i < n; i++) {
+        const struct nb_q8 x = rows_from(&l->xq, linear_x_row(l, t + i), k);
+        memcpy(e->q + i * k, x.q, k);
+        memcpy(e->d + i * (k / NB_Q8_BLOCK), x.d, k / NB_Q8_BLOCK * sizeof *x.d);
+        memcpy(e->sum16 + i * (k / 16), x.sum16, k / 16 * sizeof *x.sum16);
+    }
+    return (struct nb_q8){.q = e->q, .d = e->d, .sum16 = e->sum16};
 }
 
 /* A tile of n < 8 rows: through scratch. */
-static void padded(const struct nb_op_call *c, const struct expanded *e, const struct nb_tile *tile,
+static void padded(const struct nb_linear *l, const struct expanded *e, const struct nb_tile *tile,
                    size_t first, size_t n)
 {
-    const size_t k = c->in[LINEAR_W]->cols, n_t = c->out[0]->rows;
-    const struct nb_q8 x = nb_slot_q8(c->in[LINEAR_XQ]);
-    for (size_t t = 0; t < n_t; t += PAD_TOKENS) {
-        const size_t cols = NB_MIN(PAD_TOKENS, n_t - t);
-        const struct nb_q8 xt = tokens_from(&x, t, k);
-        c->kernels->gemm_f32_tile_q8(e->pad, NB_TILE_ROWS, tile, k, &xt, cols);
-        for (size_t i = 0; i < cols; i++)
-            memcpy(op_row(c->out[0], t + i) + first, e->pad + i * NB_TILE_ROWS, n * sizeof(float));
+    const size_t block = l->pick ? pick_tokens(l->k) : PAD_TOKENS;
+    for (size_t t = 0; t < l->n_tokens; t += block) {
+        const size_t cols = NB_MIN(block, l->n_tokens - t);
+        const struct nb_q8 xt = tokens_from(l, e, t, cols);
+        l->kernels->gemm_f32_tile_q8(e->pad, NB_TILE_ROWS, tile, l->k, &xt, cols);
+        linear_scatter(l, t, cols, e->pad, NB_TILE_ROWS, first, n);
     }
 }
 
-static void many(void *ctx, size_t begin, size_t end, unsigned worker)
+/* n_tiles expanded tiles, the rows from `first` on, times all tokens. */
+static void multiply_tiles(const struct nb_linear *l, const struct expanded *e, size_t first,
+                           size_t n_tiles)
 {
-    const struct nb_op_call *c = ctx;
-    const struct nb_slot *y = c->out[0];
-    const size_t k = c->in[LINEAR_W]->cols, n_t = y->rows;
-    const struct expanded e =
-        lay_out(op_scratch(c, worker), k, c->in[LINEAR_W]->tensor->type->expand_sub);
-    const struct nb_q8 x = nb_slot_q8(c->in[LINEAR_XQ]);
-    const size_t full = (end - begin) / NB_TILE_ROWS, rest = (end - begin) % NB_TILE_ROWS;
-    const size_t block = NB_MAX(COLUMN_BYTES / k, 16);
-    for (size_t i = 0; i < full; i++)
-        expand_tile(c, &e, i, begin + i * NB_TILE_ROWS, NB_TILE_ROWS);
-    for (size_t t = 0; t < n_t; t += block) {
-        const struct nb_q8 xt = tokens_from(&x, t, k);
-        for (size_t i = 0; i < full; i++) {
-            const struct nb_tile tile = tile_view(c, &e, i);
-            c->kernels->gemm_f32_tile_q8(op_row(y, t) + begin + i * NB_TILE_ROWS, y->cols, &tile, k,
-                                         &xt, NB_MIN(block, n_t - t));
+    const size_t rows = n_tiles * NB_TILE_ROWS;
+    const size_t block = l->pick ? pick_tokens(l->k) : NB_MAX(COLUMN_BYTES / l->k, 16);
+    for (size_t t = 0; n_tiles > 0 && t < l->n_tokens; t += block) {
+        const size_t cols = NB_MIN(block, l->n_tokens - t);
+        const struct nb_q8 xt = tokens_from(l, e, t, cols);
+        float *y = l->pick ? e->pad : linear_y(l, t) + first;
+        for (size_t i = 0; i < n_tiles; i++) {
+            const struct nb_tile tile = tile_view(l, e, i);
+            l->kernels->gemm_f32_tile_q8(y + i * NB_TILE_ROWS, l->pick ? rows : l->y_stride, &tile,
+                                         l->k, &xt, cols);
         }
+        if (l->pick)
+            linear_scatter(l, t, cols, e->pad, rows, first, rows);
     }
+}
+
+static void many(const struct nb_linear *l, size_t begin, size_t end, void *scratch)
+{
+    const struct expanded e = lay_out(l, scratch);
+    const size_t full = (end - begin) / NB_TILE_ROWS, rest = (end - begin) % NB_TILE_ROWS;
+    for (size_t i = 0; i < full; i++)
+        expand_tile(l, &e, i, begin + i * NB_TILE_ROWS, NB_TILE_ROWS);
+    multiply_tiles(l, &e, begin, full);
     if (rest) {
-        const struct nb_tile tile = tile_view(c, &e, 0);
-        expand_tile(c, &e, 0, end - rest, rest);
-        padded(c, &e, &tile, end - rest, rest);
+        const struct nb_tile tile = tile_view(l, &e, 0);
+        expand_tile(l, &e, 0, end - rest, rest);
+        padded(l, &e, &tile, end - rest, rest);
     }
-    linear_add_bias(c, begin, end);
 }
 
-static void few(void *ctx, size_t begin, size_t end, unsigned worker)
+/* The stored rows of one matrix lie back to back. */
+static void few(const struct nb_linear *l, size_t begin, size_t end)
 {
-    const struct nb_op_call *c = ctx;
-    const struct nb_tensor *w = c->in[LINEAR_W]->tensor;
-    const size_t k = c->in[LINEAR_W]->cols;
-    nb_gemv_q_fn *gemv = w->type->gemv(c->kernels);
-    const struct nb_q8 x = nb_slot_q8(c->in[LINEAR_XQ]);
-    (void)worker;
-    for (size_t t = 0; t < c->out[0]->rows; t++) {
-        const struct nb_q8 xt = tokens_from(&x, t, k);
-        gemv(op_row(c->out[0], t) + begin, linear_w_row(c, begin),
-             (size_t)(w->bytes / w->shape.dim[0]), end - begin, k, &xt);
+    const struct nb_numfmt *type = l->w->type;
+    const size_t row_bytes = l->k / type->block * type->block_bytes;
+    nb_gemv_q_fn *gemv = type->gemv(l->kernels);
+    for (size_t t = 0; t < l->n_tokens; t++) {
+        const struct nb_q8 x = rows_from(&l->xq, linear_x_row(l, t), l->k);
+        gemv(linear_y(l, t) + begin, nb_tensor_row(l->w, l->first_row + begin), row_bytes,
+             end - begin, l->k, &x);
     }
-    linear_add_bias(c, begin, end);
 }
 
-void nb_linear_block(const struct nb_op_call *c)
+static bool has_few(const struct nb_linear *l)
 {
-    struct nb_op_call call = *c;
-    const size_t n = c->in[LINEAR_W]->rows, k = c->in[LINEAR_W]->cols;
-    if (c->out[0]->rows < MANY_TOKENS && c->in[LINEAR_W]->tensor->type->gemv) {
-        const size_t rows = CHUNK_WEIGHTS / k / NB_TILE_ROWS * NB_TILE_ROWS;
-        nb_pool_for(c->pool, n, NB_MAX(rows, NB_TILE_ROWS), few, &call);
-    } else {
-        nb_pool_for(c->pool, n, tiles_per_chunk(k) * NB_TILE_ROWS, many, &call);
-    }
+    return l->n_tokens < MANY_TOKENS && l->w->type->gemv;
 }
+
+static void rows(const struct nb_linear *l, size_t begin, size_t end, void *scratch)
+{
+    if (has_few(l))
+        few(l, begin, end);
+    else
+        many(l, begin, end, scratch);
+    linear_add_bias(l, begin, end);
+}
+
+/* Picked tokens: the matrices of a call differ in how many come to them, but are cut alike. */
+static size_t grain(const struct nb_linear *l)
+{
+    const size_t n = CHUNK_WEIGHTS / l->k / NB_TILE_ROWS * NB_TILE_ROWS;
+    if (!l->pick && has_few(l))
+        return NB_MAX(n, NB_TILE_ROWS);
+    return tiles_per_chunk(l->k) * NB_TILE_ROWS;
+}
+
+const struct nb_linear_way nb_linear_integers = {scratch_bytes, grain, rows};

@@ -49,13 +49,14 @@ static enum nb_status bind_weight(struct nb_session *s, uint32_t id, struct nb_e
 static enum nb_status bind_f32(struct nb_session *s, uint32_t id, struct nb_error *err)
 {
     struct nb_slot *slot = &s->slots[id];
-    const size_t n = (size_t)nb_shape_cols(&slot->tensor->shape);
+    const uint64_t rows = nb_shape_rows(&slot->tensor->shape);
+    const size_t n = (size_t)(rows * nb_shape_cols(&slot->tensor->shape));
     if (slot->data)
         return NB_OK;
     float *copy = nb_arena_alloc(&s->arena, n, sizeof *copy);
     if (!copy)
         return no_memory(err, slot->tensor->name);
-    nb_tensor_decode(slot->tensor, 0, 1, copy);
+    nb_tensor_decode(slot->tensor, 0, rows, copy);
     slot->data = copy;
     return NB_OK;
 }

@@ -93,27 +93,39 @@ static enum nb_status plan_activations(struct nb_session *s, struct item *items,
     return NB_OK;
 }
 
-static enum nb_status plan_scratch(struct nb_session *s, struct nb_error *err)
+/* Raises *most to what the hungriest node wants: for a worker, or for all of them together. */
+static enum nb_status most_scratch(const struct nb_session *s, bool shared, size_t *most,
+                                   struct nb_error *err)
 {
-    size_t most = NB_ALIGN, total;
     for (size_t i = 0; i < s->g.n_nodes; i++) {
         const struct nb_node *n = &s->g.nodes[i];
         struct nb_op_call call;
         size_t bytes;
-        if (!n->op->scratch_bytes)
+        bool (*need)(const struct nb_op_call *largest, size_t *bytes) =
+            shared ? n->op->shared_bytes : n->op->scratch_bytes;
+        if (!need)
             continue;
         nb_session_call(s, n, &call);
-        if (!n->op->scratch_bytes(&call, &bytes))
+        if (!need(&call, &bytes))
             NB_FAIL(err, NB_ERR_LIMIT, "session: the scratch memory of %s is too large",
                     n->op->name);
-        most = NB_MAX(most, bytes);
+        *most = NB_MAX(*most, bytes);
     }
-    if (!nb_mul_size(&total, most, nb_pool_threads(s->pool)))
+    return NB_OK;
+}
+
+static enum nb_status plan_scratch(struct nb_session *s, struct nb_error *err)
+{
+    size_t most = NB_ALIGN, shared = 0, total;
+    NB_TRY(most_scratch(s, false, &most, err));
+    NB_TRY(most_scratch(s, true, &shared, err));
+    most = (size_t)align_up(most);
+    if (!nb_mul_size(&total, most, nb_pool_threads(s->pool)) || !nb_add_size(&total, total, shared))
         NB_FAIL(err, NB_ERR_LIMIT, "session: scratch memory of %zu bytes a thread is too large",
                 most);
     s->scratch_stride = most;
     s->memory.scratch_bytes = total;
-    s->scratch = nb_alloc(s->a, total, 1);
+    s->scratch = nb_alloc(s->a, total, 1); /* the workers', then what they share */
     if (!s->scratch)
         NB_FAIL(err, NB_ERR_NOMEM, "session: no memory for %zu bytes of scratch", total);
     return NB_OK;
@@ -164,12 +176,14 @@ bool nb_session_extents(struct nb_session *s, const uint64_t sym[NB_N_SYMS])
 
 void nb_session_call(const struct nb_session *s, const struct nb_node *n, struct nb_op_call *out)
 {
-    *out = (struct nb_op_call){.node = n,
-                               .kernels = s->kernels,
-                               .pool = s->pool,
-                               .scratch = s->scratch,
-                               .scratch_stride = s->scratch_stride,
-                               .position = s->position};
+    *out = (struct nb_op_call){
+        .node = n,
+        .kernels = s->kernels,
+        .pool = s->pool,
+        .scratch = s->scratch,
+        .scratch_stride = s->scratch_stride,
+        .shared = s->scratch ? s->scratch + s->scratch_stride * nb_pool_threads(s->pool) : NULL,
+        .position = s->position};
     memcpy(out->sym, s->sym, sizeof out->sym);
     for (uint32_t i = 0; i < NB_NODE_INPUTS; i++)
         out->in[i] = n->in[i] ? &s->slots[n->in[i]] : NULL;

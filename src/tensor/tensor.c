@@ -51,6 +51,14 @@ uint64_t nb_shape_rows(const struct nb_shape *s)
     return rows;
 }
 
+struct nb_shape nb_shape_slab(const struct nb_shape *s)
+{
+    struct nb_shape slab = {.n = s->n > 0 ? s->n - 1 : 0};
+    for (uint32_t i = 0; i < slab.n; i++)
+        slab.dim[i] = s->dim[i + 1];
+    return slab;
+}
+
 /* Decimal digits of v at dst; returns how many. */
 static size_t put_u64(char *dst, uint64_t v)
 {

@@ -25,8 +25,10 @@ struct nb_parts {
     uint64_t first; /* the row at which the parts begin */
 };
 
-/* A view. Borrows: name, data (NULL when only described), parts. A row is the last dimension; rows lie
- * back to back, each bytes / rows long. A tensor on a general grid has parts instead of data. */
+/* A view. Borrows: name, data (NULL when only described), parts, slabs. A row is the last dimension; rows
+ * lie back to back, each bytes / rows long. A tensor on a general grid has parts instead of data. One whose
+ * leading dimension is scattered over a file (experts) has slabs instead of either: dim[0] tensors of its
+ * type and of its shape without that dimension. Rows are reached through numfmt/numfmt.h. */
 struct nb_tensor {
     const char *name;
     const struct nb_numfmt *type;
@@ -35,6 +37,7 @@ struct nb_tensor {
     uint64_t bytes;
     uint64_t offset; /* of data in its file */
     const struct nb_parts *parts;
+    const struct nb_tensor *slabs; /* (shape.dim[0]) or NULL */
 };
 
 struct nb_shape nb_shape_1(uint64_t a);
@@ -42,6 +45,7 @@ struct nb_shape nb_shape_2(uint64_t rows, uint64_t cols);
 bool nb_shape_eq(const struct nb_shape *a, const struct nb_shape *b);  /* same rank, same dims */
 NB_CHECKED bool nb_shape_count(const struct nb_shape *s, uint64_t *n); /* false on overflow */
 uint64_t nb_shape_cols(const struct nb_shape *s); /* last dimension; 1 for a scalar            */
+struct nb_shape nb_shape_slab(const struct nb_shape *s); /* without the leading dimension */
 uint64_t nb_shape_rows(const struct nb_shape *s); /* product of the others (already validated) */
 /* "[8192, 256]"; returns dst. */
 #define NB_SHAPE_TEXT_BYTES 192

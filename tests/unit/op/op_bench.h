@@ -8,7 +8,7 @@
 #include "op/op.h"
 #include "support/nbtest.h"
 
-#define BENCH_SLOTS 8
+#define BENCH_SLOTS 12
 
 /* Owns: all memory it hands out, through test_malloc's heap. */
 struct bench {
@@ -103,6 +103,38 @@ static inline uint32_t bench_weight(struct bench *b, const char *name, uint64_t 
     return id;
 }
 
+/* Experts: n matrices in one tensor, or (scattered) each in memory of its own. */
+static inline uint32_t bench_experts(struct bench *b, const char *name, uint64_t n, uint64_t rows,
+                                     uint64_t cols, const struct nb_numfmt *type, bool scattered)
+{
+    const uint32_t id = nb_graph_experts(&b->g, name, n, rows, cols, 0);
+    struct nb_tensor *t = &b->tensors[id];
+    assert_in_range(id, 1, BENCH_SLOTS - 1);
+    *t = (struct nb_tensor){.name = name, .type = type, .shape = {3, {n, rows, cols}}};
+    assert_ok(nb_numfmt_bytes(type, &t->shape, &t->bytes, &b->err), &b->err);
+    uint8_t *data = bench_alloc(b, (size_t)t->bytes, 1);
+    const float *x = bench_floats(b, (size_t)(n * rows * cols), 1.0);
+    assert_ok(nb_numfmt_encode(type, data, x, NULL, (size_t)(n * rows * cols), &b->err), &b->err);
+    b->slots[id] = (struct nb_slot){.tensor = t, .type = type};
+    t->data = data;
+    if (!scattered)
+        return id;
+    struct nb_tensor *slabs = bench_alloc(b, (size_t)n, sizeof *slabs);
+    const size_t bytes = (size_t)(t->bytes / n);
+    for (size_t e = 0; e < n; e++) {
+        uint8_t *copy = bench_alloc(b, bytes, 1);
+        memcpy(copy, data + e * bytes, bytes);
+        slabs[e] = *t;
+        slabs[e].shape = nb_shape_slab(&t->shape);
+        slabs[e].bytes = bytes;
+        slabs[e].data = copy;
+    }
+    memset(data, 0xff, (size_t)t->bytes); /* nobody looks there */
+    t->data = NULL;
+    t->slabs = slabs;
+    return id;
+}
+
 /* A cache (heads, C, head_dim), filled with finite nonsense. */
 static inline uint32_t bench_state(struct bench *b, const char *name, uint64_t heads,
                                    uint64_t head_dim, const struct nb_numfmt *type)
@@ -131,6 +163,16 @@ static inline uint32_t bench_node(struct bench *b, const struct nb_node_args *ar
     return id;
 }
 
+static inline void bench_output(struct bench *b, uint32_t id)
+{
+    uint64_t bytes;
+    if (b->g.values[id].kind != NB_VALUE_ACTIVATION)
+        return;
+    assert_true(nb_value_bytes(&b->g.values[id], b->sym, &bytes));
+    b->slots[id].data = bench_alloc(b, (size_t)bytes, 1);
+    memset(b->slots[id].data, 0xff, (size_t)bytes);
+}
+
 /* Runs every node; outputs get fresh memory, poisoned with NaN. Returns the last one's first output. */
 static inline void *bench_run(struct bench *b)
 {
@@ -148,13 +190,13 @@ static inline void *bench_run(struct bench *b)
         for (uint32_t k = 0; k < NB_NODE_OUTPUTS; k++)
             c.out[k] = n->out[k] ? &b->slots[n->out[k]] : NULL;
         last = n->out[0];
-        if (b->g.values[last].kind == NB_VALUE_ACTIVATION) {
-            uint64_t bytes;
-            assert_true(nb_value_bytes(&b->g.values[last], b->sym, &bytes));
-            b->slots[last].data = bench_alloc(b, (size_t)bytes, 1);
-            memset(b->slots[last].data, 0xff, (size_t)bytes);
-        }
-        size_t scratch = NB_ALIGN;
+        for (uint32_t k = 0; k < NB_NODE_OUTPUTS; k++)
+            bench_output(b, n->out[k]);
+        size_t scratch = NB_ALIGN, shared = 0;
+        if (n->op->shared_bytes)
+            assert_true(n->op->shared_bytes(&c, &shared));
+        c.shared = bench_alloc(b, shared, 1);
+        memset(c.shared, 0xff, shared);
         if (n->op->scratch_bytes)
             assert_true(n->op->scratch_bytes(&c, &scratch));
         c.scratch_stride = scratch;
@@ -183,9 +225,9 @@ static inline void bench_check_steps(struct bench *b, const float *y, size_t col
 static inline const float *bench_decoded(struct bench *b, uint32_t id)
 {
     const struct nb_tensor *t = &b->tensors[id];
-    const size_t n = (size_t)(nb_shape_rows(&t->shape) * nb_shape_cols(&t->shape));
-    float *x = bench_alloc(b, n, sizeof *x);
-    nb_numfmt_decode(t->type, t->data, x, n);
+    const uint64_t rows = nb_shape_rows(&t->shape);
+    float *x = bench_alloc(b, (size_t)(rows * nb_shape_cols(&t->shape)), sizeof *x);
+    nb_tensor_decode(t, 0, rows, x);
     return x;
 }
 
