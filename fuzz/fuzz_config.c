@@ -28,16 +28,35 @@ static enum nb_status count_spec(void *ctx, const struct nb_tensor_spec *spec)
     return NB_OK;
 }
 
+/* Every accepted rule turns every pair, at any length of context. */
+static void walk_frequencies(const struct nb_rope *r)
+{
+    const uint32_t contexts[] = {1, r->ctx_orig, r->ctx_train, INT32_MAX};
+    const size_t n = r->dim / 2;
+    double *freq = calloc(n == 0 ? 1 : n, sizeof *freq);
+    for (size_t k = 0; freq != NULL && k < NB_COUNTOF(contexts); k++) {
+        const double scale = nb_rope_table_scale(r, contexts[k]);
+        require(scale > 0.0 && scale < 1e9);
+        nb_rope_frequencies(r, contexts[k], freq);
+        for (size_t i = 0; i < n; i++)
+            require(freq[i] > 0.0 && freq[i] <= 1001.0);
+    }
+    free(freq);
+}
+
 static void walk_divisors(const struct nb_hparams *hp)
 {
-    struct nb_hparams back = *hp;
+    static struct nb_hparams back; /* large for a stack */
     const size_t n = hp->rope.dim / 2;
     float *d = calloc(n == 0 ? 1 : n, sizeof *d);
     if (d == NULL)
         return;
+    back = *hp;
     nb_rope_divisors(hp, d);
     for (size_t i = 0; i < n; i++)
         require(d[i] > 0.0f); /* also: no NaN */
+    walk_frequencies(&hp->rope);
+    walk_frequencies(&hp->rope_local);
     if (hp->rope.scaling == NB_ROPE_LLAMA3)
         (void)nb_rope_from_divisors(&back, d);
     free(d);
@@ -58,7 +77,7 @@ static void walk_graph(const struct nb_hparams *hp)
 static void walk_meta(const struct nb_hparams *hp)
 {
     struct nb_meta meta;
-    struct nb_hparams back;
+    static struct nb_hparams back;
     struct nb_error err = {0};
     nb_meta_init(&meta, NULL);
     if (nb_arch_to_meta(hp, &meta, &err) == NB_OK) {
@@ -68,6 +87,7 @@ static void walk_meta(const struct nb_hparams *hp)
         require(back.n_heads == hp->n_heads && back.n_kv_heads == hp->n_kv_heads);
         require(back.head_dim == hp->head_dim && back.n_vocab == hp->n_vocab);
         require(back.norm_eps == hp->norm_eps && back.rope.base == hp->rope.base);
+        require(back.rope.dim == hp->rope.dim);
     }
     nb_meta_fini(&meta);
 }
@@ -103,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (name != NULL)
         (void)nb_arch_by_hf(name);
     for (size_t i = 0; i < n_archs; i++) {
-        struct nb_hparams hp;
+        static struct nb_hparams hp;
         const enum nb_status st = nb_arch_from_hf(archs[i], &hp, root, &err);
         require(st == NB_OK || (err.status == st && err.message[0] != '\0'));
         if (st == NB_OK)

@@ -94,14 +94,14 @@ static enum nb_status missing(const struct nb_tensor_spec *spec, struct nb_error
     NB_FAIL(err, NB_ERR_FORMAT, "tensor '%s' ('%s') is missing", spec->name, spec->hf);
 }
 
-/* Divisors that a Hugging Face file implies and a GGUF file stores. */
+/* Rotary divisors that a Hugging Face file implies and a GGUF file stores. */
 static enum nb_status synthesize(struct nb_model *m, struct nb_weight *w, struct nb_error *err)
 {
     const uint32_t n = m->w.hp.rope.dim / 2;
     float *values = nb_arena_alloc(&m->arena, n, sizeof *values);
     if (values == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-    nb_rope_divisors(&m->w.hp, values);
+    nb_rope_tensor(&m->w.hp.rope, w->spec.name, values);
     w->t = (struct nb_tensor){.name = w->spec.name,
                               .type = &nb_numfmt_f32,
                               .shape = w->spec.shape,
@@ -208,29 +208,48 @@ static enum nb_status check_rest(const struct assembler *s)
     return NB_OK;
 }
 
-/* The divisors for the runtime; those of a file are turned back into their parameters. */
-static enum nb_status set_divisors(struct nb_model *m, struct nb_error *err)
+/* The values of a rotary tensor, checked; *out is NULL if there is none. */
+static enum nb_status read_rope(struct nb_model *m, const char *name, float **out,
+                                struct nb_error *err)
 {
-    struct nb_hparams *hp = &m->w.hp;
-    const uint32_t n = hp->rope.dim / 2;
+    const struct nb_weight *w = nb_weights_find(&m->w, name);
+    const uint32_t n = m->w.hp.rope.dim / 2;
+    *out = NULL;
+    if (w == NULL)
+        return NB_OK;
     float *values = nb_arena_alloc(&m->arena, n, sizeof *values);
     if (values == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-    m->w.rope_divisors = values;
-    const struct nb_weight *w = nb_weights_find(&m->w, NB_ROPE_DIVISORS_NAME);
-    if (w == NULL) {
-        nb_rope_divisors(hp, values);
-        return NB_OK;
-    }
     nb_numfmt_decode(w->t.type, w->t.data, values, n);
     for (uint32_t i = 0; i < n; i++)
         if (!(values[i] > 0.0F && values[i] <= 1e9F))
             NB_FAIL(err, NB_ERR_NUMERIC, "tensor '%s': element %u is %g, expected 0..1e9",
                     w->t.name, i, (double)values[i]);
-    if (hp->rope.ctx_orig == 0 && !nb_rope_from_divisors(hp, values))
+    *out = values;
+    return NB_OK;
+}
+
+/* Rotary tensors for the runtime; the divisors of a file are turned back into their parameters. */
+static enum nb_status set_rope(struct nb_model *m, struct nb_error *err)
+{
+    struct nb_rope *r = &m->w.hp.rope;
+    const uint32_t n = r->dim / 2;
+    float *divisors, *longs, *shorts;
+    NB_TRY(read_rope(m, NB_ROPE_DIVISORS_NAME, &divisors, err));
+    NB_TRY(read_rope(m, NB_ROPE_LONG_NAME, &longs, err));
+    NB_TRY(read_rope(m, NB_ROPE_SHORT_NAME, &shorts, err));
+    m->w.rope_divisors = divisors;
+    if (divisors != NULL && r->ctx_orig == 0 && !nb_rope_from_divisors(&m->w.hp, divisors))
         nb_log_msg(m->log, NB_LOG_INFO,
                    "tensor '%s': not the divisors of llama3 scaling; used as they are",
                    NB_ROPE_DIVISORS_NAME);
+    if (longs == NULL || shorts == NULL)
+        return NB_OK;
+    if (n > NB_ROPE_MAX_PAIRS)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "tensor '%s': %u elements, supported are up to %u",
+                NB_ROPE_LONG_NAME, n, NB_ROPE_MAX_PAIRS);
+    memcpy(r->long_factor, longs, n * sizeof *longs);
+    memcpy(r->short_factor, shorts, n * sizeof *shorts);
     return NB_OK;
 }
 
@@ -263,5 +282,5 @@ enum nb_status nb_model_assemble(struct nb_model *m, const struct nb_tensor_inde
     NB_TRY(alloc_tables(&s));
     NB_TRY(nb_arch_tensors(&m->w.hp, take_spec, &s));
     NB_TRY(check_rest(&s));
-    return set_divisors(m, err);
+    return set_rope(m, err);
 }

@@ -162,7 +162,8 @@ static bool replaced(const struct nb_export *e, const char *key)
     if (nb_str_starts(key, "quantize.imatrix."))
         return nb_meta_find(&e->extra, key) != NULL || !same_types(&e->spec);
     return strcmp(key, "general.file_type") == 0 || strcmp(key, "general.alignment") == 0 ||
-           strcmp(key, "general.quantization_version") == 0 || nb_str_starts(key, "nibble.");
+           strcmp(key, "general.quantization_version") == 0 ||
+           (nb_str_starts(key, "nibble.") && !nb_str_starts(key, "nibble.rope"));
 }
 
 static enum nb_status fill_meta(const struct nb_export *e, struct nb_meta *meta,

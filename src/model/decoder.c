@@ -153,12 +153,7 @@ static enum nb_status emit_ffn(const struct emitter *e)
 static enum nb_status emit_embeddings(const struct emitter *e)
 {
     const struct nb_hparams *hp = e->hp;
-    if (hp->rope.scaling == NB_ROPE_LLAMA3)
-        NB_TRY(e->emit(e->ctx, &(struct nb_tensor_spec){.name = NB_ROPE_DIVISORS_NAME,
-                                                        .role = NB_ROLE_ROPE,
-                                                        .block = -1,
-                                                        .shape = nb_shape_1(hp->rope.dim / 2),
-                                                        .required = true}));
+    NB_TRY(nb_rope_specs(hp, e->emit, e->ctx));
     NB_TRY(emit(e, "token_embd", "weight", NB_ROLE_EMBED, hp->n_vocab, hp->n_embd));
     if (hp->positions)
         NB_TRY(emit(e, "position_embd", "weight", NB_ROLE_POSITION, hp->n_ctx_train, hp->n_embd));
@@ -200,6 +195,5 @@ void nb_arch_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx)
     hp->bias_o = has(ctx, "blk.0.attn_output.bias");
     hp->bias_mlp = has(ctx, "blk.0.ffn_up.bias");
     hp->bias_head = has(ctx, "output.bias");
-    if (has(ctx, NB_ROPE_DIVISORS_NAME))
-        hp->rope.scaling = NB_ROPE_LLAMA3;
+    nb_rope_detect(hp, has, ctx);
 }

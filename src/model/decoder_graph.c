@@ -264,7 +264,11 @@ static uint32_t table(const struct builder *b, const struct nb_rope *r, const ch
                                                                .rank = 1,
                                                                .dim = {nb_dim_const(r->dim / 2)},
                                                                .block = NB_NO_BLOCK});
-    return add_node(b, &nb_op_rope_table, b->tokens, f, what);
+    const struct nb_attr scale = NB_ATTR_REAL("scale", 1); /* the session knows it */
+    return node(b,
+                (struct nb_node_args){
+                    .op = &nb_op_rope_table, .in = {b->tokens, f}, .attrs = &scale, .n_attrs = 1},
+                what);
 }
 
 static uint32_t embed(const struct builder *b)

@@ -16,16 +16,48 @@
 
 struct nb_arch;
 
-enum nb_rope_scaling { NB_ROPE_NONE, NB_ROPE_LINEAR, NB_ROPE_LLAMA3 };
+enum nb_rope_scaling {
+    NB_ROPE_NONE,
+    NB_ROPE_LINEAR,
+    NB_ROPE_DYNAMIC,
+    NB_ROPE_YARN,
+    NB_ROPE_LLAMA3,
+    NB_ROPE_LONGROPE,
+    NB_N_ROPE_SCALINGS
+};
 
-/* Rotary embedding: which part of a head turns, how fast (docs/architectures.md). */
+#define NB_ROPE_MAX_PAIRS 128 /* of longrope's lists; every other rule knows no limit */
+
+/* Rotary embedding: which part of a head turns, how fast (docs/architectures.md). A parameter that is 0
+ * was not given: the rule says what holds then. Plain values; owns nothing. */
 struct nb_rope {
-    uint32_t dim; /* rotated dimensions of a head */
+    uint32_t dim; /* rotated dimensions of a head; 0: none */
     float base;
     enum nb_rope_scaling scaling;
-    float factor, low_freq,
-        high_freq;     /* llama3: the two bounds                                    */
-    uint32_t ctx_orig; /* llama3: original context; 0: unknown, the divisors came as a tensor */
+    uint32_t ctx_train;         /* the context that the model is for                           */
+    uint32_t ctx_orig;          /* the one it learnt first; 0: ctx_train; for llama3, 0: not known,
+                                      the divisors came as a tensor                                */
+    float factor;               /* yarn, longrope: 0: ctx_train / ctx_orig                     */
+    float low_freq, high_freq;  /* llama3: the two bounds                                      */
+    float attention;            /* factor of cosines and sines                                 */
+    float beta_fast, beta_slow; /* yarn: rotations where the ramp begins and ends              */
+    float mscale, mscale_all;   /* yarn: they make the attention factor                        */
+    float short_mscale, long_mscale;       /* longrope: attention factors of the two sides       */
+    bool ramp_exact;                       /* yarn: the ends of the ramp are not rounded         */
+    float short_factor[NB_ROPE_MAX_PAIRS]; /* longrope: (dim / 2) divisors up to ctx_orig         */
+    float long_factor[NB_ROPE_MAX_PAIRS];  /* and beyond it                                       */
+};
+
+/* How the files of an architecture speak of rotation. */
+struct nb_rope_rules {
+    const char *base_key; /* of config.json; NULL: "rope_theta"                                   */
+    float base;           /* where config.json is silent; 0: 10000                                */
+    const char *part_key; /* the share of a head that turns; NULL: "partial_rotary_factor"        */
+    double part;          /* where config.json is silent; 0: 1                                    */
+    bool partial;         /* may less than a whole head turn?                                     */
+    bool local;           /* windowed layers turn by hp->rope_local                               */
+    const char *local_base_key; /* of config.json; NULL: as base_key                              */
+    float local_base;           /* where files are silent; 0: as base                             */
 };
 
 enum nb_norm_kind { NB_NORM_RMS, NB_NORM_LAYER };
@@ -154,6 +186,7 @@ struct nb_arch {
     bool rope_halves_gguf;             /* GGUF files of this arch keep HF's pairing (qwen2: true) */
     uint32_t
         window_period; /* every so manieth layer sees all positions; 0: none does (window.c)   */
+    const struct nb_rope_rules *rope; /* NULL: rope_theta, whole heads, one table for all layers */
     void (*init)(struct nb_hparams *hp); /* what holds for every model of it                     */
     enum nb_status (*from_hf)(struct nb_hparams *hp, const nb_json *config, struct nb_error *err);
     enum nb_status (*to_hf)(const struct nb_hparams *hp, struct nb_str *config_json,
@@ -173,7 +206,7 @@ NB_CHECKED enum nb_status nb_arch_to_meta(const struct nb_hparams *hp, struct nb
                                           struct nb_error *err);
 /* What a GGUF file says by the tensors it has: biases, a head of its own, rotary divisors. */
 void nb_arch_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
-/* Every tensor in GGUF's usual order: rope_freqs (llama3 scaling only), token_embd, blk.0...,
+/* Every tensor in GGUF's usual order: rotary divisors if any, token_embd, blk.0...,
  * output_norm, output. */
 NB_CHECKED enum nb_status nb_arch_tensors(const struct nb_hparams *hp, nb_spec_fn *emit, void *ctx);
 /* Fills g: one step over a symbolic number of tokens. Weights are named values. */
@@ -187,12 +220,22 @@ const struct nb_arch *const *nb_arch_all(size_t *n);
 const struct nb_arch *nb_arch_by_name(const char *gguf_name); /* NULL: none */
 const struct nb_arch *nb_arch_by_hf(const char *class_name);  /* NULL: none */
 
-/* Divisors of the rotary base frequencies, (rope_dim / 2): all 1 without scaling, all the factor with
- * linear scaling, those of docs/formats/gguf.md with llama3's. */
+/* Angle per position of each pair, (dim / 2), in a session of n_ctx positions. Rotated keys lie in a cache,
+ * so what depends on length (longrope's side, dynamic's base) is chosen once, by n_ctx. */
+void nb_rope_frequencies(const struct nb_rope *r, uint32_t n_ctx, double *freq);
+/* The factor of all cosines and sines; 1 for most rules. */
+double nb_rope_table_scale(const struct nb_rope *r, uint32_t n_ctx);
+
+/* What GGUF keeps as tensors. */
+#define NB_ROPE_DIVISORS_NAME "rope_freqs.weight"         /* llama3 */
+#define NB_ROPE_LONG_NAME     "rope_factors_long.weight"  /* longrope */
+#define NB_ROPE_SHORT_NAME    "rope_factors_short.weight" /* longrope */
+/* The values (dim / 2) of a tensor of these names. */
+void nb_rope_tensor(const struct nb_rope *r, const char *name, float *out);
+/* Divisors of the frequencies, (dim / 2): the factor with linear scaling, those of llama3's rule, else 1. */
 void nb_rope_divisors(const struct nb_hparams *hp, float *out);
-/* The llama3 parameters that give these divisors (rope_dim / 2); false: there are none. */
+/* The llama3 parameters that give these divisors (dim / 2); false: there are none. */
 bool nb_rope_from_divisors(struct nb_hparams *hp, const float *divisors);
-#define NB_ROPE_DIVISORS_NAME "rope_freqs.weight"
 
 /* What a session runs on, whatever file it came from. Borrows: everything (the dialect's nb_model owns
  * it). Tensors are canonical by name; rows of NB_HF_PAIRS tensors lie as rope_halves says. */
@@ -208,7 +251,8 @@ struct nb_weights {
     size_t n;
     const struct nb_map *names; /* canonical name -> index */
     bool rope_halves;           /* Q/K rows as in Hugging Face files */
-    const float *rope_divisors; /* (rope_dim / 2) */
+    const float
+        *rope_divisors; /* (rope.dim / 2) of a tensor, in place of rope's scaling; NULL: none */
 };
 
 const struct nb_weight *nb_weights_find(const struct nb_weights *w,

@@ -83,14 +83,45 @@ NB_CHECKED enum nb_status nb_qwen_window_from_hf(struct nb_hparams *hp, const nb
                                                  struct nb_error *err);
 void nb_qwen_window_to_hf(const struct nb_hparams *hp, struct nb_str *s);
 
+/* ---- rotary embedding (rope.c, rope_hf.c, rope_gguf.c), by hp->arch->rope; hp's sizes are known ---- */
+
 /* rope_theta, and rope_scaling or rope_parameters, of config.json. */
 NB_CHECKED enum nb_status nb_rope_from_hf(struct nb_hparams *hp, const nb_json *config,
                                           struct nb_error *err);
 NB_CHECKED enum nb_status nb_rope_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
                                             struct nb_error *err);
+/* What of it the tensors of a GGUF file say. */
+void nb_rope_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
+/* The tensors that a GGUF file keeps for it. */
+NB_CHECKED enum nb_status nb_rope_specs(const struct nb_hparams *hp, nb_spec_fn *emit, void *ctx);
 NB_CHECKED enum nb_status nb_rope_to_meta(const struct nb_hparams *hp, struct nb_meta *meta);
 NB_CHECKED enum nb_status nb_rope_to_hf(const struct nb_hparams *hp, struct nb_str *s,
                                         struct nb_error *err);
+
+/* A parameter of scaling rules, under its name in config.json. A table of these reads and writes it
+ * there and as metadata "nibble.rope.<key>". */
+struct nb_rope_param {
+    const char *key;
+    size_t offset; /* of the float in struct nb_rope */
+    double min, max;
+    unsigned rules; /* bit r: enum nb_rope_scaling r has it */
+};
+extern const struct nb_rope_param nb_rope_params[];
+extern const size_t nb_rope_n_params;
+float nb_rope_param(const struct nb_rope *r, const struct nb_rope_param *p);
+const char *nb_rope_name(enum nb_rope_scaling rule);
+/* NB_N_ROPE_SCALINGS: no rule is called so. */
+enum nb_rope_scaling nb_rope_by_name(const char *s, size_t n);
+const struct nb_rope_rules *nb_rope_rules(const struct nb_arch *arch);
+double nb_rope_factor(const struct nb_rope *r);     /* given or worked out, at least 1 */
+uint32_t nb_rope_original(const struct nb_rope *r); /* context: ctx_orig or ctx_train  */
+/* Rules between the numbers. where: "config.json: rope_scaling" or "metadata". */
+NB_CHECKED enum nb_status nb_rope_check(const struct nb_rope *r, const char *where,
+                                        struct nb_error *err);
+
+#define NB_ROPE_FACTOR_MAX 1e6
+#define NB_ROPE_BASE_MAX   1e12
+#define NB_ROPE_CTX_MAX    INT32_MAX
 
 /* The shortest decimal that reads back as this float, as a JSON real: "1e-05", "500000.0". */
 void nb_str_real(struct nb_str *s, float v);

@@ -1,11 +1,14 @@
 /* op/rope_table.c: cosines and sines of this call's positions, once for all layers (Su et al. 2021).
  *
- * tokens (T), frequencies (pairs) f64 -> (T, 2 pairs) f32: the cosines of a position, then its sines.
+ * tokens (T), frequencies (pairs) f64 -> (T, 2 pairs) f32: the cosines of a position, then its sines, all
+ * times the attribute `scale` (the attention factor of yarn and longrope; the session sets it).
  * In double, from our own sine and cosine, then rounded once: the same bits on every machine.
  */
 #include "op/op_internal.h"
 
 #include "math/math.h"
+
+enum { SCALE };
 
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
 {
@@ -21,15 +24,15 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
 static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct nb_op_call *c = ctx;
-    const double *freq = c->in[1]->data;
+    const double *freq = c->in[1]->data, scale = c->node->attr[SCALE].f;
     const size_t pairs = c->in[1]->cols;
     (void)worker;
     for (size_t t = begin; t < end; t++) {
         float *row = op_row(c->out[0], t);
         for (size_t i = 0; i < pairs; i++) {
             const double angle = (double)(c->position + t) * freq[i];
-            row[i] = (float)nb_cos(angle);
-            row[pairs + i] = (float)nb_sin(angle);
+            row[i] = (float)(nb_cos(angle) * scale);
+            row[pairs + i] = (float)(nb_sin(angle) * scale);
         }
     }
 }
@@ -45,6 +48,7 @@ const struct nb_op nb_op_rope_table = {
     .name = "rope_table",
     .n_in_min = 2,
     .n_in = 2,
+    .attrs = {[SCALE] = "scale"},
     .quantizable = -1,
     .shape = shape,
     .run = run,

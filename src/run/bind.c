@@ -5,8 +5,6 @@
  */
 #include "run/session_internal.h"
 
-#include "math/math.h"
-
 #include <string.h>
 
 static enum nb_status no_memory(struct nb_error *err, const char *what)
@@ -61,26 +59,30 @@ static enum nb_status bind_f32(struct nb_session *s, uint32_t id, struct nb_erro
     return NB_OK;
 }
 
-/* theta_i = base^(-2i / rope_dim) / divisor_i */
-static enum nb_status bind_frequencies(struct nb_session *s, struct nb_error *err)
+/* Memory for the frequencies of `name`, and the factor of the tables made from them. Divisors that a file
+ * brings stand in for the scaling rule. */
+static enum nb_status bind_frequencies(struct nb_session *s, const char *name,
+                                       const struct nb_rope *rope, const float *divisors,
+                                       struct nb_error *err)
 {
-    const struct nb_hparams *hp = &s->w->hp;
-    const uint32_t id = nb_graph_find(&s->g, "rope.freqs"), n = hp->rope.dim / 2;
+    const uint32_t id = nb_graph_find(&s->g, name), n = rope->dim / 2;
+    struct nb_rope rule = *rope;
     if (!id)
         return NB_OK;
     double *freq = nb_arena_alloc(&s->arena, n, sizeof *freq);
-    float *divisor = nb_arena_alloc(&s->arena, n, sizeof *divisor);
-    if (!freq || !divisor)
+    if (!freq)
         return no_memory(err, "rotary frequencies");
-    if (s->w->rope_divisors)
-        memcpy(divisor, s->w->rope_divisors, n * sizeof *divisor);
-    else
-        nb_rope_divisors(hp, divisor);
-    for (uint32_t i = 0; i < n; i++) {
-        const double e = -2.0 * (double)i / (double)hp->rope.dim;
-        freq[i] = nb_pow((double)hp->rope.base, e) / (double)divisor[i];
-    }
+    if (divisors)
+        rule.scaling = NB_ROPE_NONE;
+    nb_rope_frequencies(&rule, s->n_ctx, freq);
+    for (uint32_t i = 0; divisors && i < n; i++)
+        freq[i] /= (double)divisors[i];
     s->slots[id].data = freq;
+    for (size_t i = 0; i < s->g.n_nodes; i++) {
+        struct nb_node *node = &s->g.nodes[i];
+        if (node->op == &nb_op_rope_table && node->in[1] == id)
+            node->attr[0].f = nb_rope_table_scale(&rule, s->n_ctx);
+    }
     return NB_OK;
 }
 
@@ -152,7 +154,8 @@ enum nb_status nb_session_bind(struct nb_session *s, const struct nb_numfmt *kv_
         if (s->g.values[i].kind == NB_VALUE_WEIGHT)
             NB_TRY(bind_weight(s, i, err));
     NB_TRY(bind_small_weights(s, err));
-    NB_TRY(bind_frequencies(s, err));
+    NB_TRY(bind_frequencies(s, "rope.freqs", &s->w->hp.rope, s->w->rope_divisors, err));
+    NB_TRY(bind_frequencies(s, "rope.freqs_local", &s->w->hp.rope_local, NULL, err));
     const uint32_t tokens = nb_graph_find(&s->g, "tokens"), logits = nb_graph_find(&s->g, "logits");
     if (!tokens || !logits)
         NB_FAIL(err, NB_ERR_INTERNAL, "session: the graph has no 'tokens' or no 'logits'");

@@ -187,6 +187,8 @@ static void test_attributes(void **state)
                                                                            .type = NB_VALUE_F64,
                                                                            .rank = 1,
                                                                            .dim = {{.n = 4}}})},
+                  .attrs = &(struct nb_attr)NB_ATTR_REAL("scale", 1),
+                  .n_attrs = 1,
                   .block = NB_NO_BLOCK});
     const struct nb_attr attrs[] = {NB_ATTR_INT("halves", 0), NB_ATTR_INT("heads", 2)};
     const uint32_t y = nb_graph_add(

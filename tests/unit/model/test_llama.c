@@ -90,8 +90,8 @@ static void test_wrong_config(void **state)
         {"layer_types", "[\"full_attention\", \"mamba\"]", NB_ERR_UNSUPPORTED,
          "layer_types[1] is 'mamba'"},
         {"partial_rotary_factor", "0.5", NB_ERR_UNSUPPORTED, "partial_rotary_factor is 0.5"},
-        {"rope_scaling", "{\"type\": \"yarn\", \"factor\": 4}", NB_ERR_UNSUPPORTED,
-         "rope_scaling of type 'yarn'"},
+        {"rope_scaling", "{\"type\": \"ntk\", \"factor\": 4}", NB_ERR_UNSUPPORTED,
+         "rope_scaling of type 'ntk'"},
         {"rope_scaling", "{\"type\": \"linear\"}", NB_ERR_FORMAT, "no 'factor'"},
         {"rope_scaling", "{\"factor\": 2}", NB_ERR_UNSUPPORTED, "no 'rope_type' text"},
         {"rope_scaling", "{\"rope_type\": \"llama3\", \"factor\": 8}", NB_ERR_FORMAT,
@@ -179,10 +179,10 @@ static void test_metadata_arrays(void **state)
     assert_ok(nb_meta_set_array(&meta, "llama.feed_forward_length", NB_META_U32, ff, 2), NULL);
     assert_fails(nb_arch_from_meta(llama(), &hp, &meta, &err), NB_ERR_UNSUPPORTED, &err,
                  "96 for block 0 and 128 for block 1");
-    assert_ok(nb_meta_set_text(&meta, "llama.rope.scaling.type", "yarn", 4), NULL);
+    assert_ok(nb_meta_set_text(&meta, "llama.rope.scaling.type", "mrope", 5), NULL);
     assert_ok(nb_meta_set_u32(&meta, "llama.feed_forward_length", 96), NULL);
     assert_fails(nb_arch_from_meta(llama(), &hp, &meta, &err), NB_ERR_UNSUPPORTED, &err,
-                 "is 'yarn'");
+                 "is 'mrope'");
     nb_meta_fini(&meta);
 }
 

@@ -84,7 +84,7 @@ static void test_quantize_q8(void **state)
     bench_fini(&b);
 }
 
-/* Position p turns pair i by p * freq_i, wherever in the head the pair lies. */
+/* Position p turns pair i by p * freq_i, wherever in the head the pair lies, and scales it. */
 static void check_rope(bool halves, uint64_t head_dim)
 {
     enum { PAIRS = 8, HEADS = 3, TOKENS = 40, START = 1000 };
@@ -103,8 +103,10 @@ static void check_rope(bool halves, uint64_t head_dim)
         freq[i] = pow(10000.0, -(double)i / (double)PAIRS);
     b.slots[freqs].data = freq;
     const uint32_t x = bench_input(&b, "x", HEADS * head_dim);
-    const uint32_t table =
-        bench_node(&b, &(struct nb_node_args){.op = &nb_op_rope_table, .in = {tokens, freqs}});
+    const struct nb_attr scale[] = {NB_ATTR_REAL("scale", 1.25)};
+    const uint32_t table = bench_node(
+        &b, &(struct nb_node_args){
+                .op = &nb_op_rope_table, .in = {tokens, freqs}, .attrs = scale, .n_attrs = 1});
     const struct nb_attr attrs[] = {NB_ATTR_INT("heads", HEADS), NB_ATTR_INT("halves", halves)};
     (void)bench_node(&b, &(struct nb_node_args){
                              .op = &nb_op_rope, .in = {x, table}, .attrs = attrs, .n_attrs = 2});
@@ -112,8 +114,9 @@ static void check_rope(bool halves, uint64_t head_dim)
     for (size_t row = 0; row < TOKENS * HEADS; row++, y += head_dim, xf += head_dim) {
         const double p = (double)(START + row / HEADS);
         for (size_t i = 0; i < PAIRS; i++) {
-            const double x0 = (double)xf[halves ? i : 2 * i], c = cos(p * freq[i]);
-            const double x1 = (double)xf[halves ? i + PAIRS : 2 * i + 1], s = sin(p * freq[i]);
+            const double x0 = (double)xf[halves ? i : 2 * i], c = 1.25 * cos(p * freq[i]);
+            const double x1 = (double)xf[halves ? i + PAIRS : 2 * i + 1],
+                         s = 1.25 * sin(p * freq[i]);
             assert_close((double)y[2 * i], x0 * c - x1 * s, 1e-6);
             assert_close((double)y[2 * i + 1], x0 * s + x1 * c, 1e-6);
         }
