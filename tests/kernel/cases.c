@@ -730,7 +730,7 @@ static const struct op ops[] = {
     {"axpy_f32_f16", length_count, length_case, setup_axpy_f16, call_axpy_f16, {VEC}, bytes10},
     {"wsum_f32_f32_f32", gemm_count, gemm_case, setup_wsum, call_wsum,
      {.rows = 32, .cols = 64, .n = 64}, ops_gemm},
-    {"act_f32", act_count, act_case, setup_act, call_act, {VEC}, bytes8},
+    {"act_f32", act_count, act_case, setup_act, call_act, {VEC, .variant = 2 * NB_ACT_GELU}, bytes8},
     {"glu_f32", act_count, act_case, setup_glu, call_glu, {VEC}, bytes12},
     {"softcap_f32", length_count, length_case, setup_act, call_softcap, {VEC}, bytes8},
     {"softmax_f32", length_count, length_case, setup_softmax, call_softmax, {VEC}, bytes8},
