@@ -3,7 +3,7 @@
 
 static void put_value(struct nb_str *out, const struct nb_value *v)
 {
-    static const char *const syms[NB_N_SYMS] = {"", "T", "C", "R"};
+    static const char *const syms[NB_N_SYMS] = {"", "T", "C", "R", "W"};
     nb_str_printf(out, "%s (", v->name);
     for (uint32_t i = 0; i < v->rank; i++) {
         const struct nb_dim d = v->dim[i];

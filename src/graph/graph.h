@@ -24,6 +24,7 @@ enum nb_sym {
     NB_SYM_TOKENS, /* T: tokens of this call                         */
     NB_SYM_CACHE,  /* C: positions the cache can hold                */
     NB_SYM_ROWS,   /* R: last tokens of this call whose output is wanted, R <= T */
+    NB_SYM_WINDOW, /* W: positions the cache of a windowed layer holds, W <= C: position p at p mod W */
     NB_N_SYMS
 };
 

@@ -99,9 +99,12 @@ double nb_decode_bytes(const struct nb_weights *w, const struct nb_numfmt *kv_ty
     for (size_t i = 0; i < w->n; i++)
         if (multiplied(w, &w->items[i]) || w->items[i].spec.role == NB_ROLE_NORM)
             bytes += (double)w->items[i].t.bytes;
-    const double kv =
-        2.0 * w->hp.n_layers * w->hp.n_kv_heads * w->hp.head_dim * nb_numfmt_bpw(kv_type) / 8;
-    return bytes + kv * depth;
+    const double kv = 2.0 * w->hp.n_kv_heads * w->hp.head_dim * nb_numfmt_bpw(kv_type) / 8;
+    for (uint32_t i = 0; i < w->hp.n_layers; i++) {
+        const bool windowed = w->hp.window > 0 && nb_layers_has(&w->hp.windowed, i);
+        bytes += kv * (windowed ? NB_MIN(depth, w->hp.window) : depth);
+    }
+    return bytes;
 }
 
 double nb_token_ops(const struct nb_weights *w)

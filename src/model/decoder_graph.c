@@ -127,6 +127,7 @@ static uint32_t rope(const struct builder *b, uint32_t x, uint32_t heads, const 
 
 static uint32_t cache(const struct builder *b, const char *what)
 {
+    const enum nb_sym positions = windowed(b) ? NB_SYM_WINDOW : NB_SYM_CACHE;
     char name[NB_NAME_BYTES];
     full_name(b, name, what);
     return nb_graph_value(b->g, &(struct nb_value){.name = name,
@@ -134,7 +135,7 @@ static uint32_t cache(const struct builder *b, const char *what)
                                                    .type = NB_VALUE_STORED,
                                                    .rank = 3,
                                                    .dim = {nb_dim_const(b->hp->n_kv_heads),
-                                                           {.n = 1, .sym = NB_SYM_CACHE},
+                                                           {.n = 1, .sym = positions},
                                                            nb_dim_const(b->hp->head_dim)},
                                                    .block = b->block});
 }

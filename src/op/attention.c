@@ -1,6 +1,7 @@
 /* op/attention.c: attention of grouped query heads over the cache (Ainslie et al. 2023, GQA).
  *
- * q (T, heads * head_dim), states K, V (kv_heads, C, head_dim) -> (T, heads * head_dim).
+ * q (T, heads * head_dim), states K, V (kv_heads, C, head_dim) -> (T, heads * head_dim). With a window
+ * the states are rings (kv_heads, W, head_dim), position p at p mod W, W >= window + T - 1 or W = C.
  *   s_j = scale * q . k_j,  p = softmax(s),  y = sum p_j v_j     over all positions j the token sees
  * Attributes:
  *   heads, scale
@@ -34,8 +35,9 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
                                (long long)n->attr[HEADS].i);
     for (uint32_t i = IN_K; i <= IN_V; i++) {
         const struct nb_value *s = op_value(g, n->in[i]);
-        if (s->kind != NB_VALUE_STATE || s->rank != 3 || s->dim[2].n != q->dim[1].n / heads ||
-            s->dim[0].n == 0 || heads % s->dim[0].n != 0)
+        const enum nb_sym sym = n->attr[WINDOW].i ? NB_SYM_WINDOW : NB_SYM_CACHE;
+        if (s->kind != NB_VALUE_STATE || s->rank != 3 || s->dim[1].sym != sym ||
+            s->dim[2].n != q->dim[1].n / heads || s->dim[0].n == 0 || heads % s->dim[0].n != 0)
             return nb_graph_refuse(g, n, "state %s does not fit %llu query heads", s->name,
                                    (unsigned long long)heads);
     }
@@ -50,9 +52,10 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
 
 /* Sizes of a call. */
 struct dims {
-    size_t heads, kv_heads, group, head_dim, capacity;
+    size_t heads, kv_heads, group, head_dim;
+    size_t capacity;     /* positions that K and V hold      */
     size_t tokens;       /* of a task                        */
-    size_t window;       /* no larger than the cache         */
+    size_t window;       /* no larger than the context       */
     size_t score_stride; /* floats                           */
 };
 
@@ -61,12 +64,14 @@ static struct dims dims_of(const struct nb_op_call *c)
     struct dims d = {.heads = (size_t)c->node->attr[HEADS].i,
                      .head_dim = c->in[IN_K]->cols,
                      .capacity = c->sym[NB_SYM_CACHE]};
-    const uint64_t window = (uint64_t)c->node->attr[WINDOW].i;
+    const uint64_t window = (uint64_t)c->node->attr[WINDOW].i, context = d.capacity;
+    if (window)
+        d.capacity = c->sym[NB_SYM_WINDOW];
     d.kv_heads = c->in[IN_K]->rows / d.capacity;
     d.group = d.heads / d.kv_heads;
     d.tokens = NB_MAX(TASK_ROWS / d.group, 1);
-    d.window = window == 0 ? d.capacity : (size_t)NB_MIN(window, d.capacity);
-    const size_t seen = NB_MIN(d.window + d.tokens - 1, d.capacity); /* by a task */
+    d.window = window == 0 ? context : (size_t)NB_MIN(window, context);
+    const size_t seen = NB_MIN(d.window + d.tokens - 1, context); /* by a task */
     d.score_stride = (seen + SCORE_ALIGN - 1) / SCORE_ALIGN * SCORE_ALIGN;
     return d;
 }
@@ -123,9 +128,12 @@ static void decode_block(const struct task *k, uint32_t which, size_t first, siz
 {
     const struct nb_slot *s = k->c->in[which];
     const size_t row_bytes = k->d.head_dim / s->type->block * s->type->block_bytes;
-    const uint8_t *src = s->data;
-    s->type->decode(src + (k->kv_head * k->d.capacity + first) * row_bytes, k->block,
-                    n * k->d.head_dim);
+    const size_t slot = first % k->d.capacity, before_end = NB_MIN(n, k->d.capacity - slot);
+    const uint8_t *src = (const uint8_t *)s->data + k->kv_head * k->d.capacity * row_bytes;
+    s->type->decode(src + slot * row_bytes, k->block, before_end * k->d.head_dim);
+    if (before_end < n) /* the ring goes on at its beginning */
+        s->type->decode(src, k->block + before_end * k->d.head_dim,
+                        (n - before_end) * k->d.head_dim);
 }
 
 static void score(const struct task *k)

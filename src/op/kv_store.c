@@ -1,7 +1,7 @@
 /* op/kv_store.c: writes this call's keys and values into the cache.
  *
- * k, v (T, kv_heads * head_dim); states (kv_heads, C, head_dim): the positions of a head lie back to
- * back, as attention walks them.
+ * k, v (T, kv_heads * head_dim); states (kv_heads, C or W, head_dim): the positions of a head lie back
+ * to back, as attention walks them; in a ring of W, position p at p mod W.
  */
 #include "op/op_internal.h"
 
@@ -10,9 +10,10 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
     (void)out;
     for (uint32_t i = 0; i < 2; i++) {
         const struct nb_value *x = op_value(g, n->in[i]), *s = op_value(g, n->out[i]);
-        if (!op_is_f32_matrix(x) || s->rank != 3 || s->dim[1].sym != NB_SYM_CACHE ||
+        if (!op_is_f32_matrix(x) || s->rank != 3 || !op_is_cache(s->dim[1]) ||
             s->dim[0].n * s->dim[2].n != x->dim[1].n)
-            return nb_graph_refuse(g, n, "state %u must be (heads, C, head_dim) of input %u", i, i);
+            return nb_graph_refuse(g, n, "state %u must be (heads, C or W, head_dim) of input %u",
+                                   i, i);
     }
     return true;
 }
@@ -21,11 +22,12 @@ static void store_row(const struct nb_op_call *c, uint32_t which, size_t t)
 {
     const struct nb_slot *state = c->out[which];
     const struct nb_numfmt *type = state->type;
-    const size_t head_dim = state->cols, capacity = c->sym[NB_SYM_CACHE];
+    const size_t head_dim = state->cols, heads = c->in[which]->cols / head_dim;
+    const size_t capacity = state->rows / heads, slot = (c->position + t) % capacity;
     const size_t row_bytes = head_dim / type->block * type->block_bytes;
     const float *x = op_row(c->in[which], t);
-    for (size_t h = 0; h < state->rows / capacity; h++) {
-        uint8_t *dst = (uint8_t *)state->data + (h * capacity + c->position + t) * row_bytes;
+    for (size_t h = 0; h < heads; h++) {
+        uint8_t *dst = (uint8_t *)state->data + (h * capacity + slot) * row_bytes;
         type->encode(dst, x + h * head_dim, NULL, head_dim);
     }
 }

@@ -26,6 +26,12 @@ static inline bool op_is_f32_matrix(const struct nb_value *v)
     return v->type == NB_VALUE_F32 && v->rank == 2 && v->dim[1].sym == NB_SYM_ONE;
 }
 
+/* The dimension of a state that counts positions. */
+static inline bool op_is_cache(struct nb_dim d)
+{
+    return d.n == 1 && (d.sym == NB_SYM_CACHE || d.sym == NB_SYM_WINDOW);
+}
+
 static inline bool op_is_act(int64_t act)
 {
     return act >= NB_ACT_SILU && act <= NB_ACT_RELU2;

@@ -91,7 +91,7 @@ static enum nb_status state_bytes(const struct nb_session *s, const struct nb_va
                                   const struct nb_numfmt *type, uint64_t *bytes,
                                   struct nb_error *err)
 {
-    const uint64_t sym[NB_N_SYMS] = {[NB_SYM_CACHE] = s->n_ctx};
+    const uint64_t sym[NB_N_SYMS] = {[NB_SYM_CACHE] = s->n_ctx, [NB_SYM_WINDOW] = s->n_window};
     uint64_t rows, cols, row_bytes;
     if (!nb_value_extent(v, sym, &rows, &cols))
         NB_FAIL(err, NB_ERR_LIMIT, "session: a context of %u positions is too large", s->n_ctx);

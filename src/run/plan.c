@@ -145,7 +145,7 @@ static enum nb_status check_positions(const struct nb_session *s, struct nb_erro
 
 enum nb_status nb_session_plan(struct nb_session *s, struct nb_error *err)
 {
-    const uint64_t largest[NB_N_SYMS] = {1, s->n_batch, s->n_ctx, s->n_batch};
+    const uint64_t largest[NB_N_SYMS] = {1, s->n_batch, s->n_ctx, s->n_batch, s->n_window};
     if (!nb_session_extents(s, largest))
         NB_FAIL(err, NB_ERR_LIMIT, "session: a batch of %u tokens is too large", s->n_batch);
     NB_TRY(check_positions(s, err));

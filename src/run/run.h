@@ -34,8 +34,9 @@ NB_CHECKED enum nb_status nb_session_eval(struct nb_session *s, const uint32_t *
                                           float *logits, size_t logits_first, struct nb_error *err);
 uint32_t nb_session_position(const struct nb_session *s);
 uint32_t nb_session_context(const struct nb_session *s);
-/* Forget everything from there on. */
-void nb_session_rewind(struct nb_session *s, uint32_t position);
+/* Forgets everything from there on. Returns the position that was reached: `position`, or 0 if layers
+ * with a window have forgotten what comes before it (they keep the window and a batch). */
+uint32_t nb_session_rewind(struct nb_session *s, uint32_t position);
 
 struct nb_session_memory {
     uint64_t kv_bytes, activation_bytes, scratch_bytes;

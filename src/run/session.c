@@ -16,12 +16,20 @@ static enum nb_status check_options(const struct nb_weights *w, const struct nb_
     return NB_OK;
 }
 
+/* A windowed layer needs what the first token of a batch sees, and the batch. */
+static uint32_t window_positions(const struct nb_session *s)
+{
+    const uint64_t n = (uint64_t)s->w->hp.window + s->n_batch;
+    return (uint32_t)NB_MIN(n, s->n_ctx);
+}
+
 static enum nb_status set_up(struct nb_session *s, const struct nb_session_options *o,
                              struct nb_error *err)
 {
     const struct nb_numfmt *kv = o->kv_type ? o->kv_type : &nb_numfmt_f16;
     s->n_ctx = o->n_ctx ? o->n_ctx : s->w->hp.n_ctx_train;
     s->n_batch = NB_MIN(o->n_batch ? o->n_batch : DEFAULT_BATCH, s->n_ctx);
+    s->n_window = window_positions(s);
     s->pool = o->pool;
     s->kernels = nb_kernels_get();
     NB_TRY(nb_arch_build(&s->w->hp, &s->g, err));
@@ -86,7 +94,7 @@ static void tap_node(const struct nb_session *s, const struct nb_node *n)
 static enum nb_status run_batch(struct nb_session *s, const uint32_t *tokens, size_t n,
                                 float *logits, size_t n_rows, struct nb_error *err)
 {
-    const uint64_t sym[NB_N_SYMS] = {1, n, s->n_ctx, n_rows};
+    const uint64_t sym[NB_N_SYMS] = {1, n, s->n_ctx, n_rows, s->n_window};
     if (!nb_session_extents(s, sym))
         NB_FAIL(err, NB_ERR_INTERNAL, "session: a batch larger than planned");
     memcpy(s->tokens, tokens, n * sizeof *tokens);
@@ -100,6 +108,7 @@ static enum nb_status run_batch(struct nb_session *s, const uint32_t *tokens, si
         node->op->run(&call);
     }
     s->position += (uint32_t)n;
+    s->written = NB_MAX(s->written, s->position);
     return NB_OK;
 }
 
@@ -146,9 +155,16 @@ uint32_t nb_session_context(const struct nb_session *s)
     return s->n_ctx;
 }
 
-void nb_session_rewind(struct nb_session *s, uint32_t position)
+/* The rings of windowed layers hold positions from written - n_window on. */
+uint32_t nb_session_rewind(struct nb_session *s, uint32_t position)
 {
-    s->position = NB_MIN(position, s->position);
+    const uint32_t window = s->w->hp.window, to = NB_MIN(position, s->position);
+    const uint32_t lost = s->written > s->n_window ? s->written - s->n_window : 0;
+    const uint32_t needed = to >= window ? to - window + 1 : 0; /* the first that token `to` sees */
+    s->position = window > 0 && needed < lost ? 0 : to;
+    if (s->position == 0)
+        s->written = 0;
+    return s->position;
 }
 
 void nb_session_memory(const struct nb_session *s, struct nb_session_memory *out)

@@ -17,6 +17,8 @@ struct nb_session {
     size_t scratch_stride; /* bytes of a worker */
     struct nb_session_memory memory;
     uint32_t n_ctx, n_batch, position;
+    uint32_t n_window;       /* positions the caches of windowed layers hold                 */
+    uint32_t written;        /* positions written since the last call from position 0 on     */
     uint64_t sym[NB_N_SYMS]; /* of the extents now in slots */
     uint32_t *tokens;        /* (n_batch)                   */
     struct nb_slot *logits;

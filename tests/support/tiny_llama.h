@@ -286,8 +286,12 @@ static inline void tiny_ref_attention(struct tiny_ref *r, double *h, uint32_t la
     tiny_apply(r->t, v + pos * kv, TINY_NAME("attn_v"), x, hp->n_embd);
     tiny_rotate(r->t, q, hp->n_heads, pos);
     tiny_rotate(r->t, k + pos * kv, hp->n_kv_heads, pos);
-    for (size_t i = 0; i < hp->n_heads; i++)
-        tiny_attend(y + i * hd, q + i * hd, k + i / group * hd, v + i / group * hd, kv, pos, hd);
+    const bool windowed = hp->window > 0 && nb_layers_has(&hp->windowed, layer);
+    const size_t first = windowed && pos + 1 > hp->window ? pos + 1 - hp->window : 0;
+    for (size_t i = 0; i < hp->n_heads; i++) {
+        const size_t at = first * kv + i / group * hd;
+        tiny_attend(y + i * hd, q + i * hd, k + at, v + at, kv, pos - first, hd);
+    }
     tiny_apply(r->t, o, TINY_NAME("attn_output"), y, q_dim);
     for (size_t i = 0; i < hp->n_embd; i++)
         h[i] += o[i];

@@ -32,6 +32,7 @@ static inline void bench_init(struct bench *b, uint64_t tokens, uint64_t capacit
     b->sym[NB_SYM_TOKENS] = tokens;
     b->sym[NB_SYM_CACHE] = capacity;
     b->sym[NB_SYM_ROWS] = tokens;
+    b->sym[NB_SYM_WINDOW] = capacity;
 }
 
 static inline void bench_fini(struct bench *b)
@@ -135,24 +136,31 @@ static inline uint32_t bench_experts(struct bench *b, const char *name, uint64_t
     return id;
 }
 
-/* A cache (heads, C, head_dim), filled with finite nonsense. */
-static inline uint32_t bench_state(struct bench *b, const char *name, uint64_t heads,
-                                   uint64_t head_dim, const struct nb_numfmt *type)
+/* A cache (heads, positions, head_dim), filled with finite nonsense. */
+static inline uint32_t bench_cache(struct bench *b, const char *name, uint64_t heads,
+                                   uint64_t head_dim, const struct nb_numfmt *type,
+                                   enum nb_sym positions)
 {
     const struct nb_value v = {
         .name = name,
         .kind = NB_VALUE_STATE,
         .type = NB_VALUE_STORED,
         .rank = 3,
-        .dim = {nb_dim_const(heads), {.n = 1, .sym = NB_SYM_CACHE}, nb_dim_const(head_dim)}};
+        .dim = {nb_dim_const(heads), {.n = 1, .sym = positions}, nb_dim_const(head_dim)}};
     const uint32_t id = nb_graph_value(&b->g, &v);
-    const size_t n = (size_t)(heads * b->sym[NB_SYM_CACHE] * head_dim);
+    const size_t n = (size_t)(heads * b->sym[positions] * head_dim);
     assert_in_range(id, 1, BENCH_SLOTS - 1);
     b->slots[id].type = type;
     b->slots[id].data = bench_alloc(b, n, sizeof(float));
     assert_ok(nb_numfmt_encode(type, b->slots[id].data, bench_floats(b, n, 1.0), NULL, n, &b->err),
               &b->err);
     return id;
+}
+
+static inline uint32_t bench_state(struct bench *b, const char *name, uint64_t heads,
+                                   uint64_t head_dim, const struct nb_numfmt *type)
+{
+    return bench_cache(b, name, heads, head_dim, type, NB_SYM_CACHE);
 }
 
 static inline uint32_t bench_node(struct bench *b, const struct nb_node_args *args)

@@ -7,8 +7,21 @@ struct job {
     unsigned threads;
     uint64_t window;
     double softcap;
-    bool all; /* not causal */
+    bool all;      /* not causal */
+    uint64_t ring; /* positions the cache holds; 0: capacity */
 };
+
+static uint64_t held(const struct job *j)
+{
+    return j->ring ? j->ring : j->capacity;
+}
+
+static uint32_t cache(struct bench *b, const struct job *j, const char *name)
+{
+    b->sym[NB_SYM_WINDOW] = held(j);
+    return bench_cache(b, name, j->kv_heads, j->head_dim, j->type,
+                       j->window ? NB_SYM_WINDOW : NB_SYM_CACHE);
+}
 
 #define N_ATTRS 5
 #define ATTRS(j)                                                                                   \
@@ -25,14 +38,14 @@ static void reference(const struct job *j, const float *q, const float *kf, cons
 {
     const size_t hd = (size_t)j->head_dim, group = (size_t)(j->heads / j->kv_heads);
     for (size_t i = 0; i < j->tokens * j->heads; i++) {
-        const size_t t = i / j->heads, base = i % j->heads / group * (size_t)j->capacity * hd;
+        const size_t t = i / j->heads, base = i % j->heads / group * (size_t)held(j) * hd;
         const size_t end = j->all ? j->tokens : j->position + t + 1;
         const size_t first = j->window && end > j->window ? end - j->window : 0;
         double sum = 0.0;
         for (size_t s = first; s < end; s++) {
             double dot = 0.0;
             for (size_t d = 0; d < hd; d++)
-                dot += (double)q[i * hd + d] * (double)kf[base + s * hd + d];
+                dot += (double)q[i * hd + d] * (double)kf[base + s % held(j) * hd + d];
             dot /= sqrt((double)hd);
             if (j->softcap > 0.0)
                 dot = j->softcap * tanh(dot / j->softcap);
@@ -41,7 +54,7 @@ static void reference(const struct job *j, const float *q, const float *kf, cons
         }
         for (size_t s = first; s < end; s++)
             for (size_t d = 0; d < hd; d++)
-                out[i * hd + d] += p[s] / sum * (double)vf[base + s * hd + d];
+                out[i * hd + d] += p[s] / sum * (double)vf[base + s % held(j) * hd + d];
     }
 }
 
@@ -53,8 +66,8 @@ static const float *run(struct bench *b, const struct job *j, const double **wan
     b->position = j->position;
     if (j->threads > 1)
         assert_ok(nb_pool_create(&b->pool, j->threads, NULL, &b->err), &b->err);
-    const uint32_t keys = bench_state(b, "keys", j->kv_heads, j->head_dim, j->type);
-    const uint32_t values = bench_state(b, "values", j->kv_heads, j->head_dim, j->type);
+    const uint32_t keys = cache(b, j, "keys");
+    const uint32_t values = cache(b, j, "values");
     const uint32_t q = bench_input(b, "q", j->heads * j->head_dim);
     const uint32_t k = bench_input(b, "k", j->kv_heads * j->head_dim);
     const uint32_t v = bench_input(b, "v", j->kv_heads * j->head_dim);
@@ -66,7 +79,7 @@ static const float *run(struct bench *b, const struct job *j, const double **wan
                                                .attrs = attrs,
                                                .n_attrs = N_ATTRS});
     const float *y = bench_run(b);
-    const size_t n = (size_t)(j->kv_heads * j->capacity) * hd;
+    const size_t n = (size_t)(j->kv_heads * held(j)) * hd;
     float *kf = bench_alloc(b, n, sizeof *kf), *vf = bench_alloc(b, n, sizeof *vf);
     nb_numfmt_decode(j->type, b->slots[keys].data, kf, n);
     nb_numfmt_decode(j->type, b->slots[values].data, vf, n);
@@ -76,7 +89,8 @@ static const float *run(struct bench *b, const struct job *j, const double **wan
     /* what this call stored is what it was given, in the cache's precision */
     for (size_t t = 0; t < j->tokens; t++)
         for (size_t i = 0; i < j->kv_heads * j->head_dim; i++) {
-            const size_t at = (i / hd * j->capacity + j->position + t) * hd + i % hd;
+            const size_t slot = (j->position + t) % held(j);
+            const size_t at = (i / hd * held(j) + slot) * hd + i % hd;
             const float given = ((const float *)b->slots[k].data)[t * j->kv_heads * hd + i];
             assert_close((double)kf[at], (double)given, fabs((double)given) * 0x1p-7 + 1e-7);
         }
@@ -124,6 +138,10 @@ static void test_attributes(void **state)
         {2, 2, 8, 90, 0, 90, &nb_numfmt_f32, 1, .window = 90},
         {2, 2, 8, 90, 0, 90, &nb_numfmt_f32, 1, .window = 91},
         {2, 2, 8, 90, 40, 50, &nb_numfmt_f32, 1, .window = UINT32_MAX},
+        {4, 2, 32, 2000, 90, 110, &nb_numfmt_f32, 2, .window = 7, .ring = 116},
+        {1, 1, 16, 4000, 3000, 250, &nb_numfmt_f16, 2, .window = 129, .ring = 400},
+        {6, 3, 24, 300, 299, 1, &nb_numfmt_f16, 1, .window = 100, .ring = 100},
+        {4, 1, 8, 1000, 63, 64, &nb_numfmt_f32, 1, .window = 65, .ring = 128},
         {4, 2, 32, 70, 10, 60, &nb_numfmt_f32, 1, .softcap = 0.5},
         {4, 2, 32, 200, 90, 110, &nb_numfmt_f16, 2, .window = 33, .softcap = 50.0},
         {4, 4, 32, 70, 0, 67, &nb_numfmt_f32, 1, .all = true},
@@ -142,8 +160,8 @@ static void check_unseen(uint64_t window)
         struct bench b;
         bench_init(&b, j.tokens, j.capacity);
         b.position = j.position;
-        const uint32_t keys = bench_state(&b, "keys", 1, 8, j.type);
-        const uint32_t values = bench_state(&b, "values", 1, 8, j.type);
+        const uint32_t keys = cache(&b, &j, "keys");
+        const uint32_t values = cache(&b, &j, "values");
         const uint32_t q = bench_input(&b, "q", 8);
         const size_t begin = window ? (size_t)(j.position + 1 - window) : 0;
         for (size_t i = 0; poison && i < 200 * 8; i++)
@@ -179,8 +197,8 @@ static void check_split(const struct job *j)
     const size_t cols = (size_t)(j->heads * j->head_dim);
     const float *y = run(&whole, j, &want);
     bench_init(&part, 1, j->capacity);
-    const uint32_t keys = bench_state(&part, "keys", j->kv_heads, j->head_dim, j->type);
-    const uint32_t values = bench_state(&part, "values", j->kv_heads, j->head_dim, j->type);
+    const uint32_t keys = cache(&part, j, "keys");
+    const uint32_t values = cache(&part, j, "values");
     const uint32_t q = bench_input(&part, "q", cols);
     const struct nb_attr attrs[] = ATTRS(j);
     (void)bench_node(&part, &(struct nb_node_args){.op = &nb_op_attention,
@@ -207,6 +225,7 @@ static void test_split(void **state)
         {6, 2, 24, 128, 19, 77, &nb_numfmt_f16, 2, .window = 5},
         {1, 1, 24, 300, 19, 277, &nb_numfmt_f32, 2, .window = 70, .softcap = 20.0},
         {8, 1, 20, 300, 0, 177, &nb_numfmt_f32, 1, .window = 128},
+        {8, 1, 20, 900, 400, 77, &nb_numfmt_f32, 1, .window = 128, .ring = 211},
     };
     for (size_t i = 0; i < NB_COUNTOF(jobs); i++)
         check_split(&jobs[i]);
@@ -228,7 +247,8 @@ static void test_refused(void **state)
     for (size_t i = 0; i < NB_COUNTOF(bad); i++) {
         struct bench b;
         bench_init(&b, 1, 16);
-        const uint32_t keys = bench_state(&b, "keys", 1, 4, &nb_numfmt_f32);
+        const uint32_t keys = bench_cache(&b, "keys", 1, 4, &nb_numfmt_f32,
+                                          bad[i].j.window ? NB_SYM_WINDOW : NB_SYM_CACHE);
         const uint32_t q = bench_input(&b, "q", 8);
         const struct nb_attr attrs[] = ATTRS(&bad[i].j);
         (void)nb_graph_add(&b.g, &(struct nb_node_args){.op = &nb_op_attention,
