@@ -258,9 +258,9 @@ void nb_rope_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx)
     }
     if (!has(ctx, NB_ROPE_LONG_NAME))
         return;
+    if (hp->rope.scaling != NB_ROPE_LONGROPE && hp->rope.attention == 0.0F)
+        hp->rope.attention = 1.0F; /* no key said otherwise */
     hp->rope.scaling = NB_ROPE_LONGROPE;
-    if (hp->rope.attention == 0.0F) /* no key, no factor: the file's rule is not ours */
-        hp->rope.attention = 1.0F;
 }
 
 static enum nb_status emit_list(const struct nb_rope *r, const char *name, nb_spec_fn *emit,

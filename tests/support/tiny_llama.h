@@ -226,20 +226,20 @@ static inline void tiny_norm(const struct tiny *t, double *y, const char *name, 
     free((void *)(uintptr_t)w);
 }
 
-/* Interleaved pairs. */
+/* Interleaved pairs. The rules of scaling have their own test; here they reach every head. */
 static inline void tiny_rotate(const struct tiny *t, double *x, size_t heads, size_t position)
 {
     const struct nb_hparams *hp = &t->w.hp;
-    float divisors[256];
-    nb_rope_divisors(hp, divisors);
+    const double scale = nb_rope_table_scale(&hp->rope, hp->n_ctx_train);
+    double freq[256];
+    nb_rope_frequencies(&hp->rope, hp->n_ctx_train, freq);
     for (size_t h = 0; h < heads; h++)
         for (size_t i = 0; i < hp->rope.dim / 2; i++) {
-            const double freq = pow((double)hp->rope.base, -2.0 * (double)i / hp->rope.dim);
-            const double a = (double)position * freq / (double)divisors[i];
+            const double a = (double)position * freq[i];
             double *p = x + h * hp->head_dim + 2 * i;
             const double x0 = p[0], x1 = p[1];
-            p[0] = x0 * cos(a) - x1 * sin(a);
-            p[1] = x0 * sin(a) + x1 * cos(a);
+            p[0] = scale * (x0 * cos(a) - x1 * sin(a));
+            p[1] = scale * (x0 * sin(a) + x1 * cos(a));
         }
 }
 

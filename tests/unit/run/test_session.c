@@ -90,6 +90,30 @@ static void test_rope_scaling(void **state)
     hp.rope.high_freq = 4.0F;
     hp.rope.ctx_orig = 32;
     check_reference(hp, 2e-4);
+    hp.rope.scaling = NB_ROPE_YARN;
+    hp.rope.attention = 1.5F;
+    check_reference(hp, 2e-4);
+}
+
+/* The session's context chooses the side; a longer one turns all positions otherwise. */
+static void test_rope_context(void **state)
+{
+    (void)state;
+    struct nb_hparams hp = tiny_hparams();
+    hp.rope.scaling = NB_ROPE_LONGROPE;
+    hp.rope.short_mscale = 1.25F;
+    for (uint32_t i = 0; i < hp.rope.dim / 2; i++) {
+        hp.rope.short_factor[i] = 1.0F + 0.1F * (float)i;
+        hp.rope.long_factor[i] = 1.0F + (float)i;
+    }
+    hp.rope.ctx_orig = hp.n_ctx_train; /* which is what a session gets that names none */
+    check_reference(hp, 2e-4);
+    hp.rope.ctx_orig--;
+    check_reference(hp, 2e-4);
+    hp.rope.scaling = NB_ROPE_DYNAMIC;
+    hp.rope.factor = 2.0F;
+    hp.rope.ctx_train = hp.n_ctx_train / 2;
+    check_reference(hp, 2e-4);
 }
 
 static struct nb_hparams wide_hparams(void)
@@ -433,9 +457,9 @@ static void test_tap(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_reference), cmocka_unit_test(test_rope_scaling),
-             cmocka_unit_test(test_split), cmocka_unit_test(test_threads),
-             cmocka_unit_test(test_golden_bits), cmocka_unit_test(test_integer_products),
-             cmocka_unit_test(test_kv_type), cmocka_unit_test(test_halves),
-             cmocka_unit_test(test_rewind), cmocka_unit_test(test_no_allocation),
-             cmocka_unit_test(test_errors), cmocka_unit_test(test_out_of_memory),
-             cmocka_unit_test(test_tap))
+             cmocka_unit_test(test_rope_context), cmocka_unit_test(test_split),
+             cmocka_unit_test(test_threads), cmocka_unit_test(test_golden_bits),
+             cmocka_unit_test(test_integer_products), cmocka_unit_test(test_kv_type),
+             cmocka_unit_test(test_halves), cmocka_unit_test(test_rewind),
+             cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_errors),
+             cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_tap))
