@@ -67,7 +67,7 @@ static void walk_graph(const struct nb_hparams *hp)
     struct nb_graph g;
     struct nb_error err = {0};
     nb_graph_init(&g, NULL);
-    require(nb_arch_build(hp, &g, &err) == NB_OK);
+    require(nb_arch_build(hp, false, &g, &err) == NB_OK);
     require(nb_graph_check(&g, &err) == NB_OK);
     require(nb_graph_sort(&g, &err) == NB_OK);
     nb_graph_fini(&g);

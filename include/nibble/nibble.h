@@ -414,6 +414,47 @@ NB_API uint32_t nb_generator_position(const nb_generator *g); /* tokens in the c
 NB_API uint32_t nb_generator_context(const nb_generator *g);
 NB_API const char *nb_generator_chat_template(const nb_generator *g); /* NULL: the model has none */
 
+/* ---- embeddings ---- */
+typedef struct nb_embedder nb_embedder;
+
+struct nb_embed_options {
+    uint32_t size;
+    uint32_t ctx; /* tokens of a text at most; 0: the model's context, at most 4096        */
+    const char
+        *pooling; /* "mean", "cls" or "last"; NULL: the model's; where it says none, mean of an
+                            encoder, last of a decoder                                            */
+    int32_t raw;  /* leave the length as it is; otherwise it is 1                           */
+};
+NB_API void nb_embed_options_init(struct nb_embed_options *o);
+NB_API NB_CHECKED enum nb_status nb_embedder_create(nb_embedder **e, nb_context *ctx,
+                                                    const char *model,
+                                                    const struct nb_embed_options *o,
+                                                    struct nb_error *err);
+NB_API void nb_embedder_destroy(nb_embedder *e);
+NB_API uint32_t nb_embedder_width(const nb_embedder *e); /* numbers of an embedding */
+NB_API const char *nb_embedder_pooling(const nb_embedder *e);
+/* The embedding of a UTF-8 text, into out (nb_embedder_width). A text of more tokens than ctx loses its
+ * end (not its closing token) and is told to the log; *n_tokens, if not NULL, is what was read. */
+NB_API NB_CHECKED enum nb_status nb_embedder_embed(nb_embedder *e, const char *text, size_t n,
+                                                   float *out, uint32_t *n_tokens,
+                                                   struct nb_error *err);
+
+/* Two models on the same pairs of texts: what quantization did to their similarity. */
+struct nb_embed_compare_result {
+    uint64_t texts, pairs;
+    double cosine_mean, cosine_min; /* of a text's two embeddings                             */
+    double error_mean, error_max;   /* |difference| of a pair's cosine similarity             */
+    double spearman;                /* rank correlation of the pairs' similarities            */
+    double reference_mean;          /* mean similarity of a pair with the reference           */
+};
+/* pairs: a UTF-8 file, a pair a line, its two texts separated by a tab; a line without a tab forms a pair
+ * with the line before it. Empty lines are skipped. */
+NB_API NB_CHECKED enum nb_status nb_embed_compare(nb_context *ctx, const char *reference,
+                                                  const char *model, const char *pairs,
+                                                  const struct nb_embed_options *o,
+                                                  struct nb_embed_compare_result *result,
+                                                  struct nb_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -156,6 +156,30 @@ static enum nb_status read_config(struct nb_model *m, struct nb_error *err)
     return st;
 }
 
+/* What sentence-transformers says about pooling. */
+static enum nb_status read_pooling(struct nb_model *m, struct nb_error *err)
+{
+    static const struct {
+        const char *key;
+        enum nb_pooling pooling;
+    } modes[] = {{"pooling_mode_mean_tokens", NB_POOLING_MEAN},
+                 {"pooling_mode_cls_token", NB_POOLING_CLS},
+                 {"pooling_mode_lasttoken", NB_POOLING_LAST}};
+    struct nb_str text;
+    nb_json *root = NULL;
+    enum nb_status st = read_text(&text, m, NB_HF_POOLING, err);
+    if (st == NB_OK)
+        st = nb_json_parse(&root, text.data, text.len, NB_HF_POOLING, err);
+    for (size_t i = 0; st == NB_OK && i < NB_COUNTOF(modes); i++) {
+        bool on = false;
+        if (nb_json_bool(nb_json_get(root, modes[i].key), &on) && on)
+            m->w.hp.pooling = modes[i].pooling;
+    }
+    nb_json_free(root);
+    nb_str_fini(&text);
+    return st == NB_ERR_NOT_FOUND ? NB_OK : st;
+}
+
 /* ---- shards ---- */
 
 static enum nb_status check_shard_name(const char *tensor, size_t n_tensor, const char *name,
@@ -354,6 +378,8 @@ static bool reads(const char *path)
 static enum nb_status open_hf(struct nb_model *m, struct nb_error *err)
 {
     enum nb_status st = read_config(m, err);
+    if (st == NB_OK)
+        st = read_pooling(m, err);
     if (st == NB_OK)
         st = open_weights(m, err);
     if (st == NB_OK)

@@ -8,7 +8,7 @@
  * caps, factors. Grouped query heads; the head tied to the embedding or of its own. An encoder adds
  * before it normalizes and gives hidden states.
  * Inputs: "tokens" (T), "rope.freqs" and, where windowed layers rotate otherwise, "rope.freqs_local".
- * Output: "logits" (R, n_vocab), of an encoder "hidden" (T, n_embd).
+ * Output: "logits" (R, n_vocab), or "hidden" (R, n_embd).
  */
 #include "model/model_internal.h"
 
@@ -290,10 +290,16 @@ static uint32_t embed(const struct builder *b)
     return hp->embd_norm ? norm(b, h, hp->n_embd, "token_embd_norm") : h;
 }
 
+/* The rows that are wanted, as the head reads them. */
+static uint32_t last(const struct builder *b, uint32_t h)
+{
+    h = add_node(b, &nb_op_tail, h, 0, "wanted");
+    return b->hp->encoder ? h : norm(b, h, b->hp->n_embd, "output_norm");
+}
+
 static uint32_t head(const struct builder *b, uint32_t h)
 {
     const struct nb_hparams *hp = b->hp;
-    h = norm(b, add_node(b, &nb_op_tail, h, 0, "wanted"), hp->n_embd, "output_norm");
     const uint32_t w =
         weight(b, hp->tied ? "token_embd" : "output", "weight", hp->n_vocab, hp->n_embd);
     const uint32_t bias = hp->bias_head ? weight(b, "output", "bias", 0, hp->n_vocab) : 0;
@@ -333,7 +339,8 @@ static enum nb_status check(const struct nb_hparams *hp, struct nb_error *err)
     return check_rope(hp, &hp->rope_local, err);
 }
 
-enum nb_status nb_arch_build(const struct nb_hparams *hp, struct nb_graph *g, struct nb_error *err)
+enum nb_status nb_arch_build(const struct nb_hparams *hp, bool hidden, struct nb_graph *g,
+                             struct nb_error *err)
 {
     struct builder b = {.hp = hp, .g = g, .block = NB_NO_BLOCK};
     NB_TRY(check(hp, err));
@@ -351,7 +358,8 @@ enum nb_status nb_arch_build(const struct nb_hparams *hp, struct nb_graph *g, st
         h = block(&b, h);
     }
     b.block = NB_NO_BLOCK;
-    if (hp->encoder)
+    h = last(&b, h);
+    if (hidden || hp->encoder)
         nb_graph_output(g, h, "hidden");
     else
         nb_graph_output(g, head(&b, h), "logits");

@@ -16,6 +16,9 @@
 
 struct nb_arch;
 
+/* How the hidden states of a text become one embedding; the values of <arch>.pooling_type in GGUF. */
+enum nb_pooling { NB_POOLING_NONE, NB_POOLING_MEAN, NB_POOLING_CLS, NB_POOLING_LAST };
+
 enum nb_rope_scaling {
     NB_ROPE_NONE,
     NB_ROPE_LINEAR,
@@ -104,6 +107,7 @@ struct nb_hparams {
     float embd_scale, residual_scale, logit_scale; /* factors; 1: none                     */
     float attn_scale;                              /* of q . k; 0: 1 / sqrt(head_dim)       */
     float attn_softcap, logit_softcap;             /* cap * tanh(x / cap); 0: none          */
+    enum nb_pooling pooling;                       /* NB_POOLING_NONE: the model does not say */
     uint32_t n_token_types;                        /* BERT; 0: none                         */
     bool logit_divides;  /* logits are divided by logit_scale (Granite)                     */
     bool gated;          /* act(gate) * up; otherwise act(up)                               */
@@ -209,9 +213,11 @@ void nb_arch_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
 /* Every tensor in GGUF's usual order: rotary divisors if any, token_embd, blk.0...,
  * output_norm, output. */
 NB_CHECKED enum nb_status nb_arch_tensors(const struct nb_hparams *hp, nb_spec_fn *emit, void *ctx);
-/* Fills g: one step over a symbolic number of tokens. Weights are named values. */
-NB_CHECKED enum nb_status nb_arch_build(const struct nb_hparams *hp, struct nb_graph *g,
-                                        struct nb_error *err);
+/* Fills g: one step over a symbolic number of tokens. Weights are named values. hidden: the output is
+ * "hidden" (R, n_embd), what the head would read, instead of "logits" (R, n_vocab); an encoder has no
+ * head and gives it always. */
+NB_CHECKED enum nb_status nb_arch_build(const struct nb_hparams *hp, bool hidden,
+                                        struct nb_graph *g, struct nb_error *err);
 
 #define NB_ARCH(id) extern const struct nb_arch nb_arch_##id;
 #include "model/registry.inc"

@@ -244,6 +244,20 @@ static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
     return NB_OK;
 }
 
+static enum nb_status pooling_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
+                                        struct nb_error *err)
+{
+    char key[NB_KEY_BYTES];
+    uint32_t v;
+    if (!nb_meta_u32(meta, nb_meta_key(key, hp->arch->name, "pooling_type"), &v))
+        return NB_OK;
+    if (v > NB_POOLING_LAST)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "metadata: %s is %u, expected 0 (none) to 3 (last)", key,
+                v);
+    hp->pooling = (enum nb_pooling)v;
+    return NB_OK;
+}
+
 /* ---- an architecture ---- */
 
 enum nb_status nb_arch_from_hf(const struct nb_arch *arch, struct nb_hparams *hp,
@@ -261,12 +275,17 @@ enum nb_status nb_arch_from_meta(const struct nb_arch *arch, struct nb_hparams *
     NB_TRY(nb_window_from_meta(hp, meta, arch->window_period, err));
     if (!hp->positions)
         NB_TRY(nb_rope_from_meta(hp, meta, err));
+    NB_TRY(pooling_from_meta(hp, meta, err));
     return arch->from_meta != NULL ? arch->from_meta(hp, meta, err) : NB_OK;
 }
 
 static enum nb_status set_all(const struct nb_hparams *hp, struct nb_meta *meta)
 {
+    char key[NB_KEY_BYTES];
     NB_TRY(to_meta(hp, meta));
+    if (hp->encoder || hp->pooling != NB_POOLING_NONE)
+        NB_TRY(nb_meta_set_u32(meta, nb_meta_key(key, hp->arch->name, "pooling_type"),
+                               (uint32_t)hp->pooling));
     NB_TRY(nb_window_to_meta(hp, meta, hp->arch->window_period));
     if (!hp->positions)
         NB_TRY(nb_rope_to_meta(hp, meta));

@@ -18,6 +18,8 @@ struct nb_session_options {
     const struct nb_numfmt *kv_type; /* f16 or f32; NULL: f16                                 */
     bool float_activations; /* quantized weights are decoded to f32 instead of multiplying integers:
                                slower; isolates the error of the weights                      */
+    bool hidden;            /* hidden states behind the last norm instead of logits; always of an
+                               encoder, which takes a whole text at once and starts anew with it */
     struct nb_pool *pool;   /* borrowed; NULL: one thread                                    */
 };
 
@@ -27,11 +29,12 @@ NB_CHECKED enum nb_status nb_session_create(struct nb_session **out, const struc
                                             const struct nb_allocator *a, struct nb_error *err);
 void nb_session_destroy(struct nb_session *s);
 
-/* Appends n tokens at the current position. logits (n - logits_first, n_vocab) receives the rows of
+/* Appends n tokens at the current position. logits (n - logits_first, nb_session_width) receives the rows of
  * tokens logits_first .. n-1; logits_first == n: none wanted. NB_ERR_LIMIT when the context is full,
  * NB_ERR_ARG for a token outside the vocabulary: then nothing has changed. */
 NB_CHECKED enum nb_status nb_session_eval(struct nb_session *s, const uint32_t *tokens, size_t n,
                                           float *logits, size_t logits_first, struct nb_error *err);
+uint32_t nb_session_width(const struct nb_session *s); /* n_vocab, of hidden states n_embd */
 uint32_t nb_session_position(const struct nb_session *s);
 uint32_t nb_session_context(const struct nb_session *s);
 /* Forgets everything from there on. Returns the position that was reached: `position`, or 0 if layers

@@ -28,11 +28,14 @@ static enum nb_status set_up(struct nb_session *s, const struct nb_session_optio
 {
     const struct nb_numfmt *kv = o->kv_type ? o->kv_type : &nb_numfmt_f16;
     s->n_ctx = o->n_ctx ? o->n_ctx : s->w->hp.n_ctx_train;
+    s->encoder = s->w->hp.encoder;
     s->n_batch = NB_MIN(o->n_batch ? o->n_batch : DEFAULT_BATCH, s->n_ctx);
+    if (s->encoder) /* every token sees every other: a text is one batch */
+        s->n_batch = s->n_ctx;
     s->n_window = window_positions(s);
     s->pool = o->pool;
     s->kernels = nb_kernels_get();
-    NB_TRY(nb_arch_build(&s->w->hp, &s->g, err));
+    NB_TRY(nb_arch_build(&s->w->hp, o->hidden, &s->g, err));
     nb_graph_set_int(&s->g, "halves", s->w->rope_halves);
     if (!o->float_activations)
         NB_TRY(nb_session_lower(&s->g, s->w, err));
@@ -133,16 +136,23 @@ static enum nb_status check_call(const struct nb_session *s, const uint32_t *tok
 enum nb_status nb_session_eval(struct nb_session *s, const uint32_t *tokens, size_t n,
                                float *logits, size_t logits_first, struct nb_error *err)
 {
+    if (s->encoder)
+        s->position = 0;
     NB_TRY(check_call(s, tokens, n, logits, logits_first, err));
     for (size_t at = 0; at < n;) {
         const size_t m = NB_MIN((size_t)s->n_batch, n - at), end = at + m;
         const size_t n_rows = end - NB_MIN(NB_MAX(at, logits_first), end);
         NB_TRY(run_batch(s, tokens + at, m, logits, n_rows, err));
         if (n_rows)
-            logits += n_rows * s->w->hp.n_vocab;
+            logits += n_rows * s->width;
         at = end;
     }
     return NB_OK;
+}
+
+uint32_t nb_session_width(const struct nb_session *s)
+{
+    return s->width;
 }
 
 uint32_t nb_session_position(const struct nb_session *s)

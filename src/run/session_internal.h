@@ -21,7 +21,9 @@ struct nb_session {
     uint32_t written;        /* positions written since the last call from position 0 on     */
     uint64_t sym[NB_N_SYMS]; /* of the extents now in slots */
     uint32_t *tokens;        /* (n_batch)                   */
-    struct nb_slot *logits;
+    struct nb_slot *logits;  /* or hidden states */
+    uint32_t width;          /* of their rows    */
+    bool encoder;
     nb_tap_fn *tap;
     void *tap_ctx;
 };

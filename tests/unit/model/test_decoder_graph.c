@@ -33,7 +33,7 @@ static void check(const struct nb_hparams *hp)
     struct nb_graph g;
     size_t weights = 0;
     nb_graph_init(&g, NULL);
-    assert_ok(nb_arch_build(hp, &g, &err), &err);
+    assert_ok(nb_arch_build(hp, false, &g, &err), &err);
     assert_ok(nb_graph_sort(&g, &err), &err);
     assert_int_equal(g.n_blocks, hp->n_layers);
     assert_int_equal(g.n_nodes, 2 + 16 * hp->n_layers + 3);
@@ -90,15 +90,15 @@ static void test_refusals(void **state)
                             .n_vocab = 100};
     struct nb_graph g;
     nb_graph_init(&g, NULL);
-    assert_fails(nb_arch_build(&hp, &g, &err), NB_ERR_FORMAT, &err, "no multiple of 3");
+    assert_fails(nb_arch_build(&hp, false, &g, &err), NB_ERR_FORMAT, &err, "no multiple of 3");
     hp.n_kv_heads = 2;
     hp.rope.dim = 31;
-    assert_fails(nb_arch_build(&hp, &g, &err), NB_ERR_FORMAT, &err, "31 rotated");
+    assert_fails(nb_arch_build(&hp, false, &g, &err), NB_ERR_FORMAT, &err, "31 rotated");
     hp.rope.dim = 34;
-    assert_fails(nb_arch_build(&hp, &g, &err), NB_ERR_FORMAT, &err, "34 rotated");
+    assert_fails(nb_arch_build(&hp, false, &g, &err), NB_ERR_FORMAT, &err, "34 rotated");
     hp.rope.dim = 32;
     hp.n_ff = 0;
-    assert_fails(nb_arch_build(&hp, &g, &err), NB_ERR_FORMAT, &err, "may be 0");
+    assert_fails(nb_arch_build(&hp, false, &g, &err), NB_ERR_FORMAT, &err, "may be 0");
     nb_graph_fini(&g);
 }
 
