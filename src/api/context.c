@@ -86,6 +86,10 @@ enum nb_status nb_open_session(struct nb_session **out, struct nb_model *m,
                                struct nb_error *err)
 {
     *out = NULL;
+    if (m->w.hp.encoder && !o->hidden)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "%s: %s is an encoder: it predicts no text, it gives embeddings (nibble embed)",
+                m->path, m->w.hp.arch->name);
     NB_TRY(nb_model_settle(m, err));
     return nb_session_create(out, &m->w, o, a, err);
 }

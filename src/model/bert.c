@@ -34,7 +34,7 @@ static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, stru
     NB_TRY(nb_sizes_from_hf(hp, config, err));
     NB_TRY(nb_config_real(config, "layer_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
     NB_TRY(nb_hparams_read_hf(hp, config, &types, 1, err));
-    return nb_act_from_hf(hp, config, "hidden_act", err);
+    return nb_act_read_hf(hp, config, "hidden_act", err);
 }
 
 static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
@@ -43,7 +43,8 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
     nb_sizes_to_hf(hp, "BertModel", "bert", s);
     nb_config_put_real(s, "layer_norm_eps", hp->norm_eps);
     nb_config_put_u32(s, "type_vocab_size", hp->n_token_types);
-    nb_str_puts(s, "  \"position_embedding_type\": \"absolute\",\n  \"hidden_act\": \"gelu\",\n");
+    nb_str_printf(s, "  \"position_embedding_type\": \"absolute\",\n  \"hidden_act\": \"%s\",\n",
+                  nb_act_hf_name(hp->act));
     return NB_OK;
 }
 

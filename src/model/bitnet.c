@@ -11,7 +11,6 @@ static void init(struct nb_hparams *hp)
 {
     hp->norms |= NB_NORM_SUB;
     hp->norm_eps = 1e-5F;
-    hp->act = NB_ACT_RELU2;
 }
 
 static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
@@ -19,6 +18,7 @@ static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, stru
     NB_TRY(nb_sizes_from_hf(hp, config, err));
     NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
     hp->tied = true;
+    hp->act = NB_ACT_RELU2;
     NB_TRY(nb_config_bool(config, "tie_word_embeddings", &hp->tied, err));
     NB_TRY(nb_config_bool(config, "attention_bias", &hp->bias_q, err));
     hp->bias_k = hp->bias_v = hp->bias_o = hp->bias_q;
@@ -35,20 +35,6 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
     nb_config_put_bool(s, "attention_bias", hp->bias_q);
     nb_config_put_bool(s, "tie_word_embeddings", hp->tied);
     return NB_OK;
-}
-
-static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
-                                struct nb_error *err)
-{
-    struct nb_text act = {"silu", 4};
-    (void)nb_meta_text(meta, "bitnet.hidden_act", &act);
-    return nb_act_by_name(hp, "metadata: bitnet.hidden_act", act.s, act.n, err);
-}
-
-static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
-{
-    const char *act = nb_act_hf_name(hp->act);
-    return nb_meta_set_text(meta, "bitnet.hidden_act", act, strlen(act));
 }
 
 static const struct nb_hf_name hf_names[] = {
@@ -69,6 +55,4 @@ const struct nb_arch nb_arch_bitnet = {
     .init = init,
     .from_hf = from_hf,
     .to_hf = to_hf,
-    .from_meta = from_meta,
-    .to_meta = to_meta,
 };

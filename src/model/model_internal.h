@@ -59,9 +59,6 @@ NB_CHECKED enum nb_status nb_act_from_hf(const struct nb_hparams *hp, const nb_j
 /* Reads it into hp->act, one of all there are; absent: as it is. */
 NB_CHECKED enum nb_status nb_act_read_hf(struct nb_hparams *hp, const nb_json *config,
                                          const char *key, struct nb_error *err);
-/* The same by a name that is at hand. where: for the message. */
-NB_CHECKED enum nb_status nb_act_by_name(struct nb_hparams *hp, const char *where, const char *name,
-                                         size_t n, struct nb_error *err);
 const char *nb_act_hf_name(enum nb_act act);
 
 /* ---- windows (window.c) ----

@@ -159,8 +159,8 @@ enum nb_status nb_act_from_hf(const struct nb_hparams *hp, const nb_json *config
             nb_printable(quote, sizeof quote, name, n), nb_act_hf_name(hp->act));
 }
 
-enum nb_status nb_act_by_name(struct nb_hparams *hp, const char *where, const char *name, size_t n,
-                              struct nb_error *err)
+static enum nb_status act_by_name(struct nb_hparams *hp, const char *where, const char *name,
+                                  size_t n, struct nb_error *err)
 {
     char quote[64];
     for (size_t i = 0; i < NB_COUNTOF(acts); i++)
@@ -181,7 +181,7 @@ enum nb_status nb_act_read_hf(struct nb_hparams *hp, const nb_json *config, cons
     if (name == NULL)
         return NB_OK;
     (void)snprintf(where, sizeof where, "config.json: %s", key);
-    return nb_act_by_name(hp, where, name, n, err);
+    return act_by_name(hp, where, name, n, err);
 }
 
 /* ---- GGUF ---- */
@@ -258,6 +258,29 @@ static enum nb_status pooling_from_meta(struct nb_hparams *hp, const struct nb_m
     return NB_OK;
 }
 
+/* "<architecture>.hidden_act", where it is not what the architecture has. */
+static enum nb_status act_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
+                                    struct nb_error *err)
+{
+    char key[NB_KEY_BYTES], where[NB_KEY_BYTES + 16];
+    struct nb_text act;
+    if (!nb_meta_text(meta, nb_meta_key(key, hp->arch->name, "hidden_act"), &act))
+        return NB_OK;
+    (void)snprintf(where, sizeof where, "metadata: %s", key);
+    return act_by_name(hp, where, act.s, act.n, err);
+}
+
+static enum nb_status act_to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
+{
+    struct nb_hparams usual;
+    char key[NB_KEY_BYTES];
+    const char *act = nb_act_hf_name(hp->act);
+    init(&usual, hp->arch);
+    if (usual.act == hp->act)
+        return NB_OK;
+    return nb_meta_set_text(meta, nb_meta_key(key, hp->arch->name, "hidden_act"), act, strlen(act));
+}
+
 /* ---- an architecture ---- */
 
 enum nb_status nb_arch_from_hf(const struct nb_arch *arch, struct nb_hparams *hp,
@@ -276,6 +299,7 @@ enum nb_status nb_arch_from_meta(const struct nb_arch *arch, struct nb_hparams *
     if (!hp->positions)
         NB_TRY(nb_rope_from_meta(hp, meta, err));
     NB_TRY(pooling_from_meta(hp, meta, err));
+    NB_TRY(act_from_meta(hp, meta, err));
     return arch->from_meta != NULL ? arch->from_meta(hp, meta, err) : NB_OK;
 }
 
@@ -283,6 +307,7 @@ static enum nb_status set_all(const struct nb_hparams *hp, struct nb_meta *meta)
 {
     char key[NB_KEY_BYTES];
     NB_TRY(to_meta(hp, meta));
+    NB_TRY(act_to_meta(hp, meta));
     if (hp->encoder || hp->pooling != NB_POOLING_NONE)
         NB_TRY(nb_meta_set_u32(meta, nb_meta_key(key, hp->arch->name, "pooling_type"),
                                (uint32_t)hp->pooling));

@@ -1,11 +1,13 @@
 /* model/smollm3.c: SmolLM3: Llama where every fourth layer does not rotate (Hugging Face 2025; Yang et al.
  * 2025, arXiv:2501.18795, "NoPE").
  *
- * GGUF has no key for it: every fourth layer there. Other patterns are refused on export.
+ * GGUF has no key for it: every fourth layer there. Another pattern goes into "smollm3.rope.layers", a list
+ * that nibble alone reads.
  */
 #include "model/model_internal.h"
 
-#define INTERVAL 4
+#define INTERVAL   4
+#define LAYERS_KEY "smollm3.rope.layers"
 
 static void by_interval(struct nb_hparams *hp, uint32_t interval)
 {
@@ -50,10 +52,6 @@ static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, stru
         NB_TRY(read_list(hp, list, err));
     else
         by_interval(hp, INTERVAL);
-    if (!as_gguf(hp))
-        NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                "config.json: no_rope_layers is not every fourth layer, which is all that GGUF "
-                "can say");
     NB_TRY(nb_act_from_hf(hp, config, "hidden_act", err));
     NB_TRY(nb_qwen_window_from_hf(hp, config, err));
     return nb_rope_from_hf(hp, config, err);
@@ -79,10 +77,30 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
 static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
                                 struct nb_error *err)
 {
-    (void)meta;
-    (void)err;
-    by_interval(hp, INTERVAL);
+    const struct nb_meta_kv *kv = nb_meta_find(meta, LAYERS_KEY);
+    if (kv == NULL) {
+        by_interval(hp, INTERVAL);
+        return NB_OK;
+    }
+    for (uint32_t i = 0; i < hp->n_layers; i++) {
+        int64_t v;
+        if (kv->n != hp->n_layers || !nb_meta_item_i64(kv, i, &v))
+            NB_FAIL(err, NB_ERR_FORMAT, "metadata: " LAYERS_KEY " is no list of %u truth values",
+                    hp->n_layers);
+        if (v == 0)
+            nb_layers_add(&hp->unrotated, i);
+    }
     return NB_OK;
+}
+
+static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
+{
+    uint8_t list[NB_MAX_LAYERS];
+    if (as_gguf(hp))
+        return NB_OK;
+    for (uint32_t i = 0; i < hp->n_layers; i++)
+        list[i] = !nb_layers_has(&hp->unrotated, i);
+    return nb_meta_set_array(meta, LAYERS_KEY, NB_META_BOOL, list, hp->n_layers);
 }
 
 static const char *const hf_classes[] = {"SmolLM3ForCausalLM", NULL};
@@ -97,4 +115,5 @@ const struct nb_arch nb_arch_smollm3 = {
     .from_hf = from_hf,
     .to_hf = to_hf,
     .from_meta = from_meta,
+    .to_meta = to_meta,
 };
