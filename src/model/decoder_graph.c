@@ -113,12 +113,15 @@ static bool windowed(const struct builder *b)
     return b->hp->window > 0 && nb_layers_has(&b->hp->windowed, (uint32_t)b->block);
 }
 
-/* "halves" is set when the weights are known: it is a matter of the file they came from. */
+/* "halves" is set when the weights are known: it is a matter of the file they came from. A layer that
+ * does not rotate still brings its pairs into place, for files hold them in two ways. */
 static uint32_t rope(const struct builder *b, uint32_t x, uint32_t heads, const char *what)
 {
-    const uint32_t table = windowed(b) && b->table_local != 0 ? b->table_local : b->table;
-    if (table == 0 || nb_layers_has(&b->hp->unrotated, (uint32_t)b->block))
+    uint32_t table = windowed(b) && b->table_local != 0 ? b->table_local : b->table;
+    if (table == 0)
         return x;
+    if (nb_layers_has(&b->hp->unrotated, (uint32_t)b->block))
+        table = 0;
     const struct nb_attr attrs[] = {NB_ATTR_INT("heads", heads), NB_ATTR_INT("halves", 0)};
     return node(
         b, (struct nb_node_args){.op = &nb_op_rope, .in = {x, table}, .attrs = attrs, .n_attrs = 2},

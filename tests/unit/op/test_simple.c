@@ -125,6 +125,23 @@ static void check_rope(bool halves, uint64_t head_dim)
     bench_fini(&b);
 }
 
+/* Without a table. */
+static void check_place(bool halves)
+{
+    enum { HEADS = 3, HEAD_DIM = 10, TOKENS = 4 };
+    struct bench b;
+    bench_init(&b, TOKENS, 1);
+    const uint32_t x = bench_input(&b, "x", HEADS * HEAD_DIM);
+    const struct nb_attr attrs[] = {NB_ATTR_INT("heads", HEADS), NB_ATTR_INT("halves", halves)};
+    (void)bench_node(
+        &b, &(struct nb_node_args){.op = &nb_op_rope, .in = {x}, .attrs = attrs, .n_attrs = 2});
+    const float *y = bench_run(&b), *xf = b.slots[x].data;
+    for (size_t head = 0; head < TOKENS * HEADS; head++, y += HEAD_DIM, xf += HEAD_DIM)
+        for (size_t i = 0; i < HEAD_DIM; i++)
+            assert_bits(y[i], xf[halves ? i / 2 + i % 2 * (HEAD_DIM / 2) : i]);
+    bench_fini(&b);
+}
+
 static void test_rope(void **state)
 {
     (void)state;
@@ -132,6 +149,8 @@ static void test_rope(void **state)
     check_rope(true, 16);
     check_rope(false, 20);
     check_rope(true, 20);
+    check_place(false);
+    check_place(true);
 }
 
 static void test_elements(void **state)
