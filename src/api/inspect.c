@@ -52,6 +52,7 @@ static const char *group_name(enum nb_role role)
         [NB_ROLE_ATTN_OUT] = "attention",  [NB_ROLE_FFN_GATE] = "feed-forward",
         [NB_ROLE_FFN_UP] = "feed-forward", [NB_ROLE_FFN_DOWN] = "feed-forward",
         [NB_ROLE_BIAS] = "bias",           [NB_ROLE_ROPE] = "other",
+        [NB_ROLE_ATTN_QKV] = "attention",  [NB_ROLE_POSITION] = "embedding",
     };
     return (size_t)role < NB_COUNTOF(names) && names[role] != NULL ? names[role] : "other";
 }

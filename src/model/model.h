@@ -137,7 +137,9 @@ enum nb_role {
     NB_ROLE_BIAS,
     NB_ROLE_ROPE,
     NB_ROLE_ATTN_QKV,
-    NB_ROLE_POSITION /* learned positions, token types */
+    NB_ROLE_POSITION, /* learned positions, token types */
+    NB_ROLE_OTHER,    /* of an architecture that nibble does not know */
+    NB_N_ROLES
 };
 
 /* How a Hugging Face file holds what is canonical in GGUF. */

@@ -1,7 +1,7 @@
 /* quant/mix.c: the mixtures of formats that people know from llama-quantize (docs/formats/ggml-blocks.md).
  *
  * A mix is a base and rules for the tensors that are worth more bits or can do with fewer. Left out:
- * llama-quantize's exceptions for mixtures of experts, fused attention and Falcon, none of which nibble reads.
+ * llama-quantize's exceptions for Falcon and for eight experts.
  */
 #include "quant/quant.h"
 
@@ -10,6 +10,7 @@
 #define V    NB_ROLE_ATTN_V
 #define K    NB_ROLE_ATTN_K
 #define Q    NB_ROLE_ATTN_Q
+#define QKV  NB_ROLE_ATTN_QKV
 #define O    NB_ROLE_ATTN_OUT
 #define DOWN NB_ROLE_FFN_DOWN
 #define GATE NB_ROLE_FFN_GATE
@@ -41,13 +42,13 @@ static const struct nb_mix mixes[] = {
     {"q8_0",    "8.5 bits: 32 codes of 8 bits, one scale", "q8_0", "q8_0", "q8_0", 7, {{0}}},
     {"q6_k",    "6.6 bits: 16 codes of 6 bits a scale", "q6_k", "q6_k", "q6_k", 18, {{0}}},
     {"q5_k_m",  "5.7 bits: q5_k, half of attn_v and ffn_down q6_k", "q5_k", "q6_k", "q5_k", 17,
-     {{"q6_k", V, NB_MIX_MORE, 0}, {"q6_k", DOWN, NB_MIX_MORE, 0}}},
+     {{"q6_k", V, NB_MIX_MORE, 0}, REST("q6_k", QKV), {"q6_k", DOWN, NB_MIX_MORE, 0}}},
     {"q5_k_s",  "5.5 bits: q5_k", "q5_k", "q6_k", "q5_k", 16, {{0}}},
     {"q5_1",    "6 bits: 32 codes of 5 bits, scale and minimum", "q5_1", "q6_k", "q5_1", 9, {{0}}},
     {"q5_0",    "5.5 bits: 32 codes of 5 bits, one scale", "q5_0", "q6_k", "q5_0", 8,
      {{"q5_1", DOWN, NB_MIX_FIRST_8TH, HAVE}}},
     {"q4_k_m",  "4.8 bits: q4_k, half of attn_v and ffn_down q6_k", "q4_k", "q6_k", "q4_k", 15,
-     {{"q6_k", V, NB_MIX_MORE, 0}, BIG_V, {"q6_k", DOWN, NB_MIX_MORE, 0}}},
+     {{"q6_k", V, NB_MIX_MORE, 0}, BIG_V, REST("q5_k", QKV), {"q6_k", DOWN, NB_MIX_MORE, 0}}},
     {"q4_k_s",  "4.6 bits: q4_k, the first attn_v and ffn_down finer", "q4_k", "q6_k", "q4_k", 14,
      {{"q5_k", V, NB_MIX_FIRST_4, 0}, BIG_V, {"q5_k", DOWN, NB_MIX_FIRST_8TH, 0}}},
     {"iq4_nl",  "4.5 bits: 32 codes of 4 bits on a curved grid", "iq4_nl", "q6_k", "iq4_nl", 25,
@@ -58,14 +59,14 @@ static const struct nb_mix mixes[] = {
     {"q4_0",    "4.5 bits: 32 codes of 4 bits, one scale", "q4_0", "q6_k", "q4_0", 2,
      {{"q4_1", DOWN, NB_MIX_FIRST_8TH, HAVE}}},
     {"q3_k_l",  "4.2 bits: q3_k, much of attention and ffn_down q5_k", "q3_k", "q6_k", "q3_k", 13,
-     {REST("q5_k", V), REST("q5_k", O), REST("q5_k", DOWN)}},
+     {REST("q5_k", V), REST("q4_k", QKV), REST("q5_k", O), REST("q5_k", DOWN)}},
     {"q3_k_m",  "3.9 bits: q3_k, attn_v, attn_output and ffn_down finer", "q3_k", "q6_k", "q3_k", 12,
-     {{"q5_k", V, NB_MIX_FIRST_2, 0}, BIG_V, REST("q4_k", V), REST("q4_k", O),
+     {{"q5_k", V, NB_MIX_FIRST_2, 0}, BIG_V, REST("q4_k", V), REST("q4_k", QKV), REST("q4_k", O),
       {"q5_k", DOWN, NB_MIX_FIRST_16TH, 0}, REST("q4_k", DOWN)}},
     {"q3_k_s",  "3.5 bits: q3_k", "q3_k", "q6_k", "q3_k", 11, {BIG_V}},
     {"iq3_m",   "3.7 bits: iq3_s, attn_v, attn_output and the first ffn_down q4_k",
      "iq3_s", "q6_k", "iq3_s", 27,
-     {BIG_V, REST("q4_k", V), REST("q4_k", O), {"q4_k", DOWN, NB_MIX_FIRST_8TH, 0}}},
+     {BIG_V, REST("q4_k", V), REST("q4_k", QKV), REST("q4_k", O), {"q4_k", DOWN, NB_MIX_FIRST_8TH, 0}}},
     {"iq3_s",   "3.4 bits: code words of 4, chosen out of 512", "iq3_s", "q6_k", "iq3_s", 26,
      {BIG_V, GQA_V("q4_k")}},
     {"iq3_xs",  "3.3 bits: iq3_s, attn_k, attn_q and the inner feed-forward iq3_xxs",

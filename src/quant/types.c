@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-#define N_ROLES (NB_ROLE_ROPE + 1)
-#define KEEP    "keep"
+#define KEEP "keep"
 
 /* Instead of a format whose block does not divide the row. Anything else: f16. */
 static const char *const narrower[][2] = {
@@ -25,7 +24,7 @@ struct chooser {
     const struct nb_numfmt *base; /* NULL: keep */
     const struct nb_numfmt *vector;
     struct nb_pattern **patterns; /* (n_rules) */
-    size_t seen[N_ROLES], count[N_ROLES];
+    size_t seen[NB_N_ROLES], count[NB_N_ROLES];
     unsigned facts; /* enum nb_mix_if */
     bool own_head;  /* the model has an output.weight */
     bool forced_vectors;
