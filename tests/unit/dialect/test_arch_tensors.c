@@ -61,7 +61,7 @@ static bool dispensable(const char *name)
 static bool names_it(const char *message, const char *tensor)
 {
     const char *rest = strchr(tensor, '.');
-    return strstr(message, tensor) != NULL || (rest != NULL && strstr(message, rest) != NULL);
+    return strstr(message, tensor) != NULL || (rest != NULL && strstr(message, rest + 1) != NULL);
 }
 
 static void check_case(void **state)
@@ -93,6 +93,8 @@ static void check_case(void **state)
         } else if (dispensable(t) || !names_it(err.message, t)) {
             fail_msg("%s: without '%s': %s", name, t, err.message);
         }
+        if (dispensable(t))
+            continue;
         (void)snprintf(extra, sizeof extra, "%sx", t);
         write_variant(f, dir, SIZE_MAX, extra);
         assert_fails(nb_model_open(&m, dir, NULL, NULL, &err), NB_ERR_UNSUPPORTED, &err, extra);
