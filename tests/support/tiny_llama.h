@@ -144,6 +144,8 @@ static inline void tiny_init_packed(struct tiny *t, struct nb_hparams hp,
     tiny_tensor(t, "output_norm.weight", 0, hp.n_embd, 0.2, 1.0);
     if (!hp.tied)
         tiny_linear(t, "output", hp.n_vocab, hp.n_embd, false);
+    if (hp.positions)
+        tiny_tensor(t, "position_embd.weight", hp.n_ctx_train, hp.n_embd, 0.5, 0.0);
 }
 
 static inline void tiny_init(struct tiny *t, struct nb_hparams hp, const struct nb_numfmt *type)
@@ -325,12 +327,14 @@ static inline void tiny_reference(const struct tiny *t, const uint32_t *tokens, 
     struct tiny_ref r = {.t = t, .n = n};
     size_t rows;
     const float *embd = tiny_decoded(t, "token_embd.weight", &rows);
+    const float *position = tiny_decoded(t, "position_embd.weight", &rows);
     double *h = malloc(2 * e * sizeof *h);
     r.k = malloc(hp->n_layers * n * kv * sizeof *r.k);
     r.v = malloc(hp->n_layers * n * kv * sizeof *r.v);
     for (size_t pos = 0; pos < n; pos++) {
         for (size_t i = 0; i < e; i++)
-            h[i] = (double)embd[tokens[pos] * e + i];
+            h[i] = (double)embd[tokens[pos] * e + i] +
+                   (position ? (double)position[pos * e + i] : 0.0);
         for (uint32_t layer = 0; layer < hp->n_layers; layer++) {
             tiny_ref_attention(&r, h, layer, pos);
             tiny_ref_mlp(&r, h, layer);
@@ -342,6 +346,7 @@ static inline void tiny_reference(const struct tiny *t, const uint32_t *tokens, 
     free(r.v);
     free(h);
     free((void *)(uintptr_t)embd);
+    free((void *)(uintptr_t)position);
 }
 
 #endif

@@ -337,6 +337,29 @@ static void test_no_allocation(void **state)
     }
 }
 
+/* Learned positions end: a longer context is refused, a shorter one runs, step by step or not. */
+static void test_positions(void **state)
+{
+    (void)state;
+    static const size_t uneven[] = {1, 13, 2, 1, 8, 0};
+    struct nb_hparams hp = tiny_hparams();
+    struct tiny t;
+    struct nb_session *none;
+    hp.positions = true;
+    hp.rope.dim = 0;
+    check_reference(hp, 2e-4);
+    tiny_init(&t, hp, &nb_numfmt_f32);
+    const struct nb_session_options longer = {.n_ctx = hp.n_ctx_train + 1};
+    const struct nb_session_options all = {.n_ctx = hp.n_ctx_train};
+    assert_fails(nb_session_create(&none, &t.w, &longer, NULL, &err), NB_ERR_ARG, &err,
+                 "97 positions; the model has 96");
+    assert_null(none);
+    float *once = logits_of(&t, &all, NULL), *steps = logits_of(&t, &all, uneven);
+    assert_bits_array(once, steps, N * (size_t)hp.n_vocab);
+    free(once), free(steps);
+    tiny_fini(&t);
+}
+
 static void test_errors(void **state)
 {
     (void)state;
@@ -461,5 +484,6 @@ NB_TEST_MAIN(cmocka_unit_test(test_reference), cmocka_unit_test(test_rope_scalin
              cmocka_unit_test(test_threads), cmocka_unit_test(test_golden_bits),
              cmocka_unit_test(test_integer_products), cmocka_unit_test(test_kv_type),
              cmocka_unit_test(test_halves), cmocka_unit_test(test_rewind),
-             cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_errors),
-             cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_tap))
+             cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_positions),
+             cmocka_unit_test(test_errors), cmocka_unit_test(test_out_of_memory),
+             cmocka_unit_test(test_tap))
