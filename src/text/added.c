@@ -4,6 +4,7 @@
  * a match narrows the range of candidates byte by byte: no automaton to build, and the length limit
  * bounds the work. lstrip, rstrip and single_word as in Hugging Face tokenizers.
  */
+#include "text/chat.h"
 #include "text/text_internal.h"
 
 #include <string.h>
@@ -147,6 +148,65 @@ static size_t spaces_behind(struct nb_text t, size_t at)
     return at;
 }
 
+/* ---- who wrote it ---- */
+
+static bool is_blank(struct nb_text t)
+{
+    return spaces_behind(t, 0) == t.n;
+}
+
+static bool stands_in(struct nb_text t, struct nb_text in)
+{
+    for (size_t i = 0; i + t.n <= in.n; i++)
+        if (in.s[i] == t.s[0] && memcmp(in.s + i, t.s, t.n) == 0)
+            return true;
+    return false;
+}
+
+/* May bytes [at, at + n) of the raw text be that token? A message may not hold special tokens; nor, if
+ * it is not the model's own, other added tokens that mark the template's conversations (blank ones
+ * aside: they are no marks). */
+static bool allowed(const struct nb_encoder *e, const struct nb_added *hit, size_t at)
+{
+    const uint8_t *from = e->origins->from + at;
+    uint8_t worst = 0, any = 0;
+    for (size_t i = 0; i < hit->text.n; i++) {
+        worst |= from[i] == NB_CHAT_MESSAGE;
+        any |= from[i] != NB_CHAT_TEMPLATE;
+    }
+    if (!any)
+        return true;
+    if (e->tok->types[hit->id] != NB_TOKEN_USER)
+        return false;
+    return !worst || is_blank(hit->text) || !stands_in(hit->text, e->origins->marks);
+}
+
+/* The same for a token found in normalized text: it is the next one of the raw span, or, where the
+ * normalizer made or broke one, not to be trusted. */
+static bool allowed_normalized(const struct nb_added_set *s, struct nb_encoder *e,
+                               const struct nb_added *hit)
+{
+    const struct nb_text span = e->span;
+    while (e->span_at < span.n) {
+        const size_t at = e->span_at;
+        const struct nb_added *raw = longest(s, span.s + at, span.n - at);
+        e->span_at += raw != NULL ? raw->text.n : 1;
+        if (raw != NULL)
+            return raw == hit && allowed(e, hit, (size_t)(span.s - e->whole.s) + at);
+    }
+    return e->tok->types[hit->id] == NB_TOKEN_USER;
+}
+
+static bool permitted(const struct nb_added_set *s, struct nb_encoder *e,
+                      const struct nb_added *hit, struct nb_text t, size_t at)
+{
+    if (e->origins == NULL)
+        return true;
+    if (s == &e->tok->normalized)
+        return allowed_normalized(s, e, hit);
+    return allowed(e, hit, (size_t)(t.s - e->whole.s) + at);
+}
+
 enum nb_status nb_added_split(const struct nb_added_set *s, struct nb_encoder *e, struct nb_text t,
                               bool at_start, nb_span_fn fn)
 {
@@ -162,6 +222,8 @@ enum nb_status nb_added_split(const struct nb_added_set *s, struct nb_encoder *e
         int32_t type = e->tok->types[hit->id];
         i = end;
         if ((type == NB_TOKEN_CONTROL || type == NB_TOKEN_UNKNOWN) && !e->special)
+            continue;
+        if (!permitted(s, e, hit, t, start))
             continue;
         if ((flags & NB_TOKEN_SINGLE_WORD) && !stands_alone(t, start, end))
             continue;

@@ -48,6 +48,8 @@ static enum nb_status words(struct nb_encoder *e, struct nb_text span, bool at_s
 
 static enum nb_status raw_span(struct nb_encoder *e, struct nb_text span, bool at_start)
 {
+    e->span = span;
+    e->span_at = 0;
     NB_TRY(nb_normalize(&e->tok->pipe, &span, span, &e->arena, e->err));
     return nb_added_split(&e->tok->normalized, e, span, at_start, words);
 }
@@ -132,5 +134,26 @@ enum nb_status nb_tokenizer_encode(const struct nb_tokenizer *tok, struct nb_ids
         ids->n = before;
     close_encoder(&e);
     nb_str_fini(&clean);
+    return st;
+}
+
+enum nb_status nb_tokenizer_encode_origins(const struct nb_tokenizer *tok, struct nb_ids *ids,
+                                           struct nb_text text, const struct nb_origins *origins,
+                                           struct nb_error *err)
+{
+    struct nb_encoder e = {
+        .tok = tok, .ids = ids, .err = err, .special = true, .origins = origins, .whole = text};
+    const size_t before = ids->n;
+    if (text.n > NB_TEXT_MAX_BYTES)
+        NB_FAIL(err, NB_ERR_LIMIT, "text of %zu bytes, at most %u are encoded in one call", text.n,
+                NB_TEXT_MAX_BYTES);
+    if (nb_utf8_valid_prefix(text.s, text.n) != text.n)
+        NB_FAIL(err, NB_ERR_ARG, "a rendered conversation is not UTF-8");
+    enum nb_status st = open_encoder(&e, text);
+    if (st == NB_OK)
+        st = encode_valid(&e, text, NB_ENCODE_SPECIAL);
+    if (st != NB_OK)
+        ids->n = before;
+    close_encoder(&e);
     return st;
 }

@@ -278,7 +278,21 @@ struct nb_encoder {
     struct nb_cached *cache; /* (cache_mask + 1) or NULL */
     size_t cache_mask;
     bool special, gap;
+    const struct nb_origins *origins; /* NULL: all of the text may hold special tokens */
+    struct nb_text whole;             /* what origins->from goes with */
+    struct nb_text span;              /* of the raw text, being encoded */
+    size_t span_at;                   /* its added tokens have been looked at up to there */
 };
+/* Who wrote a text. Borrows: both. */
+struct nb_origins {
+    const uint8_t *from;  /* (n) enum nb_chat_origin */
+    struct nb_text marks; /* added tokens that stand in here are marks of the conversation */
+};
+/* Special tokens and marks become ids only where the template wrote them. text: valid UTF-8. */
+NB_CHECKED enum nb_status nb_tokenizer_encode_origins(const struct nb_tokenizer *tok,
+                                                      struct nb_ids *ids, struct nb_text text,
+                                                      const struct nb_origins *origins,
+                                                      struct nb_error *err);
 NB_CHECKED enum nb_status nb_ids_reserve(struct nb_ids *ids, size_t more, struct nb_error *err);
 /* Applies the normalizer. *out borrows s or the arena. */
 NB_CHECKED enum nb_status nb_normalize(const struct nb_pipeline *p, struct nb_text *out,
