@@ -2,7 +2,7 @@
  * and of the feed-forward (Ma et al. 2024, arXiv:2402.17764; 2B-4T: arXiv:2504.12285).
  *
  * Read from the float master checkpoint; `--type tq1_0` or `tq2_0` then stores -1, 0, 1 exactly. GGUF says
- * the activation in "bitnet.hidden_act", silu where it says nothing. Left out: checkpoints whose weights are
+ * the activation in "bitnet.hidden_activation", silu where it says nothing. Left out: checkpoints whose weights are
  * packed four to a byte; the rounding of activations to 8 bits per token that training used.
  */
 #include "model/model_internal.h"

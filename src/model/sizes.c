@@ -258,13 +258,13 @@ static enum nb_status pooling_from_meta(struct nb_hparams *hp, const struct nb_m
     return NB_OK;
 }
 
-/* "<architecture>.hidden_act", where it is not what the architecture has. */
+/* "<architecture>.hidden_activation", where it is not what the architecture has. */
 static enum nb_status act_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
                                     struct nb_error *err)
 {
     char key[NB_KEY_BYTES], where[NB_KEY_BYTES + 16];
     struct nb_text act;
-    if (!nb_meta_text(meta, nb_meta_key(key, hp->arch->name, "hidden_act"), &act))
+    if (!nb_meta_text(meta, nb_meta_key(key, hp->arch->name, "hidden_activation"), &act))
         return NB_OK;
     (void)snprintf(where, sizeof where, "metadata: %s", key);
     return act_by_name(hp, where, act.s, act.n, err);
@@ -278,7 +278,8 @@ static enum nb_status act_to_meta(const struct nb_hparams *hp, struct nb_meta *m
     init(&usual, hp->arch);
     if (usual.act == hp->act)
         return NB_OK;
-    return nb_meta_set_text(meta, nb_meta_key(key, hp->arch->name, "hidden_act"), act, strlen(act));
+    return nb_meta_set_text(meta, nb_meta_key(key, hp->arch->name, "hidden_activation"), act,
+                            strlen(act));
 }
 
 /* ---- an architecture ---- */

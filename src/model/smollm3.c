@@ -1,13 +1,13 @@
 /* model/smollm3.c: SmolLM3: Llama where every fourth layer does not rotate (Hugging Face 2025; Yang et al.
  * 2025, arXiv:2501.18795, "NoPE").
  *
- * GGUF has no key for it: every fourth layer there. Another pattern goes into "smollm3.rope.layers", a list
+ * GGUF has no key for it: every fourth layer there. Another pattern goes into "nibble.rope.layers", a list
  * that nibble alone reads.
  */
 #include "model/model_internal.h"
 
 #define INTERVAL   4
-#define LAYERS_KEY "smollm3.rope.layers"
+#define LAYERS_KEY "nibble.rope.layers"
 
 static void by_interval(struct nb_hparams *hp, uint32_t interval)
 {
