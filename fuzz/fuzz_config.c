@@ -73,6 +73,17 @@ static void walk_graph(const struct nb_hparams *hp)
     nb_graph_fini(&g);
 }
 
+/* Rules with keys of their own come back whole but for longrope's lists, which are tensors. */
+static void same_rule(struct nb_rope *back, const struct nb_rope *r)
+{
+    if (r->scaling != NB_ROPE_DYNAMIC && r->scaling != NB_ROPE_YARN &&
+        r->scaling != NB_ROPE_LONGROPE)
+        return;
+    memcpy(back->long_factor, r->long_factor, sizeof back->long_factor);
+    memcpy(back->short_factor, r->short_factor, sizeof back->short_factor);
+    require(memcmp(back, r, sizeof *r) == 0);
+}
+
 /* Parameters that were accepted hold through metadata. */
 static void walk_meta(const struct nb_hparams *hp)
 {
@@ -88,6 +99,7 @@ static void walk_meta(const struct nb_hparams *hp)
         require(back.head_dim == hp->head_dim && back.n_vocab == hp->n_vocab);
         require(back.norm_eps == hp->norm_eps && back.rope.base == hp->rope.base);
         require(back.rope.dim == hp->rope.dim);
+        same_rule(&back.rope, &hp->rope);
     }
     nb_meta_fini(&meta);
 }
