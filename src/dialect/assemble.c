@@ -127,14 +127,14 @@ static bool find_tensor(const struct assembler *s, const char *name, uint64_t *a
     return false;
 }
 
-/* A tensor on a general grid is several tensors of the file. */
-static enum nb_status take_parts(struct assembler *s, struct nb_weight *w, const char *name)
+/* A tensor on a general grid is several tensors of the file. Nothing is done if it has none. */
+static enum nb_status take_parts(struct assembler *s, struct nb_weight *w, const char *name,
+                                 bool *found)
 {
     uint64_t at[NB_MAX_PARTS];
-    bool found;
-    NB_TRY(nb_grid_find(s->m, s->x, name, &w->spec.shape, &w->t, at, &found, s->err));
-    if (!found)
-        return missing(&w->spec, s->err);
+    NB_TRY(nb_grid_find(s->m, s->x, name, &w->spec.shape, &w->t, at, found, s->err));
+    if (!*found)
+        return NB_OK;
     for (int i = 0; i < NB_MAX_PARTS; i++)
         if (at[i] != UINT64_MAX)
             s->used[at[i] >> 32][at[i] & UINT32_MAX] = true;
@@ -143,6 +143,75 @@ static enum nb_status take_parts(struct assembler *s, struct nb_weight *w, const
         w->stored = NB_HF_PLAIN; /* our own folders hold such grids in canonical order */
     return check_tensor(&w->spec, &w->t, &w->spec.shape, s->err);
 }
+
+/* ---- experts, where a Hugging Face file has them ---- */
+
+static enum nb_status alloc_slabs(struct assembler *s, struct nb_weight *w,
+                                  struct nb_tensor **slabs)
+{
+    const uint64_t n = w->spec.shape.dim[0];
+    *slabs = nb_arena_alloc(&s->m->arena, (size_t)n, sizeof **slabs);
+    if (*slabs == NULL)
+        NB_FAIL(s->err, NB_ERR_NOMEM, "out of memory for %llu experts", (unsigned long long)n);
+    w->t = (struct nb_tensor){.name = w->spec.name, .shape = w->spec.shape, .slabs = *slabs};
+    w->stored = NB_HF_PLAIN;
+    return NB_OK;
+}
+
+/* A tensor for each; all of one type. */
+static enum nb_status take_experts(struct assembler *s, struct nb_weight *w)
+{
+    const struct nb_shape shape = nb_shape_slab(&w->spec.shape);
+    char name[NB_HF_NAME_BYTES];
+    struct nb_tensor *slabs;
+    uint64_t at;
+    bool grid;
+    NB_TRY(take_parts(s, w, nb_form_name(&w->spec, NB_ALL_EXPERTS, name), &grid));
+    if (grid)
+        return NB_OK;
+    NB_TRY(alloc_slabs(s, w, &slabs));
+    for (uint64_t e = 0; e < w->spec.shape.dim[0]; e++) {
+        if (!find_tensor(s, nb_form_name(&w->spec, e, name), &at))
+            NB_FAIL(s->err, NB_ERR_FORMAT, "tensor '%s', expert %llu of '%s', is missing", name,
+                    (unsigned long long)e, w->spec.name);
+        slabs[e] = s->m->files[at >> 32]->tensors[at & UINT32_MAX];
+        s->used[at >> 32][at & UINT32_MAX] = true;
+        NB_TRY(check_tensor(&w->spec, &slabs[e], &shape, s->err));
+        if (slabs[e].type != slabs[0].type)
+            NB_FAIL(s->err, NB_ERR_UNSUPPORTED, "tensor '%s' is of type %s, expert 0 of type %s",
+                    name, slabs[e].type->name, slabs[0].type->name);
+        w->t.type = slabs[e].type;
+        w->t.bytes += slabs[e].bytes;
+    }
+    return NB_OK;
+}
+
+/* Half of the rows of each. */
+static enum nb_status take_half(struct assembler *s, struct nb_weight *w)
+{
+    const struct nb_shape stored = nb_form_shape(&w->spec, true);
+    const uint64_t n = w->spec.shape.dim[0];
+    const bool up = w->spec.form == NB_HF_UP_HALF;
+    struct nb_tensor *slabs;
+    uint64_t at;
+    if (!find_tensor(s, w->spec.hf, &at))
+        return missing(&w->spec, s->err);
+    const struct nb_tensor *t = &s->m->files[at >> 32]->tensors[at & UINT32_MAX];
+    s->used[at >> 32][at & UINT32_MAX] = true;
+    NB_TRY(check_tensor(&w->spec, t, &stored, s->err));
+    NB_TRY(alloc_slabs(s, w, &slabs));
+    w->t.type = t->type;
+    w->t.bytes = t->bytes / 2;
+    for (uint64_t e = 0; e < n; e++) {
+        slabs[e] = *t;
+        slabs[e].shape = nb_shape_slab(&w->spec.shape);
+        slabs[e].bytes = w->t.bytes / n;
+        slabs[e].data += (2 * e + up) * slabs[e].bytes;
+    }
+    return NB_OK;
+}
+
+/* ---- any weight ---- */
 
 static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
 {
@@ -158,8 +227,15 @@ static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
         NB_FAIL(s->err, NB_ERR_NOMEM, "out of memory");
     if (name[0] == '\0')
         return synthesize(m, w, s->err);
-    if (!find_tensor(s, name, &at))
-        return take_parts(s, w, name);
+    if (w->stored == NB_HF_EXPERTS)
+        return take_experts(s, w);
+    if (w->stored == NB_HF_GATE_HALF || w->stored == NB_HF_UP_HALF)
+        return take_half(s, w);
+    if (!find_tensor(s, name, &at)) {
+        bool grid;
+        NB_TRY(take_parts(s, w, name, &grid));
+        return grid ? NB_OK : missing(spec, s->err);
+    }
     m->file_of[i] = m->files[at >> 32];
     w->t = m->file_of[i]->tensors[at & UINT32_MAX];
     s->used[at >> 32][at & UINT32_MAX] = true;
@@ -170,6 +246,8 @@ static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
                 w->t.name, w->t.type->name);
     w->t.name = w->spec.name;
     w->t.shape = spec->shape;
+    if (w->stored == NB_HF_ROW)
+        w->stored = NB_HF_PLAIN;
     return nb_form_vector(m, i, s->err);
 }
 

@@ -34,6 +34,14 @@ NB_CHECKED enum nb_status nb_model_assemble(struct nb_model *m, const struct nb_
 uint64_t nb_form_row(const struct nb_tensor_spec *spec, uint64_t row);
 /* The shape a file has it in. hf: a Hugging Face file. */
 struct nb_shape nb_form_shape(const struct nb_tensor_spec *spec, bool hf);
+/* The name of an expert's tensor in a Hugging Face file, or that of all of them in one, which our own
+ * folders have where they are on a grid. Other forms have one name, whatever the expert. */
+#define NB_HF_NAME_BYTES (NB_NAME_BYTES + 16)
+#define NB_ALL_EXPERTS   UINT64_MAX
+const char *nb_form_name(const struct nb_tensor_spec *spec, uint64_t expert,
+                         char dst[NB_HF_NAME_BYTES]);
+/* Tensors of a Hugging Face file that hold the weight as this type: experts, or one. */
+uint64_t nb_form_tensors(const struct nb_tensor_spec *spec, const struct nb_numfmt *type);
 /* Weight i was just taken from its file: a vector is turned into canonical form. */
 NB_CHECKED enum nb_status nb_form_vector(struct nb_model *m, size_t i, struct nb_error *err);
 

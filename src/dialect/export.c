@@ -139,6 +139,19 @@ uint64_t nb_export_side_bytes(const struct nb_export *e, size_t i)
     return nb_grid_side_bytes(type, &e->spec.model->items[i].t.shape);
 }
 
+static enum nb_status declare_hf(struct nb_export *e, const struct nb_weight *w,
+                                 const struct nb_numfmt *type, const struct nb_shape *shape,
+                                 struct nb_error *err)
+{
+    char name[NB_HF_NAME_BYTES];
+    if (type->kind == NB_NUMFMT_GRID)
+        return nb_grid_declare(e->writer, nb_form_name(&w->spec, NB_ALL_EXPERTS, name), type,
+                               &w->t.shape, err);
+    for (uint64_t i = 0; i < nb_form_tensors(&w->spec, type); i++)
+        NB_TRY(nb_writer_add(e->writer, nb_form_name(&w->spec, i, name), type, shape, err));
+    return NB_OK;
+}
+
 enum nb_status nb_export_declare(struct nb_export *e, const struct nb_container *c, size_t first,
                                  size_t count, bool hf_names, struct nb_error *err)
 {
@@ -149,11 +162,10 @@ enum nb_status nb_export_declare(struct nb_export *e, const struct nb_container 
         const struct nb_weight *w = &e->spec.model->items[e->order[k]];
         const struct nb_numfmt *type = e->spec.types[e->order[k]];
         const struct nb_shape shape = nb_form_shape(&w->spec, hf_names);
-        if (hf_names && type->kind == NB_NUMFMT_GRID)
-            NB_TRY(nb_grid_declare(e->writer, w->spec.hf, type, &w->t.shape, err));
+        if (hf_names)
+            NB_TRY(declare_hf(e, w, type, &shape, err));
         else
-            NB_TRY(
-                nb_writer_add(e->writer, hf_names ? w->spec.hf : w->spec.name, type, &shape, err));
+            NB_TRY(nb_writer_add(e->writer, w->spec.name, type, &shape, err));
     }
     return NB_OK;
 }

@@ -95,9 +95,24 @@ static enum nb_status refuse_blocks(const struct nb_export *e, struct nb_error *
     return NB_OK;
 }
 
+/* Two weights in one tensor would have to be written at once. */
+static enum nb_status refuse_halves(const struct nb_export *e, struct nb_error *err)
+{
+    for (size_t k = 0; k < e->n_order; k++) {
+        const struct nb_tensor_spec *spec = &e->spec.model->items[e->order[k]].spec;
+        if (spec->form == NB_HF_GATE_HALF)
+            NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                    "tensor '%s': folders of this architecture have it and its up in one ('%s'), "
+                    "which is read but not written; give an output that ends in .gguf",
+                    spec->name, spec->hf);
+    }
+    return NB_OK;
+}
+
 static enum nb_status prepare(struct nb_export *e, struct nb_error *err)
 {
     NB_TRY(refuse_blocks(e, err));
+    NB_TRY(refuse_halves(e, err));
     return cut_shards(e, err);
 }
 
@@ -110,14 +125,16 @@ static enum nb_status declare_shard(struct nb_export *e, size_t s, struct nb_err
 /* What the grids of a shard are: its metadata. */
 static enum nb_status describe_shard(struct nb_export *e, size_t s, struct nb_error *err)
 {
+    char name[NB_HF_NAME_BYTES];
     nb_meta_fini(&e->shard_meta);
     nb_meta_init(&e->shard_meta, e->a);
     for (size_t k = e->shards[s].first; k < e->shards[s].first + e->shards[s].count; k++) {
         const struct nb_numfmt *type = e->spec.types[e->order[k]];
         if (type->kind != NB_NUMFMT_GRID)
             continue;
-        const char *key = nb_arena_printf(&e->arena, NB_GRID_META_PREFIX "%s",
-                                          e->spec.model->items[e->order[k]].spec.hf);
+        const char *key = nb_arena_printf(
+            &e->arena, NB_GRID_META_PREFIX "%s",
+            nb_form_name(&e->spec.model->items[e->order[k]].spec, NB_ALL_EXPERTS, name));
         if (key == NULL ||
             nb_meta_set_text(&e->shard_meta, key, type->name, strlen(type->name)) != NB_OK)
             NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
@@ -177,7 +194,7 @@ enum nb_status nb_hf_begin(struct nb_export *e, const char *path, unsigned out_f
 static uint64_t held_rows(const struct nb_export *e, size_t i)
 {
     const struct nb_weight *w = &e->spec.model->items[i];
-    if (w->spec.form == NB_HF_PLAIN)
+    if (w->spec.form == NB_HF_PLAIN || w->spec.form == NB_HF_ROW || w->spec.form == NB_HF_EXPERTS)
         return 0;
     if (w->spec.form == NB_HF_PAIRS)
         return w->t.shape.dim[0] / w->spec.heads;
@@ -257,6 +274,10 @@ static enum nb_status put_held(struct nb_export *e, size_t i, struct nb_error *e
     case NB_HF_MINUS_ONE:
         return put_less_one(e, e->spec.types[i], (size_t)rows, err);
     case NB_HF_PLAIN:
+    case NB_HF_ROW:
+    case NB_HF_EXPERTS:
+    case NB_HF_GATE_HALF:
+    case NB_HF_UP_HALF:
         break;
     }
     return put(e, e->head, e->head_bytes, err);

@@ -161,15 +161,19 @@ static void put_place(const struct nb_export *e, struct nb_str *s, size_t i, con
 {
     const struct nb_weight *w = &e->spec.model->items[i];
     const struct nb_numfmt *type = e->spec.types[i];
+    char name[NB_HF_NAME_BYTES];
     if (type->kind != NB_NUMFMT_GRID) {
-        nb_str_printf(s, "%s\n    \"%s\": \"%s\"", comma, w->spec.hf, file);
+        for (uint64_t x = 0; x < nb_form_tensors(&w->spec, type); x++, comma = ",")
+            nb_str_printf(s, "%s\n    \"%s\": \"%s\"", comma, nb_form_name(&w->spec, x, name),
+                          file);
         return;
     }
     for (int p = 0; p < NB_MAX_PARTS; p++) {
         const struct nb_grid_part part = nb_grid_part(type, &w->t.shape, (enum nb_part)p);
         if (part.type == NULL)
             continue;
-        nb_str_printf(s, "%s\n    \"%s.%s\": \"%s\"", comma, w->spec.hf, part.name, file);
+        nb_str_printf(s, "%s\n    \"%s.%s\": \"%s\"", comma,
+                      nb_form_name(&w->spec, NB_ALL_EXPERTS, name), part.name, file);
         comma = ",";
     }
 }

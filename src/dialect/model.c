@@ -24,6 +24,8 @@ const char *nb_arch_list(char *dst, size_t cap)
     dst[0] = '\0';
     for (size_t i = 0; i < n; i++) {
         const size_t len = strlen(all[i]->name);
+        if (nb_arch_by_name(all[i]->name) != all[i]) /* GGUF calls it as another (mixtral) */
+            continue;
         if (at + len + 3 > cap)
             break;
         if (i > 0) {

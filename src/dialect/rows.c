@@ -7,6 +7,7 @@
  */
 #include "dialect/dialect_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "numfmt/grid.h"
@@ -33,9 +34,38 @@ uint64_t nb_form_row(const struct nb_tensor_spec *spec, uint64_t row)
 
 struct nb_shape nb_form_shape(const struct nb_tensor_spec *spec, bool hf)
 {
-    if (hf && spec->form == NB_HF_TRANSPOSED)
-        return nb_shape_2(spec->shape.dim[1], spec->shape.dim[0]);
-    return spec->shape;
+    struct nb_shape s = spec->shape;
+    if (!hf)
+        return s;
+    if (spec->form == NB_HF_TRANSPOSED)
+        return nb_shape_2(s.dim[1], s.dim[0]);
+    if (spec->form == NB_HF_ROW)
+        return nb_shape_2(1, s.dim[0]);
+    if (spec->form == NB_HF_EXPERTS)
+        return nb_shape_slab(&s);
+    if (spec->form == NB_HF_GATE_HALF || spec->form == NB_HF_UP_HALF)
+        s.dim[1] *= 2;
+    return s;
+}
+
+const char *nb_form_name(const struct nb_tensor_spec *spec, uint64_t expert,
+                         char dst[NB_HF_NAME_BYTES])
+{
+    const char *hole = spec->form == NB_HF_EXPERTS ? strstr(spec->hf, "{}") : NULL;
+    if (hole == NULL)
+        return spec->hf;
+    const int before = (int)(hole - spec->hf);
+    if (expert == NB_ALL_EXPERTS) /* without ".{}" */
+        (void)snprintf(dst, NB_HF_NAME_BYTES, "%.*s%s", before - 1, spec->hf, hole + 2);
+    else
+        (void)snprintf(dst, NB_HF_NAME_BYTES, "%.*s%u%s", before, spec->hf, (unsigned)expert,
+                       hole + 2);
+    return dst;
+}
+
+uint64_t nb_form_tensors(const struct nb_tensor_spec *spec, const struct nb_numfmt *type)
+{
+    return spec->form == NB_HF_EXPERTS && type->kind != NB_NUMFMT_GRID ? spec->shape.dim[0] : 1;
 }
 
 static const uint8_t *stored_row(const struct nb_model *m, size_t i, uint64_t row)
@@ -43,7 +73,7 @@ static const uint8_t *stored_row(const struct nb_model *m, size_t i, uint64_t ro
     const struct nb_weight *w = &m->items[i];
     if (w->stored != NB_HF_PLAIN)
         row = nb_form_row(&w->spec, row);
-    return w->t.data + row * row_bytes(w);
+    return nb_tensor_row(&w->t, row);
 }
 
 const uint8_t *nb_model_row(const struct nb_model *m, size_t i, uint64_t row)
@@ -61,13 +91,20 @@ static void gather_columns(const struct nb_weight *w, uint64_t row, uint64_t n, 
             memcpy(dst + (r * cols + c) * size, w->t.data + (c * rows + row + r) * size, size);
 }
 
+/* Do these rows lie back to back? */
+static bool one_slab(const struct nb_tensor *t, uint64_t row, uint64_t n_rows)
+{
+    uint64_t last = row + n_rows - 1;
+    return n_rows == 0 || nb_tensor_slab(t, &row) == nb_tensor_slab(t, &last);
+}
+
 const uint8_t *nb_model_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows,
                              uint8_t *scratch)
 {
     const struct nb_weight *w = &m->items[i];
     const bool grid = w->t.type->kind == NB_NUMFMT_GRID;
     const enum nb_hf_form f = w->stored;
-    if (!grid && f == NB_HF_PLAIN)
+    if (!grid && f == NB_HF_PLAIN && one_slab(&w->t, row, n_rows))
         return nb_model_row(m, i, row);
     if (f == NB_HF_TRANSPOSED) {
         gather_columns(w, row, n_rows, scratch);
@@ -117,11 +154,32 @@ void nb_model_read_rows(const struct nb_model *m, size_t i, uint64_t row, uint64
             nb_tensor_decode(&w->t, nb_form_row(&w->spec, row + r), 1, dst + r * cols);
 }
 
+/* The same of experts that lie apart, perhaps in several files. */
+static void drop_slabs(const struct nb_model *m, const struct nb_tensor *t, uint64_t row,
+                       uint64_t n_rows)
+{
+    const uint64_t slab_rows = nb_shape_rows(&t->slabs[0].shape);
+    while (n_rows > 0) {
+        uint64_t at = row;
+        const struct nb_tensor *s = nb_tensor_slab(t, &at);
+        const uint64_t n = NB_MIN(n_rows, slab_rows - at), bytes = s->bytes / slab_rows;
+        for (size_t f = 0; f < m->n_files; f++) {
+            const struct nb_mapping *map = &m->files[f]->map;
+            if (s->data >= map->data && s->data < map->data + map->size)
+                nb_mapping_dontneed(map, (uint64_t)(s->data - map->data) + at * bytes, n * bytes);
+        }
+        row += n;
+        n_rows -= n;
+    }
+}
+
 void nb_model_drop_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows)
 {
     const struct nb_weight *w = &m->items[i];
     const enum nb_hf_form f = w->stored;
     uint64_t end = row + n_rows;
+    if (w->t.slabs != NULL)
+        drop_slabs(m, &w->t, row, n_rows);
     if (m->file_of[i] == NULL || n_rows == 0 || w->t.data == NULL)
         return;
     if (f == NB_HF_PAIRS) { /* rows of a head are spread over all of it */

@@ -26,6 +26,14 @@ static const struct nb_hf_name common[] = {
     {"ffn_gate", "model.layers.{}.mlp.gate_proj", NB_HF_PLAIN},
     {"ffn_up", "model.layers.{}.mlp.up_proj", NB_HF_PLAIN},
     {"ffn_down", "model.layers.{}.mlp.down_proj", NB_HF_PLAIN},
+    {"ffn_gate_inp", "model.layers.{}.mlp.gate", NB_HF_PLAIN},
+    {"ffn_gate_exps", "model.layers.{}.mlp.experts.{}.gate_proj", NB_HF_EXPERTS},
+    {"ffn_up_exps", "model.layers.{}.mlp.experts.{}.up_proj", NB_HF_EXPERTS},
+    {"ffn_down_exps", "model.layers.{}.mlp.experts.{}.down_proj", NB_HF_EXPERTS},
+    {"ffn_gate_inp_shexp", "model.layers.{}.mlp.shared_expert_gate", NB_HF_ROW},
+    {"ffn_gate_shexp", "model.layers.{}.mlp.shared_expert.gate_proj", NB_HF_PLAIN},
+    {"ffn_up_shexp", "model.layers.{}.mlp.shared_expert.up_proj", NB_HF_PLAIN},
+    {"ffn_down_shexp", "model.layers.{}.mlp.shared_expert.down_proj", NB_HF_PLAIN},
     {NULL, NULL, NB_HF_PLAIN},
 };
 
@@ -76,13 +84,11 @@ static void set_form(const struct emitter *e, struct nb_tensor_spec *s, const ch
         s->heads = hp->n_heads;
 }
 
-/* A matrix (rows, cols), or a vector when cols == 0: "blk.3.<stem>.<suffix>". */
-static enum nb_status emit(const struct emitter *e, const char *stem, const char *suffix,
-                           enum nb_role role, uint64_t rows, uint64_t cols)
+static enum nb_status emit_shape(const struct emitter *e, const char *stem, const char *suffix,
+                                 enum nb_role role, struct nb_shape shape)
 {
-    struct nb_tensor_spec s = {.role = role, .block = e->block, .required = true};
-    s.shape = cols == 0 ? nb_shape_1(rows) : nb_shape_2(rows, cols);
-    s.quantizable = cols != 0 && role != NB_ROLE_POSITION;
+    struct nb_tensor_spec s = {.role = role, .block = e->block, .required = true, .shape = shape};
+    s.quantizable = shape.n > 1 && role != NB_ROLE_POSITION && role != NB_ROLE_ROUTER;
     if (e->block < 0)
         (void)snprintf(s.name, sizeof s.name, "%s.%s", stem, suffix);
     else
@@ -90,6 +96,20 @@ static enum nb_status emit(const struct emitter *e, const char *stem, const char
     hf_name(e, &s, stem, suffix);
     set_form(e, &s, stem);
     return e->emit(e->ctx, &s);
+}
+
+/* A matrix (rows, cols), or a vector when cols == 0: "blk.3.<stem>.<suffix>". */
+static enum nb_status emit(const struct emitter *e, const char *stem, const char *suffix,
+                           enum nb_role role, uint64_t rows, uint64_t cols)
+{
+    return emit_shape(e, stem, suffix, role, cols == 0 ? nb_shape_1(rows) : nb_shape_2(rows, cols));
+}
+
+static enum nb_status experts(const struct emitter *e, const char *stem, enum nb_role role,
+                              uint64_t rows, uint64_t cols)
+{
+    return emit_shape(e, stem, "weight", role,
+                      (struct nb_shape){3, {e->hp->n_experts, rows, cols}});
 }
 
 static enum nb_status matrix(const struct emitter *e, const char *stem, enum nb_role role,
@@ -135,11 +155,29 @@ static enum nb_status emit_attention(const struct emitter *e)
     return norm(e, NB_NORM_ATTN_POST, "post_attention_norm", hp->n_embd);
 }
 
+static enum nb_status emit_experts(const struct emitter *e)
+{
+    const struct nb_hparams *hp = e->hp;
+    const uint64_t embd = hp->n_embd, ff = hp->n_ff_expert, shared = hp->n_ff_shared;
+    NB_TRY(emit(e, "ffn_gate_inp", "weight", NB_ROLE_ROUTER, hp->n_experts, embd));
+    NB_TRY(experts(e, "ffn_gate_exps", NB_ROLE_FFN_GATE, ff, embd));
+    NB_TRY(experts(e, "ffn_up_exps", NB_ROLE_FFN_UP, ff, embd));
+    NB_TRY(experts(e, "ffn_down_exps", NB_ROLE_FFN_DOWN, embd, ff));
+    if (shared == 0)
+        return NB_OK;
+    NB_TRY(emit(e, "ffn_gate_inp_shexp", "weight", NB_ROLE_ROUTER, embd, 0));
+    NB_TRY(emit(e, "ffn_gate_shexp", "weight", NB_ROLE_FFN_GATE, shared, embd));
+    NB_TRY(emit(e, "ffn_up_shexp", "weight", NB_ROLE_FFN_UP, shared, embd));
+    return emit(e, "ffn_down_shexp", "weight", NB_ROLE_FFN_DOWN, embd, shared);
+}
+
 static enum nb_status emit_ffn(const struct emitter *e)
 {
     const struct nb_hparams *hp = e->hp;
     const uint64_t embd = hp->n_embd, ff = hp->n_ff;
     NB_TRY(norm(e, NB_NORM_FFN, "ffn_norm", embd));
+    if (nb_has_experts(hp, (uint32_t)e->block))
+        return emit_experts(e);
     if (hp->gated && !hp->fused_gate_up)
         NB_TRY(matrix(e, "ffn_gate", NB_ROLE_FFN_GATE, ff, embd, hp->bias_mlp));
     NB_TRY(
@@ -196,4 +234,5 @@ void nb_arch_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx)
     hp->bias_mlp = has(ctx, "blk.0.ffn_up.bias");
     hp->bias_head = has(ctx, "output.bias");
     nb_rope_detect(hp, has, ctx);
+    nb_experts_detect(hp, has, ctx);
 }

@@ -4,6 +4,9 @@
  *   h += D(act(G n) * (U n)),                      n = norm2 h      (Shazeer 2020)
  *   logits = head(norm h)
  *
+ * Mixtures of experts (Shazeer et al. 2017): the second line is a sum over k of E feed-forwards, and one
+ * that all tokens meet, times a sigmoid (Qwen2-MoE).
+ *
  * What differs between architectures is a switch: where norms stand, fused matrices, biases, windows,
  * caps, factors. Grouped query heads; the head tied to the embedding or of its own. An encoder adds
  * before it normalizes and gives hidden states.
@@ -222,7 +225,60 @@ static uint32_t activated(const struct builder *b, uint32_t gate, uint32_t up)
                 "ffn_act");
 }
 
-static uint32_t mlp(const struct builder *b, uint32_t n)
+static uint32_t experts(const struct builder *b, uint32_t x, uint32_t ids, const char *what,
+                        uint64_t rows, uint64_t cols)
+{
+    char stem[NB_NAME_BYTES], name[2 * NB_NAME_BYTES];
+    full_name(b, stem, what);
+    (void)snprintf(name, sizeof name, "%s.weight", stem);
+    const uint32_t w = nb_graph_experts(b->g, name, b->hp->n_experts, rows, cols, b->block);
+    return node(b, (struct nb_node_args){.op = &nb_op_expert_linear, .in = {x, w, ids}}, what);
+}
+
+static uint32_t top_k(const struct builder *b, uint32_t logits, uint32_t k, uint32_t used,
+                      enum nb_gate gate, bool normalize, const char *what)
+{
+    const struct nb_attr attrs[] = {NB_ATTR_INT("k", k), NB_ATTR_INT("used", used),
+                                    NB_ATTR_INT("gate", gate), NB_ATTR_INT("normalize", normalize)};
+    return node(
+        b,
+        (struct nb_node_args){
+            .op = &nb_op_top_k, .in = {logits}, .attrs = attrs, .n_attrs = NB_COUNTOF(attrs)},
+        what);
+}
+
+/* The feed-forward that all tokens meet, weighed by a sigmoid: a choice of one out of one. */
+static uint32_t shared_expert(const struct builder *b, uint32_t n)
+{
+    const struct nb_hparams *hp = b->hp;
+    const uint64_t ff = hp->n_ff_shared, embd = hp->n_embd;
+    const uint32_t gate = linear(b, n, "ffn_gate_shexp", ff, embd, false);
+    const uint32_t y = activated(b, gate, linear(b, n, "ffn_up_shexp", ff, embd, false));
+    const uint32_t out = linear(b, y, "ffn_down_shexp", embd, ff, false);
+    const uint32_t score = linear(b, n, "ffn_gate_inp_shexp", 0, embd, false);
+    const uint32_t w = top_k(b, score, 1, 1, NB_GATE_SIGMOID, false, "ffn_shared_weight");
+    return add_node(b, &nb_op_expert_sum, out, w, "ffn_shared");
+}
+
+static uint32_t mixture(const struct builder *b, uint32_t n)
+{
+    const struct nb_hparams *hp = b->hp;
+    const uint64_t ff = hp->n_ff_expert, embd = hp->n_embd;
+    const uint32_t scores = linear(b, n, "ffn_gate_inp", hp->n_experts, embd, false);
+    const uint32_t k = hp->all_experts ? hp->n_experts : hp->n_experts_used;
+    const uint32_t w =
+        top_k(b, scores, k, hp->n_experts_used, hp->expert_gate, hp->expert_norm, "ffn_weights");
+    const uint32_t ids = nb_graph_second(b->g, w);
+    const uint32_t gate = experts(b, n, ids, "ffn_gate_exps", ff, embd);
+    const uint32_t y = activated(b, gate, experts(b, n, ids, "ffn_up_exps", ff, embd));
+    const uint32_t out = experts(b, y, ids, "ffn_down_exps", embd, ff);
+    const uint32_t sum = add_node(b, &nb_op_expert_sum, out, w, "ffn_experts");
+    if (hp->n_ff_shared == 0)
+        return sum;
+    return add_node(b, &nb_op_add, sum, shared_expert(b, n), "ffn_all");
+}
+
+static uint32_t dense_mlp(const struct builder *b, uint32_t n)
 {
     const struct nb_hparams *hp = b->hp;
     const uint64_t ff = hp->n_ff, rows = hp->fused_gate_up ? 2 * ff : ff;
@@ -238,7 +294,13 @@ static uint32_t mlp(const struct builder *b, uint32_t n)
     uint32_t y = hp->gated ? activated(b, gate, up) : activated(b, up, 0);
     if (hp->norms & NB_NORM_SUB)
         y = norm(b, y, ff, "ffn_sub_norm");
-    y = linear(b, y, "ffn_down", hp->n_embd, ff, bias);
+    return linear(b, y, "ffn_down", hp->n_embd, ff, bias);
+}
+
+static uint32_t mlp(const struct builder *b, uint32_t n)
+{
+    const struct nb_hparams *hp = b->hp;
+    uint32_t y = nb_has_experts(hp, (uint32_t)b->block) ? mixture(b, n) : dense_mlp(b, n);
     y = norm_if(b, NB_NORM_FFN_POST, y, "post_ffw_norm");
     return scaled(b, y, hp->residual_scale, "ffn_scaled");
 }
@@ -339,6 +401,7 @@ static enum nb_status check(const struct nb_hparams *hp, struct nb_error *err)
         NB_FAIL(err, NB_ERR_FORMAT, "%s: %u heads are no multiple of %u kv heads", hp->arch->name,
                 hp->n_heads, hp->n_kv_heads);
     NB_TRY(check_rope(hp, &hp->rope, err));
+    NB_TRY(nb_experts_check(hp, hp->arch->name, err));
     return check_rope(hp, &hp->rope_local, err);
 }
 

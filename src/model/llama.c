@@ -57,16 +57,16 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
     return NB_OK;
 }
 
-static enum nb_status refuse_experts(struct nb_hparams *hp, const struct nb_meta *meta,
-                                     struct nb_error *err)
+/* With experts it is a Mixtral, which GGUF files do not name. */
+static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
+                                struct nb_error *err)
 {
     uint32_t experts;
-    (void)hp;
-    if (nb_meta_u32(meta, "llama.expert_count", &experts) && experts > 0)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                "metadata: llama.expert_count is %u: mixtures of experts are not supported",
-                experts);
-    return NB_OK;
+    if (!nb_meta_u32(meta, "llama.expert_count", &experts) || experts == 0)
+        return NB_OK;
+    hp->arch = &nb_arch_mixtral;
+    hp->arch->init(hp);
+    return hp->arch->from_meta(hp, meta, err);
 }
 
 static const char *const hf_classes[] = {"LlamaForCausalLM", "MistralForCausalLM", NULL};
@@ -81,5 +81,5 @@ const struct nb_arch nb_arch_llama = {
     .rope_halves_gguf = false,
     .from_hf = from_hf,
     .to_hf = to_hf,
-    .from_meta = refuse_experts,
+    .from_meta = from_meta,
 };

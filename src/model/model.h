@@ -107,19 +107,27 @@ struct nb_hparams {
     float embd_scale, residual_scale, logit_scale; /* factors; 1: none                     */
     float attn_scale;                              /* of q . k; 0: 1 / sqrt(head_dim)       */
     float attn_softcap, logit_softcap;             /* cap * tanh(x / cap); 0: none          */
-    enum nb_pooling pooling;                       /* NB_POOLING_NONE: the model does not say */
-    uint32_t n_token_types;                        /* BERT; 0: none                         */
-    bool logit_divides;  /* logits are divided by logit_scale (Granite)                     */
-    bool gated;          /* act(gate) * up; otherwise act(up)                               */
-    bool parallel;       /* attention and feed-forward read the same sum (GPT-NeoX)         */
-    bool encoder;        /* every token sees every other; no logits but hidden states       */
-    bool embd_norm;      /* token_embd_norm follows the embeddings (BERT)                   */
-    bool positions;      /* learned positions, (n_ctx_train, n_embd); then none rotate      */
-    bool fused_qkv;      /* attn_qkv: the rows of q, of k, of v                             */
-    bool fused_gate_up;  /* ffn_up: the rows of gate, of up                                 */
-    bool norm_bias;      /* norms have one                                                  */
-    bool norm_minus_one; /* Hugging Face files hold a norm's weight less one (Gemma)        */
-    bool tied;           /* the head is the embedding                                       */
+    uint32_t n_experts;       /* matrices a feed-forward chooses from; 0: one, of all tokens  */
+    uint32_t n_experts_used;  /* chosen for a token                                           */
+    uint32_t n_ff_expert;     /* width of each                                                */
+    uint32_t n_ff_shared;     /* of the one that all tokens meet besides; 0: none             */
+    struct nb_layers dense;   /* layers without experts                                       */
+    enum nb_gate expert_gate; /* what makes scores weights ...                                */
+    bool expert_norm;         /* ... and whether they then sum to 1                           */
+    bool all_experts;         /* calibration: all are computed, those not chosen count 0      */
+    enum nb_pooling pooling;  /* NB_POOLING_NONE: the model does not say */
+    uint32_t n_token_types;   /* BERT; 0: none                         */
+    bool logit_divides;       /* logits are divided by logit_scale (Granite)                     */
+    bool gated;               /* act(gate) * up; otherwise act(up)                               */
+    bool parallel;            /* attention and feed-forward read the same sum (GPT-NeoX)         */
+    bool encoder;             /* every token sees every other; no logits but hidden states       */
+    bool embd_norm;           /* token_embd_norm follows the embeddings (BERT)                   */
+    bool positions;           /* learned positions, (n_ctx_train, n_embd); then none rotate      */
+    bool fused_qkv;           /* attn_qkv: the rows of q, of k, of v                             */
+    bool fused_gate_up;       /* ffn_up: the rows of gate, of up                                 */
+    bool norm_bias;           /* norms have one                                                  */
+    bool norm_minus_one;      /* Hugging Face files hold a norm's weight less one (Gemma)        */
+    bool tied;                /* the head is the embedding                                       */
     bool bias_q, bias_k, bias_v, bias_o, bias_mlp, bias_head;
 };
 
@@ -139,6 +147,7 @@ enum nb_role {
     NB_ROLE_ATTN_QKV,
     NB_ROLE_POSITION, /* learned positions, token types */
     NB_ROLE_OTHER,    /* of an architecture that nibble does not know */
+    NB_ROLE_ROUTER,   /* scores of experts              */
     NB_N_ROLES
 };
 
@@ -148,7 +157,11 @@ enum nb_hf_form {
     NB_HF_PAIRS, /* rows of a head as halves; canonical: interleaved pairs (docs/formats/gguf.md) */
     NB_HF_QKV,   /* rows of q, k, v of each head in turn; canonical: all q, all k, all v  */
     NB_HF_TRANSPOSED, /* (in, out): GPT-2's Conv1D                                             */
-    NB_HF_MINUS_ONE   /* the values less one                                                   */
+    NB_HF_MINUS_ONE,  /* the values less one                                                   */
+    NB_HF_ROW,        /* (1, n) for a vector of n                                              */
+    NB_HF_EXPERTS,    /* a tensor for each expert, its number in place of {}; canonical: (E, ..) */
+    NB_HF_GATE_HALF,  /* (E, 2 n, ..): the first n rows of each expert ...                     */
+    NB_HF_UP_HALF     /* ... and the last                                                      */
 };
 
 #define NB_NAME_BYTES 128
@@ -170,7 +183,8 @@ typedef enum nb_status nb_spec_fn(void *ctx, const struct nb_tensor_spec *spec);
 /* Is a tensor of this canonical name in the file? */
 typedef bool nb_has_fn(void *ctx, const char *name);
 
-/* The name of a tensor in Hugging Face files, without ".weight" or ".bias"; {} is the block. */
+/* The name of a tensor in Hugging Face files, without ".weight" or ".bias"; {} is the block, a second one
+ * the expert (NB_HF_EXPERTS). */
 struct nb_hf_name {
     const char *stem; /* "attn_q" */
     const char *hf;   /* "model.layers.{}.self_attn.q_proj" */

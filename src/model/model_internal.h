@@ -82,6 +82,32 @@ void nb_qwen_window_to_hf(const struct nb_hparams *hp, struct nb_str *s);
 
 /* ---- rotary embedding (rope.c, rope_hf.c, rope_gguf.c), by hp->arch->rope; hp's sizes are known ---- */
 
+/* ---- mixtures of experts (experts.c) ---- */
+static inline bool nb_has_experts(const struct nb_hparams *hp, uint32_t layer)
+{
+    return hp->n_experts > 0 && !nb_layers_has(&hp->dense, layer);
+}
+/* Numbers that fit together; where: "config.json" or "metadata". */
+NB_CHECKED enum nb_status nb_experts_check(const struct nb_hparams *hp, const char *where,
+                                           struct nb_error *err);
+/* num_experts (or num_local_experts), num_experts_per_tok. */
+NB_CHECKED enum nb_status nb_experts_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                             struct nb_error *err);
+/* Both, the number under this key. */
+void nb_experts_to_hf(const struct nb_hparams *hp, const char *key, struct nb_str *s);
+/* <arch>.expert_count and its relatives. hp has what the architecture takes for granted; to_meta writes
+ * what differs from it. */
+NB_CHECKED enum nb_status nb_experts_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
+                                               struct nb_error *err);
+NB_CHECKED enum nb_status nb_experts_to_meta(const struct nb_hparams *hp, struct nb_meta *meta);
+/* Layers without a router are dense. */
+void nb_experts_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
+
+/* What Qwen2-MoE and Qwen3-MoE share (qwen2moe.c): every so manieth layer has experts, but for some. */
+NB_CHECKED enum nb_status nb_qwen_experts_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                                  struct nb_error *err);
+void nb_qwen_experts_to_hf(const struct nb_hparams *hp, const char *count_key, struct nb_str *s);
+
 /* rope_theta, and rope_scaling or rope_parameters, of config.json. */
 NB_CHECKED enum nb_status nb_rope_from_hf(struct nb_hparams *hp, const nb_json *config,
                                           struct nb_error *err);

@@ -16,9 +16,9 @@ enum nb_status nb_qwen_window_from_hf(struct nb_hparams *hp, const nb_json *conf
     bool windows = false;
     int64_t full = 28;
     NB_TRY(nb_config_bool(config, "use_sliding_window", &windows, err));
+    if (!windows) /* whatever else is said: even a window of 0 */
+        return NB_OK;
     NB_TRY(nb_window_from_hf(hp, config, err));
-    if (!windows)
-        hp->window = 0;
     if (hp->window == 0 || nb_json_type(nb_json_get(config, "layer_types")) == NB_JSON_ARRAY)
         return NB_OK;
     (void)nb_json_int(nb_json_get(config, "max_window_layers"), &full);

@@ -1,6 +1,6 @@
 /* op/linear.c: y = x W^T + bias, for weights of every number format.
  *
- * x (T, k), W (n, k) as stored, bias (n) optional, xq (T, k) q8 optional -> (T, n). With xq, formats
+ * x (T, k), W (n, k) as stored, or a vector (k) that counts as one row, bias (n) optional, xq (T, k) q8 optional -> (T, n). With xq, formats
  * that expand to integers multiply integers; otherwise the weights count as floats.
  */
 #include "op/linear.h"
@@ -12,16 +12,18 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
     const struct nb_value *x = op_value(g, n->in[LINEAR_X]), *w = op_value(g, n->in[LINEAR_W]);
     if (!op_is_f32_matrix(x))
         return nb_graph_refuse(g, n, "input 0 must be a float matrix");
-    if (w->kind != NB_VALUE_WEIGHT || w->rank != 2 || !nb_dim_eq(w->dim[1], x->dim[1]))
+    if (w->kind != NB_VALUE_WEIGHT || w->rank < 1 || w->rank > 2 ||
+        !nb_dim_eq(op_cols(w), x->dim[1]))
         return nb_graph_refuse(g, n, "weight %s does not have %llu columns", w->name,
                                (unsigned long long)x->dim[1].n);
+    const uint64_t rows = w->rank == 1 ? 1 : w->dim[0].n;
     if (n->in[LINEAR_BIAS]) {
         const struct nb_value *b = op_value(g, n->in[LINEAR_BIAS]);
-        if (b->rank != 1 || !nb_dim_eq(b->dim[0], w->dim[0]))
+        if (b->rank != 1 || b->dim[0].n != rows)
             return nb_graph_refuse(g, n, "bias %s does not have %llu elements", b->name,
-                                   (unsigned long long)w->dim[0].n);
+                                   (unsigned long long)rows);
     }
-    op_like(out, x, NB_VALUE_F32, w->dim[0].n);
+    op_like(out, x, NB_VALUE_F32, rows);
     return true;
 }
 

@@ -112,14 +112,18 @@ static const struct nb_numfmt *head_type(const struct chooser *c, uint64_t cols)
 static const struct nb_numfmt *by_mix(struct chooser *c, const struct nb_tensor_spec *spec)
 {
     const enum nb_role role = spec->role;
-    const size_t i = c->seen[role]++;
+    size_t i = c->seen[role]++, n = c->count[role];
+    if (c->model->w.hp.n_experts > 0 && spec->block >= 0) { /* by layer: some have two of a role */
+        i = (size_t)spec->block;
+        n = c->model->w.hp.n_layers;
+    }
     if (c->mix == NULL)
         return c->base;
     if (is_head(c, role))
         return head_type(c, nb_shape_cols(&spec->shape));
     if (role == NB_ROLE_EMBED)
         return nb_numfmt_find(c->mix->embd);
-    return nb_numfmt_find(nb_mix_type(c->mix, role, i, c->count[role], c->facts));
+    return nb_numfmt_find(nb_mix_type(c->mix, role, i, n, c->facts));
 }
 
 /* Named in the recipe: NULL if it says nothing about this weight. */

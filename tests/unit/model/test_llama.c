@@ -143,7 +143,7 @@ static void test_wrong_metadata(void **state)
         {"llama.attention.layer_norm_rms_epsilon", 1, NB_ERR_FORMAT, "is no float"},
         {"llama.rope.dimension_count", 8, NB_ERR_UNSUPPORTED, "expected the head size 16"},
         {"llama.attention.value_length", 8, NB_ERR_UNSUPPORTED, "expected the head size 16"},
-        {"llama.expert_count", 8, NB_ERR_UNSUPPORTED, "mixtures of experts"},
+        {"llama.expert_count", 8, NB_ERR_FORMAT, "0 of 8 experts"},
         {"llama.attention.head_count_kv", 3, NB_ERR_FORMAT, "no multiple of 3"},
     };
     for (size_t i = 0; i < NB_COUNTOF(cases); i++) {
