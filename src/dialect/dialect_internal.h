@@ -55,6 +55,18 @@ NB_CHECKED enum nb_status nb_meta_borrow(struct nb_meta *m, const struct nb_meta
 /* From m->tokenizer_meta. A kind that nibble cannot use leaves m->tokenizer NULL and the reason in
  * m->tokenizer_problem; one that is malformed is an error. */
 NB_CHECKED enum nb_status nb_tokenizer_from_meta(struct nb_model *m, struct nb_error *err);
+/* Keys of ids; ends with key == NULL. */
+struct nb_tokenizer_id_key {
+    const char *key;
+    size_t offset; /* of an int32_t in struct nb_vocab */
+};
+extern const struct nb_tokenizer_id_key nb_tokenizer_id_keys[];
+struct nb_tokenizer_model { /* tokenizer.ggml.model */
+    const char *name;
+    enum nb_vocab_kind kind;
+};
+const char *nb_tokenizer_model_name(enum nb_vocab_kind kind);
+bool nb_wordpiece_is_special(struct nb_text token); /* "[CLS]": the same in either spelling */
 /* Notes and logs why there is no tokenizer, which is not an error. Returns NB_OK. */
 enum nb_status nb_model_without_tokenizer(struct nb_model *m, const char *why);
 /* Adds the model's tokenizer keys, padded to n_vocab tokens. */

@@ -43,7 +43,7 @@ static void put_ids(const struct nb_export *e, struct nb_str *s)
     const struct nb_vocab *v = vocab_of(e);
     if (v == NULL)
         return;
-    if (v->bos >= 0)
+    if (v->bos >= 0 && v->kind != NB_VOCAB_WORDPIECE)
         nb_str_printf(s, "  \"bos_token_id\": %d,\n", v->bos);
     if (v->eos >= 0 && v->eot >= 0 && v->eot != v->eos)
         nb_str_printf(s, "  \"eos_token_id\": [%d, %d],\n", v->eos, v->eot);
@@ -135,7 +135,9 @@ static enum nb_status make_tokenizer_config(const struct nb_export *e, struct nb
     if (v == NULL)
         return NB_OK;
     nb_str_puts(s, "{\n");
-    put_token(s, v, "bos_token", v->bos);
+    put_token(s, v, v->kind == NB_VOCAB_WORDPIECE ? "cls_token" : "bos_token", v->bos);
+    put_token(s, v, "sep_token", v->sep);
+    put_token(s, v, "mask_token", v->mask);
     put_token(s, v, "eos_token", v->eos);
     put_token(s, v, "unk_token", v->unk);
     put_token(s, v, "pad_token", v->pad);

@@ -1,16 +1,9 @@
-/* dialect/tokenizer_meta.c: tokenizers in and out of GGUF metadata (docs/formats/gguf.md).
- *
- * Keys that nibble does not understand travel on from GGUF to GGUF untouched; the arrays too, as long as
- * they have an entry for each row of the embedding. Otherwise they are padded with unused tokens.
- */
+/* dialect/tokenizer_meta.c: tokenizers from GGUF metadata (docs/formats/gguf.md). */
 #include "dialect/dialect_internal.h"
 
 #include <string.h>
 
 #define PRE_BYTES 64
-#define PAD_SCORE (-10000.0F)
-
-/* ---- reading ---- */
 
 static bool text_is(struct nb_text t, const char *s)
 {
@@ -91,21 +84,34 @@ static enum nb_status get_scores(const struct nb_meta *meta, struct nb_vocab *v,
     return NB_OK;
 }
 
-static const struct {
-    const char *key;
-    size_t offset; /* of an int32_t in struct nb_vocab */
-} id_keys[] = {
+const struct nb_tokenizer_id_key nb_tokenizer_id_keys[] = {
     {"tokenizer.ggml.bos_token_id", offsetof(struct nb_vocab, bos)},
     {"tokenizer.ggml.eos_token_id", offsetof(struct nb_vocab, eos)},
     {"tokenizer.ggml.eot_token_id", offsetof(struct nb_vocab, eot)},
     {"tokenizer.ggml.unknown_token_id", offsetof(struct nb_vocab, unk)},
     {"tokenizer.ggml.padding_token_id", offsetof(struct nb_vocab, pad)},
-};
+    {"tokenizer.ggml.seperator_token_id", offsetof(struct nb_vocab, sep)}, /* sic */
+    {"tokenizer.ggml.mask_token_id", offsetof(struct nb_vocab, mask)},
+    {"tokenizer.ggml.cls_token_id", offsetof(struct nb_vocab, bos)}, /* another name of bos */
+    {NULL, 0}};
+
+static const struct nb_tokenizer_model models[] = {{"gpt2", NB_VOCAB_BPE},
+                                                   {"llama", NB_VOCAB_SPM},
+                                                   {"t5", NB_VOCAB_UNIGRAM},
+                                                   {"bert", NB_VOCAB_WORDPIECE}};
+
+const char *nb_tokenizer_model_name(enum nb_vocab_kind kind)
+{
+    for (size_t i = 0; i < NB_COUNTOF(models); i++)
+        if (models[i].kind == kind)
+            return models[i].name;
+    return NULL;
+}
 
 static enum nb_status get_ids(const struct nb_meta *meta, struct nb_vocab *v, struct nb_error *err)
 {
-    for (size_t i = 0; i < NB_COUNTOF(id_keys); i++) {
-        const struct nb_meta_kv *kv = nb_meta_find(meta, id_keys[i].key);
+    for (const struct nb_tokenizer_id_key *k = nb_tokenizer_id_keys; k->key != NULL; k++) {
+        const struct nb_meta_kv *kv = nb_meta_find(meta, k->key);
         int64_t id;
         if (kv == NULL)
             continue;
@@ -115,9 +121,94 @@ static enum nb_status get_ids(const struct nb_meta *meta, struct nb_vocab *v, st
             NB_FAIL(err, NB_ERR_FORMAT, "metadata: %s is %lld, expected 0..%u", kv->key,
                     (long long)id, v->n - 1);
         const int32_t value = id == UINT32_MAX ? -1 : (int32_t)id;
-        memcpy((char *)v + id_keys[i].offset, &value, sizeof value);
+        memcpy((char *)v + k->offset, &value, sizeof value);
     }
     return NB_OK;
+}
+
+/* ---- what Unigram and WordPiece have besides ---- */
+
+static enum nb_status get_charsmap(const struct nb_meta *meta, struct nb_vocab *v,
+                                   struct nb_arena *scratch, struct nb_error *err)
+{
+    const char *key = "tokenizer.ggml.precompiled_charsmap";
+    const struct nb_meta_kv *kv = nb_meta_find(meta, key);
+    if (kv == NULL)
+        return NB_OK;
+    if (kv->type != NB_META_ARRAY || (kv->item != NB_META_U8 && kv->item != NB_META_I8))
+        NB_FAIL(err, NB_ERR_FORMAT, "metadata: %s is no array of bytes", key);
+    char *bytes = nb_arena_alloc(scratch, (size_t)kv->n + 1, 1);
+    if (bytes == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    for (uint64_t i = 0; i < kv->n; i++) {
+        int64_t b;
+        if (!nb_meta_item_i64(kv, i, &b))
+            NB_FAIL(err, NB_ERR_FORMAT, "metadata: %s is no array of bytes", key);
+        bytes[i] = (char)(uint8_t)(b & 0xff);
+    }
+    v->charsmap = (struct nb_text){bytes, (size_t)kv->n};
+    return NB_OK;
+}
+
+static bool has_bytes(const struct nb_vocab *v)
+{
+    for (uint32_t i = 0; v->types != NULL && i < v->n; i++)
+        if (v->types[i] == NB_TOKEN_BYTE)
+            return true;
+    return false;
+}
+
+/* "▁the" -> "the", "ing" -> "##ing"; "[CLS]" and other special tokens stay. */
+static enum nb_status spell_wordpiece(struct nb_vocab *v, struct nb_arena *scratch,
+                                      struct nb_error *err)
+{
+    static const char mark[] = "\xe2\x96\x81";
+    struct nb_text *tokens = nb_arena_alloc(scratch, v->n, sizeof *tokens);
+    if (tokens == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct nb_text t = v->tokens[i];
+        tokens[i] = t;
+        if (t.n > 3 && memcmp(t.s, mark, 3) == 0) {
+            tokens[i] = (struct nb_text){t.s + 3, t.n - 3};
+        } else if (!nb_wordpiece_is_special(t) && t.n > 0) {
+            char *s = nb_arena_alloc(scratch, t.n + 2, 1);
+            if (s == NULL)
+                NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+            memcpy(s, "##", 2);
+            memcpy(s + 2, t.s, t.n);
+            tokens[i] = (struct nb_text){s, t.n + 2};
+        }
+    }
+    v->tokens = tokens;
+    return NB_OK;
+}
+
+bool nb_wordpiece_is_special(struct nb_text t)
+{
+    return t.n > 2 && t.s[0] == '[' && t.s[t.n - 1] == ']';
+}
+
+/* A file without the key: a vocabulary with capital letters is of a model that knows them. */
+static bool seems_lowercase(const struct nb_vocab *v)
+{
+    for (uint32_t i = 0; i < v->n; i++)
+        for (size_t k = 0; k < v->tokens[i].n && !nb_wordpiece_is_special(v->tokens[i]); k++)
+            if (v->tokens[i].s[k] >= 'A' && v->tokens[i].s[k] <= 'Z' &&
+                (v->types == NULL || v->types[i] == NB_TOKEN_NORMAL))
+                return false;
+    return true;
+}
+
+static enum nb_status get_wordpiece(const struct nb_meta *meta, struct nb_vocab *v,
+                                    struct nb_arena *scratch, struct nb_error *err)
+{
+    v->add_eos = true; /* llama.cpp adds [SEP] whatever the file says */
+    v->lowercase = seems_lowercase(v);
+    (void)nb_meta_bool(meta, "tokenizer.ggml.normalizer.lowercase", &v->lowercase);
+    v->strip_accents = v->lowercase;
+    (void)nb_meta_bool(meta, "tokenizer.ggml.normalizer.strip_accents", &v->strip_accents);
+    return spell_wordpiece(v, scratch, err);
 }
 
 static enum nb_status get_vocab(const struct nb_meta *meta, struct nb_vocab *v,
@@ -135,8 +226,14 @@ static enum nb_status get_vocab(const struct nb_meta *meta, struct nb_vocab *v,
     (void)nb_meta_bool(meta, "tokenizer.ggml.add_bos_token", &v->add_bos);
     (void)nb_meta_bool(meta, "tokenizer.ggml.add_eos_token", &v->add_eos);
     (void)nb_meta_bool(meta, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix);
+    (void)nb_meta_bool(meta, "tokenizer.ggml.remove_extra_whitespaces",
+                       &v->remove_extra_whitespaces);
     (void)nb_meta_text(meta, "tokenizer.chat_template", &v->chat_template);
-    return NB_OK;
+    if (v->kind == NB_VOCAB_UNIGRAM) {
+        v->byte_fallback = has_bytes(v);
+        NB_TRY(get_charsmap(meta, v, scratch, err));
+    }
+    return v->kind == NB_VOCAB_WORDPIECE ? get_wordpiece(meta, v, scratch, err) : NB_OK;
 }
 
 enum nb_status nb_model_without_tokenizer(struct nb_model *m, const char *why)
@@ -157,28 +254,53 @@ enum nb_status nb_tokenizer_fits(const struct nb_model *m, struct nb_error *err)
     return NB_OK;
 }
 
+static const struct nb_tokenizer_model *find_model(struct nb_text name)
+{
+    for (size_t i = 0; i < NB_COUNTOF(models); i++)
+        if (text_is(name, models[i].name))
+            return &models[i];
+    return NULL;
+}
+
+/* Ids that a file does not name must not point behind its tokens. */
+static void drop_defaults(struct nb_vocab *v)
+{
+    for (const struct nb_tokenizer_id_key *k = nb_tokenizer_id_keys; k->key != NULL; k++) {
+        int32_t id;
+        memcpy(&id, (const char *)v + k->offset, sizeof id);
+        if (id >= (int32_t)v->n) {
+            id = -1;
+            memcpy((char *)v + k->offset, &id, sizeof id);
+        }
+    }
+}
+
 enum nb_status nb_tokenizer_from_meta(struct nb_model *m, struct nb_error *err)
 {
     const struct nb_meta *meta = &m->tokenizer_meta;
-    struct nb_text model, pre = {"", 0};
+    struct nb_text name, pre = {"", 0};
     char pre_name[PRE_BYTES] = "";
     struct nb_error why;
-    if (!nb_meta_text(meta, "tokenizer.ggml.model", &model))
+    if (!nb_meta_text(meta, "tokenizer.ggml.model", &name))
         return nb_model_without_tokenizer(m, "the file has none");
-    if (text_is(model, "no_vocab") || text_is(model, "none"))
+    if (text_is(name, "no_vocab") || text_is(name, "none"))
         return nb_model_without_tokenizer(m, "the file says it has none");
-    const bool bpe = text_is(model, "gpt2");
-    if (!bpe && !text_is(model, "llama"))
-        return nb_model_without_tokenizer(m, "tokenizer.ggml.model is neither 'gpt2' nor 'llama'");
+    const struct nb_tokenizer_model *model = find_model(name);
+    if (model == NULL)
+        return nb_model_without_tokenizer(
+            m, "tokenizer.ggml.model is none of 'gpt2', 'llama', 't5', 'bert'");
+    const bool bpe = model->kind == NB_VOCAB_BPE;
     if (bpe && nb_meta_text(meta, "tokenizer.ggml.pre", &pre) && pre.n < sizeof pre_name)
         memcpy(pre_name, pre.s, pre.n);
     struct nb_vocab v;
     struct nb_arena scratch;
-    nb_vocab_init(&v, bpe ? NB_VOCAB_BPE : NB_VOCAB_SPM, bpe ? pre_name : NULL);
+    nb_vocab_init(&v, model->kind, bpe ? pre_name : NULL);
     nb_arena_init(&scratch, m->a, 65536);
     nb_error_clear(&why);
     enum nb_status st = get_vocab(meta, &v, &scratch, err);
     if (st == NB_OK) {
+        if (model->kind == NB_VOCAB_UNIGRAM || model->kind == NB_VOCAB_WORDPIECE)
+            drop_defaults(&v);
         st = nb_tokenizer_from_vocab(&m->tokenizer, &v, m->a, &why);
         if (st == NB_ERR_UNSUPPORTED)
             st = nb_model_without_tokenizer(m, why.message);
@@ -187,135 +309,4 @@ enum nb_status nb_tokenizer_from_meta(struct nb_model *m, struct nb_error *err)
     }
     nb_arena_fini(&scratch);
     return st;
-}
-
-/* ---- writing ---- */
-
-/* A text that no token has yet. Returns its length. */
-static size_t pad_name(const struct nb_tokenizer *tok, char *dst, size_t cap, uint32_t id)
-{
-    struct nb_str s;
-    size_t n;
-    nb_str_init(&s, NULL);
-    nb_str_printf(&s, "[PAD%u]", id);
-    while (!s.failed && nb_tokenizer_find(tok, s.data, s.len) >= 0 && s.len + 1 < cap)
-        nb_str_puts(&s, "_");
-    n = s.failed ? 0 : NB_MIN(s.len, cap - 1);
-    if (n > 0)
-        memcpy(dst, s.data, n);
-    nb_str_fini(&s);
-    return n;
-}
-
-/* The arrays of a vocabulary, padded to n tokens. */
-struct arrays {
-    struct nb_text *tokens;
-    int32_t *types;
-    float *scores;
-};
-
-static enum nb_status pad_arrays(struct arrays *x, const struct nb_tokenizer *tok, uint32_t n,
-                                 struct nb_arena *scratch)
-{
-    const struct nb_vocab *v = nb_tokenizer_vocab(tok);
-    x->tokens = nb_arena_alloc(scratch, n, sizeof *x->tokens);
-    x->types = nb_arena_alloc(scratch, n, sizeof *x->types);
-    x->scores = nb_arena_alloc(scratch, n, sizeof *x->scores);
-    if (x->tokens == NULL || x->types == NULL || x->scores == NULL)
-        return NB_ERR_NOMEM;
-    for (uint32_t i = 0; i < n; i++) {
-        if (i < v->n) {
-            x->tokens[i] = v->tokens[i];
-            x->types[i] = v->types == NULL ? NB_TOKEN_NORMAL : v->types[i];
-            x->scores[i] = v->scores == NULL ? 0.0F : v->scores[i];
-            continue;
-        }
-        char *name = nb_arena_alloc(scratch, 32, 1);
-        if (name == NULL)
-            return NB_ERR_NOMEM;
-        x->tokens[i] = (struct nb_text){name, pad_name(tok, name, 32, i)};
-        if (x->tokens[i].n == 0)
-            return NB_ERR_NOMEM;
-        x->types[i] = NB_TOKEN_UNUSED;
-        x->scores[i] = PAD_SCORE;
-    }
-    return NB_OK;
-}
-
-static enum nb_status set_arrays(struct nb_meta *meta, const struct nb_vocab *v,
-                                 const struct arrays *x, uint32_t n)
-{
-    NB_TRY(nb_meta_set_texts(meta, "tokenizer.ggml.tokens", x->tokens, n));
-    if (v->kind == NB_VOCAB_SPM)
-        NB_TRY(nb_meta_set_array(meta, "tokenizer.ggml.scores", NB_META_F32, x->scores, n));
-    NB_TRY(nb_meta_set_array(meta, "tokenizer.ggml.token_type", NB_META_I32, x->types, n));
-    if (v->kind == NB_VOCAB_BPE)
-        NB_TRY(nb_meta_set_texts(meta, "tokenizer.ggml.merges", v->merges, v->n_merges));
-    return NB_OK;
-}
-
-static enum nb_status set_scalars(struct nb_meta *meta, const struct nb_vocab *v)
-{
-    for (size_t i = 0; i < NB_COUNTOF(id_keys); i++) {
-        int32_t id;
-        memcpy(&id, (const char *)v + id_keys[i].offset, sizeof id);
-        if (id >= 0)
-            NB_TRY(nb_meta_set_u32(meta, id_keys[i].key, (uint32_t)id));
-    }
-    NB_TRY(nb_meta_set_bool(meta, "tokenizer.ggml.add_bos_token", v->add_bos));
-    NB_TRY(nb_meta_set_bool(meta, "tokenizer.ggml.add_eos_token", v->add_eos));
-    if (v->kind == NB_VOCAB_SPM)
-        NB_TRY(nb_meta_set_bool(meta, "tokenizer.ggml.add_space_prefix", v->add_space_prefix));
-    return NB_OK;
-}
-
-static enum nb_status set_vocab(const struct nb_model *m, struct nb_meta *meta)
-{
-    const struct nb_vocab *v = nb_tokenizer_vocab(m->tokenizer);
-    const uint32_t n = NB_MAX(m->w.hp.n_vocab, v->n);
-    const char *kind = v->kind == NB_VOCAB_BPE ? "gpt2" : "llama";
-    struct arrays x;
-    struct nb_arena scratch;
-    NB_TRY(nb_meta_set_text(meta, "tokenizer.ggml.model", kind, strlen(kind)));
-    if (v->kind == NB_VOCAB_BPE)
-        NB_TRY(nb_meta_set_text(meta, "tokenizer.ggml.pre", v->pre, strlen(v->pre)));
-    nb_arena_init(&scratch, m->a, 65536);
-    enum nb_status st = pad_arrays(&x, m->tokenizer, n, &scratch);
-    if (st == NB_OK)
-        st = set_arrays(meta, v, &x, n);
-    nb_arena_fini(&scratch);
-    NB_TRY(st);
-    NB_TRY(set_scalars(meta, v));
-    if (m->chat_template != NULL)
-        NB_TRY(nb_meta_set_text(meta, "tokenizer.chat_template", m->chat_template,
-                                strlen(m->chat_template)));
-    return NB_OK;
-}
-
-/* Can the arrays that came from a GGUF file go on as they are? */
-static bool arrays_fit(const struct nb_model *m)
-{
-    const struct nb_meta_kv *kv = nb_meta_find(&m->tokenizer_meta, "tokenizer.ggml.tokens");
-    return m->tokenizer == NULL || (kv != NULL && kv->n == m->w.hp.n_vocab);
-}
-
-enum nb_status nb_tokenizer_to_meta(const struct nb_model *m, struct nb_meta *meta,
-                                    struct nb_error *err)
-{
-    enum nb_status st = NB_OK;
-    for (size_t i = 0; i < m->tokenizer_meta.n && st == NB_OK; i++)
-        st = nb_meta_borrow(meta, &m->tokenizer_meta.kv[i]);
-    if (st == NB_OK && m->tokenizer_meta.n > 0 && arrays_fit(m))
-        return NB_OK;
-    if (st == NB_OK && m->tokenizer == NULL)
-        st = nb_meta_set_text(meta, "tokenizer.ggml.model", "no_vocab", 8);
-    else if (st == NB_OK && nb_tokenizer_vocab(m->tokenizer)->kind == NB_VOCAB_BPE &&
-             nb_tokenizer_vocab(m->tokenizer)->pre == NULL)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                "the tokenizer splits text by a pattern that has no name in GGUF");
-    else if (st == NB_OK)
-        st = set_vocab(m, meta);
-    if (st != NB_OK)
-        NB_FAIL(err, st, "out of memory for the tokenizer's metadata");
-    return NB_OK;
 }

@@ -5,15 +5,14 @@
  * heap of (rank, position) over a linked list, O(n log n). SentencePiece by scores is the same thing with
  * ranks made from scores.
  * A word may be the whole text (SentencePiece): it is then cut where no merged token spans the seam,
- * which changes no id. Words seen before in the same call are copied from the output.
+ * which changes no id.
  */
 #include "text/text_internal.h"
 
 #include <string.h>
 
-#define SHORT_WORD       32u
-#define SEAM_BITS        20u
-#define MAX_CACHED_BYTES 32u
+#define SHORT_WORD 32u
+#define SEAM_BITS  20u
 
 /* ---- pair table ---- */
 static size_t pair_hash(uint64_t key)
@@ -246,7 +245,7 @@ static enum nb_status merge_long(struct nb_encoder *e, struct nb_sym *s, size_t 
 }
 
 /* ---- words ---- */
-static enum nb_status encode_word(struct nb_encoder *e, struct nb_text word)
+enum nb_status nb_bpe_word(struct nb_encoder *e, struct nb_text word)
 {
     const struct nb_bpe *b = &e->tok->bpe;
     uint64_t id;
@@ -275,45 +274,14 @@ static enum nb_status encode_word(struct nb_encoder *e, struct nb_text word)
     return NB_OK;
 }
 
-static struct nb_cached *cache_slot(struct nb_encoder *e, struct nb_text word)
-{
-    uint64_t h = word.n, part;
-    if (e->cache == NULL || word.n > MAX_CACHED_BYTES)
-        return NULL;
-    for (size_t i = 0; i < word.n; i += 8) {
-        part = 0;
-        memcpy(&part, word.s + i, NB_MIN(word.n - i, 8u));
-        h = (h ^ part) * UINT64_C(0x9e3779b97f4a7c15);
-        h ^= h >> 29;
-    }
-    return &e->cache[(size_t)(h ^ h >> 40) & e->cache_mask];
-}
-
-static enum nb_status cached_word(struct nb_encoder *e, struct nb_text word)
-{
-    struct nb_cached *c = cache_slot(e, word);
-    if (c == NULL)
-        return encode_word(e, word);
-    if (c->s != NULL && c->len == word.n && memcmp(c->s, word.s, word.n) == 0) {
-        if (c->n_ids == 0) /* ids->data may still be NULL */
-            return NB_OK;
-        NB_TRY(nb_ids_reserve(e->ids, c->n_ids, e->err));
-        memcpy(e->ids->data + e->ids->n, e->ids->data + c->at, c->n_ids * sizeof(*e->ids->data));
-        e->ids->n += c->n_ids;
-        return NB_OK;
-    }
-    size_t at = e->ids->n;
-    NB_TRY(encode_word(e, word));
-    *c = (struct nb_cached){word.s, (uint32_t)word.n, (uint32_t)(e->ids->n - at), at};
-    return NB_OK;
-}
-
 /* A place where the word can be cut: between two known characters that stand side by side in no merged
  * token. Only before a visible space, where nearly all such places are. Returns 0 if there is none. */
-static size_t find_seam(const struct nb_tokenizer *tok, struct nb_text word)
+size_t nb_bpe_seam(const struct nb_tokenizer *tok, struct nb_text word)
 {
     size_t len, before = 0;
     uint32_t last = 0;
+    if (tok->bpe.seams == NULL)
+        return 0;
     for (size_t i = 0; i < word.n; i += len) {
         uint32_t cp = nb_utf8_take(word.s + i, word.n - i, &len);
         if (cp == 0x2581 && i > 0) {
@@ -326,17 +294,4 @@ static size_t find_seam(const struct nb_tokenizer *tok, struct nb_text word)
         before = i;
     }
     return 0;
-}
-
-enum nb_status nb_bpe_text(struct nb_encoder *e, struct nb_text word)
-{
-    const struct nb_tokenizer *tok = e->tok;
-    while (tok->bpe.seams != NULL) {
-        size_t seam = find_seam(tok, word);
-        if (seam == 0)
-            break;
-        NB_TRY(cached_word(e, (struct nb_text){word.s, seam}));
-        word = (struct nb_text){word.s + seam, word.n - seam};
-    }
-    return cached_word(e, word);
 }

@@ -1,5 +1,4 @@
-/* text/build.c: from a vocabulary and a pipeline to something that runs: indexes, pair table, matchers,
- * decoded pieces. Everything in the tables comes from outside and is checked here once.
+/* text/build.c: from a vocabulary and a pipeline to something that runs: indexes, matchers, decoded pieces. Everything in the tables comes from outside and is checked here once.
  */
 #include "text/text_internal.h"
 
@@ -56,6 +55,8 @@ enum nb_status nb_tok_create(struct nb_tokenizer **out, uint32_t n, const struct
     nb_added_init(&tok->raw, a);
     nb_added_init(&tok->normalized, a);
     tok->bpe.a = a;
+    tok->pieces_model.trie.a = a;
+    tok->word = nb_bpe_word;
     tok->vocab.n = n;
     tok->tokens = nb_arena_alloc(&tok->arena, n, sizeof(*tok->tokens));
     tok->types = nb_arena_alloc(&tok->arena, n, sizeof(*tok->types));
@@ -80,6 +81,9 @@ void nb_tokenizer_destroy(struct nb_tokenizer *tok)
         return;
     for (size_t i = 0; i < tok->pipe.n_pre; i++)
         nb_regex_destroy(tok->pipe.pre[i].re);
+    for (size_t i = 0; i < tok->pipe.n_norm; i++)
+        nb_regex_destroy(tok->pipe.norm[i].re);
+    nb_trie_fini(&tok->pieces_model.trie);
     nb_bpe_fini(&tok->bpe);
     nb_added_fini(&tok->raw);
     nb_added_fini(&tok->normalized);
@@ -129,101 +133,67 @@ enum nb_status nb_tok_index(struct nb_tokenizer *tok, struct nb_error *err)
     return NB_OK;
 }
 
-/* ---- BPE tables ---- */
-static int32_t model_id(const struct nb_tokenizer *tok, const char *s, size_t n)
-{
-    uint64_t id;
-    return nb_map_get(&tok->ids, s, n, &id) && tok->in_model[id] ? (int32_t)id : -1;
-}
-
-static void fill_byte_ids(struct nb_tokenizer *tok)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    struct nb_bpe *b = &tok->bpe;
-    for (unsigned i = 0; i < 256; i++) {
-        char c[4], form[] = "<0x00>";
-        size_t n = nb_utf8_put(c, b->byte_level ? nb_byte_to_char((uint8_t)i) : i);
-        b->byte_id[i] = b->byte_level || i < 0x80 ? model_id(tok, c, n) : -1;
-        form[3] = hex[i >> 4];
-        form[4] = hex[i & 15];
-        b->fallback_id[i] = model_id(tok, form, 6);
-    }
-}
-
-/* Words may be cut at seams if the text comes whole and no merge has a side that is not plain text. */
-static bool may_cut(const struct nb_tokenizer *tok)
-{
-    if (tok->bpe.byte_level || tok->bpe.ignore_merges)
-        return false;
-    for (size_t i = 0; i < tok->n_merges; i++) {
-        const struct nb_merge *m = &tok->merges[i];
-        if ((int32_t)m->left == tok->bpe.unk || (int32_t)m->right == tok->bpe.unk ||
-            nb_byte_token_value(tok->tokens[m->left]) >= 0 ||
-            nb_byte_token_value(tok->tokens[m->right]) >= 0)
-            return false;
-    }
-    return true;
-}
-
-static enum nb_status fill_words(struct nb_tokenizer *tok, struct nb_error *err)
-{
-    for (uint32_t i = 0; i < tok->vocab.n; i++) {
-        struct nb_text t = tok->tokens[i];
-        if (!tok->in_model[i])
-            continue;
-        if (tok->bpe.byte_level) {
-            char *bytes = nb_arena_alloc(&tok->arena, t.n, 1);
-            if (bytes == NULL)
-                return no_memory(err);
-            if (!nb_byte_level_decode(bytes, &t.n, t.s, t.n))
-                continue; /* no word can spell it */
-            t.s = bytes;
-        }
-        enum nb_status st = nb_map_put(&tok->bpe.words, t.s, t.n, i);
-        if (st != NB_OK && st != NB_ERR_EXISTS)
-            return no_memory(err);
-    }
-    return NB_OK;
-}
-
-static enum nb_status build_bpe(struct nb_tokenizer *tok, struct nb_error *err)
-{
-    struct nb_bpe *b = &tok->bpe;
-    fill_byte_ids(tok);
-    if (nb_bpe_reserve(b, tok->n_merges + 1) != NB_OK)
-        return no_memory(err);
-    for (size_t i = 0; i < tok->n_merges; i++) {
-        const struct nb_merge *m = &tok->merges[i];
-        if (nb_bpe_put(b, m->left, m->right, m->rank, m->id) != NB_OK)
-            return no_memory(err);
-    }
-    if (may_cut(tok)) {
-        if (nb_bpe_note_seams(b, (struct nb_text){NULL, 0}) != NB_OK)
-            return no_memory(err);
-        for (size_t i = 0; i < tok->n_merges; i++)
-            if (nb_bpe_note_seams(b, tok->tokens[tok->merges[i].id]) != NB_OK)
-                return no_memory(err);
-    }
-    return b->ignore_merges ? fill_words(tok, err) : NB_OK;
-}
-
 /* ---- decoded pieces ---- */
 /* The token as it stands in text: an added one may be looked for, and is shown, normalized. */
 static enum nb_status spelling(struct nb_tokenizer *tok, uint32_t i, struct nb_text *out,
-                               struct nb_error *err)
+                               struct nb_regex_run *run, struct nb_error *err)
 {
     *out = tok->tokens[i];
     if (!nb_tok_is_added(tok->types[i]) || !(tok->flags[i] & NB_TOKEN_NORMALIZED))
         return NB_OK;
-    return nb_normalize(&tok->pipe, out, *out, &tok->arena, err);
+    return nb_normalize(&tok->pipe, out, *out, &tok->arena, run, err);
 }
 
-static enum nb_status build_piece(struct nb_tokenizer *tok, uint32_t i, struct nb_error *err)
+/* No space before English punctuation, as the WordPiece decoder has it, token by token. */
+static enum nb_status clean_up(struct nb_tokenizer *tok, struct nb_text *t, struct nb_error *err)
+{
+    static const struct {
+        struct nb_text from, to;
+    } rules[] = {{NB_TEXT_LIT_INIT(" ."), NB_TEXT_LIT_INIT(".")},
+                 {NB_TEXT_LIT_INIT(" ?"), NB_TEXT_LIT_INIT("?")},
+                 {NB_TEXT_LIT_INIT(" !"), NB_TEXT_LIT_INIT("!")},
+                 {NB_TEXT_LIT_INIT(" ,"), NB_TEXT_LIT_INIT(",")},
+                 {NB_TEXT_LIT_INIT(" ' "), NB_TEXT_LIT_INIT("'")},
+                 {NB_TEXT_LIT_INIT(" n't"), NB_TEXT_LIT_INIT("n't")},
+                 {NB_TEXT_LIT_INIT(" 'm"), NB_TEXT_LIT_INIT("'m")},
+                 {NB_TEXT_LIT_INIT(" do not"), NB_TEXT_LIT_INIT(" don't")},
+                 {NB_TEXT_LIT_INIT(" 's"), NB_TEXT_LIT_INIT("'s")},
+                 {NB_TEXT_LIT_INIT(" 've"), NB_TEXT_LIT_INIT("'ve")},
+                 {NB_TEXT_LIT_INIT(" 're"), NB_TEXT_LIT_INIT("'re")}};
+    for (size_t i = 0; i < NB_COUNTOF(rules); i++) {
+        const struct nb_norm_step step = {
+            .kind = NB_NORM_REPLACE, .pattern = rules[i].from, .content = rules[i].to};
+        NB_TRY(nb_normalize_step(&step, t, *t, &tok->arena, NULL, err));
+    }
+    return NB_OK;
+}
+
+/* WordPiece: words bring a space along, which the first of a text drops. */
+static enum nb_status wordpiece_piece(struct nb_tokenizer *tok, struct nb_text *out,
+                                      struct nb_text t, struct nb_error *err)
+{
+    const struct nb_text prefix = tok->pipe.decoder.pattern;
+    if (prefix.n != 0 && t.n >= prefix.n && memcmp(t.s, prefix.s, prefix.n) == 0) {
+        *out = (struct nb_text){t.s + prefix.n, t.n - prefix.n};
+        return NB_OK;
+    }
+    char *s = nb_arena_alloc(&tok->arena, t.n + 1, 1);
+    if (s == NULL)
+        return no_memory(err);
+    s[0] = ' ';
+    memcpy(s + 1, t.s, t.n);
+    *out = (struct nb_text){s, t.n + 1};
+    return tok->pipe.decoder.cleanup ? clean_up(tok, out, err) : NB_OK;
+}
+
+static enum nb_status build_piece(struct nb_tokenizer *tok, uint32_t i, struct nb_regex_run *run,
+                                  struct nb_error *err)
 {
     const struct nb_decoder *d = &tok->pipe.decoder;
     struct nb_text t, *out = &tok->pieces[i];
-    struct nb_norm_step marks = {NB_NORM_REPLACE, d->pattern, d->content};
-    NB_TRY(spelling(tok, i, &t, err));
+    struct nb_norm_step marks = {
+        .kind = NB_NORM_REPLACE, .pattern = d->pattern, .content = d->content};
+    NB_TRY(spelling(tok, i, &t, run, err));
     *out = t;
     if (tok->types[i] == NB_TOKEN_UNUSED && !tok->in_model[i]) { /* a hole says nothing */
         *out = (struct nb_text){"", 0};
@@ -239,6 +209,8 @@ static enum nb_status build_piece(struct nb_tokenizer *tok, uint32_t i, struct n
     }
     if (d->kind == NB_DECODER_NONE)
         return NB_OK;
+    if (d->kind == NB_DECODER_WORDPIECE)
+        return wordpiece_piece(tok, out, t, err);
     int byte = d->byte_fallback ? nb_byte_token_value(t) : -1;
     if (byte >= 0) {
         char c = (char)byte;
@@ -246,18 +218,19 @@ static enum nb_status build_piece(struct nb_tokenizer *tok, uint32_t i, struct n
         *out = nb_tok_copy(tok, (struct nb_text){&c, 1});
         return out->s == NULL ? no_memory(err) : NB_OK;
     }
-    return nb_normalize_step(&marks, out, t, &tok->arena, err);
+    return nb_normalize_step(&marks, out, t, &tok->arena, run, err);
 }
 
 /* ---- added tokens, ends of generation ---- */
-static enum nb_status build_added(struct nb_tokenizer *tok, struct nb_error *err)
+static enum nb_status build_added(struct nb_tokenizer *tok, struct nb_regex_run *run,
+                                  struct nb_error *err)
 {
     for (uint32_t i = 0; i < tok->vocab.n; i++) {
         bool normalized = (tok->flags[i] & NB_TOKEN_NORMALIZED) != 0;
         struct nb_text t;
         if (!nb_tok_is_added(tok->types[i]))
             continue;
-        NB_TRY(spelling(tok, i, &t, err));
+        NB_TRY(spelling(tok, i, &t, run, err));
         NB_TRY(nb_added_put(normalized ? &tok->normalized : &tok->raw, t, (int32_t)i, err));
     }
     NB_TRY(nb_added_seal(&tok->raw, err));
@@ -311,6 +284,11 @@ static enum nb_status compile_steps(struct nb_tokenizer *tok, struct nb_error *e
         if (s->use_regex || s->kind == NB_PRE_SPLIT || s->kind == NB_PRE_DIGITS)
             NB_TRY(nb_regex_create(&s->re, pattern, literal, tok->a, err));
     }
+    for (size_t i = 0; i < tok->pipe.n_norm; i++) {
+        struct nb_norm_step *s = &tok->pipe.norm[i];
+        if (s->kind == NB_NORM_REPLACE && s->regex)
+            NB_TRY(nb_regex_create(&s->re, s->pattern, false, tok->a, err));
+    }
     return NB_OK;
 }
 
@@ -323,6 +301,21 @@ static enum nb_status check_id(const struct nb_tokenizer *tok, int32_t id, const
             (unsigned)tok->vocab.n);
 }
 
+/* Everything that runs texts through the pipeline. */
+static enum nb_status build_texts(struct nb_tokenizer *tok, struct nb_error *err)
+{
+    enum nb_status st = NB_OK;
+    struct nb_regex_run *run = nb_regex_run_create(tok->a);
+    if (run == NULL)
+        return no_memory(err);
+    for (uint32_t i = 0; i < tok->vocab.n && st == NB_OK; i++)
+        st = build_piece(tok, i, run, err);
+    if (st == NB_OK)
+        st = build_added(tok, run, err);
+    nb_regex_run_destroy(run);
+    return st;
+}
+
 enum nb_status nb_tok_finish(struct nb_tokenizer *tok, struct nb_error *err)
 {
     struct nb_vocab *v = &tok->vocab;
@@ -331,11 +324,11 @@ enum nb_status nb_tok_finish(struct nb_tokenizer *tok, struct nb_error *err)
     NB_TRY(check_id(tok, v->eot, "eot", err));
     NB_TRY(check_id(tok, v->unk, "unknown", err));
     NB_TRY(check_id(tok, v->pad, "padding", err));
+    NB_TRY(check_id(tok, v->sep, "separator", err));
+    NB_TRY(check_id(tok, v->mask, "mask", err));
     NB_TRY(compile_steps(tok, err));
-    NB_TRY(build_bpe(tok, err));
-    for (uint32_t i = 0; i < v->n; i++)
-        NB_TRY(build_piece(tok, i, err));
-    NB_TRY(build_added(tok, err));
+    NB_TRY(nb_tok_build_model(tok, err));
+    NB_TRY(build_texts(tok, err));
     build_eog(tok);
     v->tokens = tok->tokens;
     v->types = tok->types;

@@ -51,6 +51,18 @@ static struct nb_text first_piece(const struct nb_decoder *d, struct nb_text pie
     return piece;
 }
 
+/* WordPiece: a word without its space; what continues one stays as it is spelled. */
+static struct nb_text first_word(const struct nb_decoder *d, struct nb_text token,
+                                 struct nb_text piece)
+{
+    if (d->pattern.n != 0 && token.n >= d->pattern.n &&
+        memcmp(token.s, d->pattern.s, d->pattern.n) == 0)
+        return token;
+    if (piece.n != 0 && piece.s[0] == ' ')
+        return (struct nb_text){piece.s + 1, piece.n - 1};
+    return piece;
+}
+
 static void push_first_metaspace(struct nb_str *out, const struct nb_decoder *d,
                                  struct nb_text token)
 {
@@ -107,6 +119,10 @@ static void push_one(struct nb_detok *d, struct nb_str *out, int32_t id)
     } else if (dec->kind == NB_DECODER_NONE) {
         nb_str_append(out, " ", first ? 0 : 1);
         nb_utf8_sanitize(out, piece.s, piece.n);
+    } else if (dec->kind == NB_DECODER_WORDPIECE) {
+        if (first)
+            piece = first_word(dec, tok->tokens[id], piece);
+        nb_str_append(out, piece.s, piece.n);
     } else if (dec->kind == NB_DECODER_METASPACE && first && dec->prepend != NB_PREPEND_NEVER) {
         push_first_metaspace(out, dec, tok->tokens[id]);
     } else {

@@ -1,5 +1,5 @@
 /* text/encode.c: text to ids, in the order of Hugging Face tokenizers: added tokens in the raw text,
- * normalizer, added tokens in the normalized text, pre-tokenizer, BPE, template.
+ * normalizer, added tokens in the normalized text, pre-tokenizer, model, template.
  */
 #include "text/text_internal.h"
 
@@ -50,7 +50,7 @@ static enum nb_status raw_span(struct nb_encoder *e, struct nb_text span, bool a
 {
     e->span = span;
     e->span_at = 0;
-    NB_TRY(nb_normalize(&e->tok->pipe, &span, span, &e->arena, e->err));
+    NB_TRY(nb_normalize(&e->tok->pipe, &span, span, &e->arena, e->run, e->err));
     return nb_added_split(&e->tok->normalized, e, span, at_start, words);
 }
 
@@ -92,6 +92,7 @@ static void close_encoder(struct nb_encoder *e)
     const struct nb_allocator *a = e->tok->a;
     nb_free(a, e->cache);
     nb_free(a, e->syms);
+    nb_free(a, e->ways);
     nb_free(a, e->heap.keys);
     nb_regex_run_destroy(e->run);
     nb_arena_fini(&e->arena);

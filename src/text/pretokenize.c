@@ -1,4 +1,4 @@
-/* text/pretokenize.c: cutting normalized text into the words that BPE works on.
+/* text/pretokenize.c: cutting normalized text into the words that the model works on.
  *
  * Each step may change the text (a space in front, visible spaces) and cuts what the step before left.
  * Split behaviours as in Hugging Face tokenizers: isolated, removed, merged with previous or next,
@@ -28,20 +28,44 @@ static bool add_piece(struct pieces *p, size_t start, size_t end, bool match)
     return true;
 }
 
+/* Steps that cut by a class: each of its characters is a match. */
+static bool in_class(const struct nb_pre_step *step, uint32_t cp)
+{
+    return step->kind == NB_PRE_WHITESPACE ? nb_uc_is_space(cp) : nb_uc_is(cp, NB_UC_PUNCTUATION);
+}
+
+static bool by_class(const struct nb_pre_step *step)
+{
+    return step->kind == NB_PRE_WHITESPACE || step->kind == NB_PRE_PUNCTUATION;
+}
+
+static enum nb_status find(struct nb_encoder *e, const struct nb_pre_step *step, struct nb_text s,
+                           size_t at, struct nb_regex_match *m)
+{
+    size_t len;
+    if (!by_class(step))
+        return nb_regex_find(step->re, e->run, s, at, e->gap, m, e->err);
+    m->found = false;
+    for (; at < s.n && !m->found; at += len)
+        if (in_class(step, nb_utf8_take(s.s + at, s.n - at, &len)))
+            *m = (struct nb_regex_match){at, at + len, true};
+    return NB_OK;
+}
+
 /* The next piece of s at *at: what lies before a match, or the match itself, which then waits in *m. */
 static enum nb_status next_piece(struct nb_encoder *e, const struct nb_pre_step *step,
                                  struct nb_text s, size_t *at, struct nb_regex_match *m,
                                  struct piece *out)
 {
     if (!m->found || m->end < *at) { /* nothing waits: look on */
-        NB_TRY(nb_regex_find(step->re, e->run, s, *at, e->gap, m, e->err));
+        NB_TRY(find(e, step, s, *at, m));
         while (m->found && m->end == m->start &&
                m->start < s.n) { /* empty: cuts, but is no piece */
             size_t len;
             if (m->start > *at)
                 break;
             (void)nb_utf8_take(s.s + m->start, s.n - m->start, &len);
-            NB_TRY(nb_regex_find(step->re, e->run, s, m->start + len, e->gap, m, e->err));
+            NB_TRY(find(e, step, s, m->start + len, m));
         }
         if (!m->found)
             *m = (struct nb_regex_match){s.n, s.n, true};
@@ -133,15 +157,16 @@ done:
 static enum nb_status mark_spaces(struct nb_encoder *e, const struct nb_pre_step *step,
                                   struct nb_text *s, bool at_start)
 {
-    struct nb_norm_step replace = {NB_NORM_REPLACE, NB_TEXT_LIT(" "), step->replacement};
+    struct nb_norm_step replace = {
+        .kind = NB_NORM_REPLACE, .pattern = NB_TEXT_LIT(" "), .content = step->replacement};
     struct nb_norm_step prepend = {.kind = NB_NORM_PREPEND, .content = step->replacement};
-    NB_TRY(nb_normalize_step(&replace, s, *s, &e->arena, e->err));
+    NB_TRY(nb_normalize_step(&replace, s, *s, &e->arena, NULL, e->err));
     bool marked =
         s->n >= step->replacement.n && memcmp(s->s, step->replacement.s, step->replacement.n) == 0;
     if (marked || step->prepend == NB_PREPEND_NEVER ||
         (step->prepend == NB_PREPEND_FIRST && !at_start))
         return NB_OK;
-    return nb_normalize_step(&prepend, s, *s, &e->arena, e->err);
+    return nb_normalize_step(&prepend, s, *s, &e->arena, NULL, e->err);
 }
 
 enum nb_status nb_pretokenize(struct nb_encoder *e, size_t index, struct nb_text s, bool at_start)
@@ -150,16 +175,16 @@ enum nb_status nb_pretokenize(struct nb_encoder *e, size_t index, struct nb_text
     if (s.n == 0)
         return NB_OK;
     if (index >= pipe->n_pre)
-        return nb_bpe_text(e, s);
+        return nb_words_text(e, s);
     const struct nb_pre_step *step = &pipe->pre[index];
     if (step->kind == NB_PRE_METASPACE) {
         NB_TRY(mark_spaces(e, step, &s, at_start));
     } else if (step->kind == NB_PRE_BYTE_LEVEL && step->prepend != NB_PREPEND_NEVER &&
                s.s[0] != ' ') {
         struct nb_norm_step prepend = {.kind = NB_NORM_PREPEND, .content = NB_TEXT_LIT(" ")};
-        NB_TRY(nb_normalize_step(&prepend, &s, s, &e->arena, e->err));
+        NB_TRY(nb_normalize_step(&prepend, &s, s, &e->arena, NULL, e->err));
     }
-    if (step->re == NULL)
+    if (step->re == NULL && !by_class(step))
         return nb_pretokenize(e, index + 1, s, at_start);
     return split(e, index, s, at_start);
 }

@@ -1,7 +1,7 @@
 /* text/text.h: text to token ids and back.
  *
- * Two kinds of vocabulary: byte-level BPE (GPT-2, Llama-3, Qwen2 and relatives) and SentencePiece-BPE
- * with byte fallback (Llama-2, Mistral, Phi-3, Gemma). Either comes from a Hugging Face tokenizer.json
+ * Four kinds of vocabulary: byte-level BPE (GPT-2, Llama-3, Qwen2 and relatives), SentencePiece-BPE
+ * with byte fallback (Llama-2, Mistral, Phi-3, Gemma), Unigram (T5, XLM-R) and WordPiece (BERT). Each comes from a Hugging Face tokenizer.json
  * or from a plain `struct nb_vocab`, which the dialect room fills from GGUF metadata; every tokenizer
  * can describe itself as a `struct nb_vocab` and write itself as a tokenizer.json.
  *
@@ -18,7 +18,9 @@
 enum nb_vocab_kind {
     NB_VOCAB_BPE =
         1, /* byte-level: token texts in the GPT-2 alphabet ("Ġthe"); GGUF model "gpt2" */
-    NB_VOCAB_SPM = 2 /* SentencePiece-BPE: "▁the", bytes as "<0x0A>"; GGUF model "llama"        */
+    NB_VOCAB_SPM = 2, /* SentencePiece-BPE: "▁the", bytes as "<0x0A>"; GGUF model "llama"        */
+    NB_VOCAB_UNIGRAM = 3, /* SentencePiece's unigram model: "▁the" with scores; GGUF model "t5"  */
+    NB_VOCAB_WORDPIECE = 4 /* "the", "##ing" inside a word; GGUF model "bert" spells it otherwise */
 };
 
 enum nb_token_type { /* the values of tokenizer.ggml.token_type */
@@ -47,22 +49,30 @@ struct nb_vocab {
     uint32_t n;                   /* tokens; ids are 0..n-1 */
     const struct nb_text *tokens; /* (n) no duplicates but among unused ones */
     const int32_t *types;         /* (n) enum nb_token_type, or NULL: all normal */
-    const float *scores;          /* (n) or NULL; SPM merges by them when there are no merges */
+    const float *scores;          /* (n) or NULL; SPM merges by them when there are no merges;
+                                     Unigram needs them */
     const uint8_t *flags;         /* (n) enum nb_token_flags, or NULL: none */
     const struct nb_text *merges; /* (n_merges) "left right", cut at the first space after byte 0 */
     size_t n_merges;
     const char *pre; /* BPE: as tokenizer.ggml.pre: "gpt-2", "llama-bpe", "qwen2"…;
-                                     NULL: a pattern without a known name (GGUF cannot hold it) */
-    int32_t bos, eos, eot, unk, pad; /* ids; -1: none */
-    bool add_bos, add_eos;
-    bool add_space_prefix;        /* SPM: ▁ before the text and behind each added token */
-    bool space_prefix_first_only; /* ▁ before the text only (Metaspace "first"; no GGUF key) */
-    bool ignore_merges;           /* a word that is a token needs no merges */
+                                     NULL: a pattern without a known name (GGUF cannot hold it);
+                                     Unigram, WordPiece: NULL where GGUF cannot hold the pipeline */
+    int32_t bos, eos, eot, unk, pad; /* ids; -1: none. WordPiece: bos is [CLS] */
+    int32_t sep, mask;               /* [SEP], which ends a text of WordPiece; [MASK] */
+    bool add_bos, add_eos;           /* WordPiece: add_eos adds sep */
+    bool add_space_prefix;           /* SPM: ▁ before the text and behind each added token */
+    bool space_prefix_first_only;    /* ▁ before the text only (Metaspace "first"; no GGUF key) */
+    bool ignore_merges;              /* a word that is a token needs no merges */
+    bool remove_extra_whitespaces;   /* Unigram: runs of white space are one space */
+    bool byte_fallback;              /* Unigram: unknown characters as bytes, if all are tokens */
+    bool lowercase, strip_accents;   /* WordPiece: as BertNormalizer does it */
+    struct nb_text charsmap;      /* Unigram: SentencePiece's precompiled_charsmap; n == 0: none */
     struct nb_text chat_template; /* Jinja source; s == NULL: none */
 };
 
 /* All empty, with the values that a GGUF loader assumes when a key is absent (SPM: bos 1, eos 2,
- * unk 0, add_bos, space prefix; BPE: what `pre` implies). pre may be NULL. */
+ * unk 0, add_bos, space prefix; BPE: what `pre` implies; Unigram: eos 1, unk 2, pad 0; WordPiece: the ids
+ * of BERT). pre may be NULL. */
 void nb_vocab_init(struct nb_vocab *v, enum nb_vocab_kind kind, const char *pre);
 bool nb_pretokenizer_known(const char *pre); /* a name that nb_tokenizer_from_vocab understands */
 
@@ -83,7 +93,7 @@ NB_CHECKED enum nb_status nb_tokenizer_from_vocab(struct nb_tokenizer **out,
 void nb_tokenizer_destroy(struct nb_tokenizer *tok); /* NULL is fine */
 
 /* Complete enough to write GGUF. Holes in the ids are "[PAD<id>]", unused; scores are always there
- * for SPM (minus the rank of the merge where the source had merges). */
+ * for SPM (minus the rank of the merge where the source had merges) and Unigram. */
 const struct nb_vocab *nb_tokenizer_vocab(const struct nb_tokenizer *tok);
 /* A tokenizer.json that Hugging Face tokenizers loads with the same ids. From a score-driven vocabulary
  * the merges are every split of every token, in order of score. */

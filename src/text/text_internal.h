@@ -14,9 +14,14 @@
 #define NB_TEXT_MAX_IDS         (1u << 24) /* tokens of a vocabulary */
 #define NB_TEXT_MAX_ADDED_BYTES 1024u /* of one added token: bounds the matcher's work per byte */
 #define NB_TEXT_MAX_BYTES       (1u << 30) /* of a text in one call: positions are 32 bits wide */
+#define NB_TEXT_WORDPIECE_CHARS 100u       /* of the longest word that BERT cuts */
 #define NB_TEXT_NONE            UINT32_MAX
 
-#define NB_TEXT_LIT(s)     ((struct nb_text){(s), sizeof(s) - 1})
+#define NB_TEXT_LIT_INIT(s)                                                                        \
+    {                                                                                              \
+        (s), sizeof(s) - 1                                                                         \
+    }
+#define NB_TEXT_LIT(s)     ((struct nb_text)NB_TEXT_LIT_INIT(s))
 #define NB_TEXT_SPACE_MARK "\xe2\x96\x81" /* U+2581, SentencePiece's visible space */
 
 /* ---- utf8.c ---- */
@@ -44,14 +49,27 @@ bool nb_uc_in_gap(
     uint32_t cp); /* a code point whose class differs between PCRE2 and Hugging Face */
 bool nb_uc_is_space(uint32_t cp); /* White_Space */
 bool nb_uc_is_word(uint32_t cp);  /* \w of a Unicode regex */
-/* NFC of valid UTF-8. *out borrows s (when nothing changes) or the arena. */
-NB_CHECKED enum nb_status nb_uc_nfc(struct nb_text *out, struct nb_text s, struct nb_arena *arena,
-                                    struct nb_error *err);
+/* A normal form of valid UTF-8: 0 is NFD. *out borrows s (when nothing changes) or the arena. */
+enum nb_uc_form { NB_UC_COMPOSE = 1, NB_UC_COMPAT = 2 };
+NB_CHECKED enum nb_status nb_uc_normal(struct nb_text *out, struct nb_text s, unsigned form,
+                                       struct nb_arena *arena, struct nb_error *err);
 struct nb_uc_gap {
     uint32_t first, last;
     char category[3];
 };
 extern const struct nb_uc_gap nb_uc_gaps[]; /* ends with first == 0 */
+
+/* ---- unicode_class.c: classes of Hugging Face's normalizers ---- */
+enum nb_uc_class { /* in the order of unicode_class.inc */
+                   NB_UC_CONTROL,
+                   NB_UC_NONSPACING,
+                   NB_UC_MARK,
+                   NB_UC_PUNCTUATION
+};
+bool nb_uc_is(uint32_t cp, enum nb_uc_class set);
+bool nb_uc_is_han(uint32_t cp); /* characters that BERT cuts apart */
+size_t nb_uc_lower(uint32_t cp, uint32_t out[2]);
+bool nb_uc_is_whole(uint32_t cp, bool compat); /* not decomposed */
 
 /* ---- regex.c: PCRE2 ---- */
 struct nb_regex;
@@ -73,14 +91,44 @@ NB_CHECKED enum nb_status nb_regex_find(const struct nb_regex *re, struct nb_reg
                                         struct nb_regex_match *m, struct nb_error *err);
 
 /* ---- pipeline ---- */
-enum nb_norm_kind { NB_NORM_NFC, NB_NORM_PREPEND, NB_NORM_REPLACE };
-/* Borrows: texts, from the tokenizer's arena or literals. */
+enum nb_norm_kind {
+    NB_NORM_NFC,
+    NB_NORM_NFD,
+    NB_NORM_NFKC,
+    NB_NORM_NFKD,
+    NB_NORM_PREPEND,
+    NB_NORM_REPLACE,
+    NB_NORM_LOWERCASE,
+    NB_NORM_STRIP,
+    NB_NORM_STRIP_ACCENTS,
+    NB_NORM_NMT,
+    NB_NORM_BERT,
+    NB_NORM_PRECOMPILED
+};
+/* charsmap.c. Borrows: the blob. */
+struct nb_charsmap {
+    struct nb_text blob, pool;
+    uint32_t n_units; /* of the trie, behind the first four bytes of the blob */
+};
+/* Borrows: texts, from the tokenizer's arena or literals. Owns: re. */
 struct nb_norm_step {
     enum nb_norm_kind kind;
     struct nb_text pattern, content;
+    bool regex;                      /* replace: the pattern is a regular expression */
+    struct nb_regex *re;             /* its program; NULL: a literal */
+    struct nb_charsmap map;          /* precompiled */
+    bool left, right;                /* strip */
+    bool clean, han, accents, lower; /* BERT */
 };
 
-enum nb_pre_kind { NB_PRE_SPLIT, NB_PRE_DIGITS, NB_PRE_BYTE_LEVEL, NB_PRE_METASPACE };
+enum nb_pre_kind {
+    NB_PRE_SPLIT,
+    NB_PRE_DIGITS,
+    NB_PRE_BYTE_LEVEL,
+    NB_PRE_METASPACE,
+    NB_PRE_WHITESPACE, /* cut at white space, which goes */
+    NB_PRE_PUNCTUATION
+};
 enum nb_split_behavior {
     NB_SPLIT_ISOLATED,
     NB_SPLIT_REMOVED,
@@ -99,19 +147,21 @@ struct nb_pre_step {
     bool use_regex;          /* byte level: cut by GPT-2's pattern; metaspace: cut before marks */
     enum nb_prepend prepend; /* byte level: a space; metaspace: the mark */
     struct nb_text replacement; /* metaspace */
-    struct nb_regex *re;        /* NULL: no cutting */
+    struct nb_regex *re;        /* NULL: no cutting, or by a class of characters */
 };
 
 enum nb_decoder_kind {
     NB_DECODER_NONE,       /* tokens with spaces between them */
     NB_DECODER_BYTE_LEVEL, /* bytes of all tokens, then UTF-8 */
     NB_DECODER_SPM,        /* Replace, ByteFallback, Fuse, Strip */
-    NB_DECODER_METASPACE
+    NB_DECODER_METASPACE,
+    NB_DECODER_WORDPIECE /* spaces between words, none before "##", clean-up of English */
 };
 struct nb_decoder {
     enum nb_decoder_kind kind;
-    struct nb_text pattern, content; /* SPM: Replace; metaspace: the mark and a space */
+    struct nb_text pattern, content; /* SPM: Replace; metaspace: mark, space; WordPiece: prefix */
     bool byte_fallback;
+    bool cleanup;         /* WordPiece */
     struct nb_text strip; /* SPM: one character, taken off the start up to strip_start times */
     uint32_t strip_start;
     enum nb_prepend prepend; /* metaspace */
@@ -169,13 +219,59 @@ struct nb_bpe {
     int32_t unk;
 };
 struct nb_tokenizer;
-struct nb_encoder;
 NB_CHECKED enum nb_status nb_bpe_reserve(struct nb_bpe *b, size_t n_pairs);
 NB_CHECKED enum nb_status nb_bpe_put(struct nb_bpe *b, uint32_t left, uint32_t right, uint32_t rank,
                                      uint32_t id); /* a later one replaces an earlier one */
 NB_CHECKED enum nb_status nb_bpe_note_seams(struct nb_bpe *b, struct nb_text token);
 void nb_bpe_fini(struct nb_bpe *b);
-NB_CHECKED enum nb_status nb_bpe_text(struct nb_encoder *e, struct nb_text word); /* appends ids */
+/* Bytes of `word` up to a place where it can be cut without changing ids; 0: none. */
+size_t nb_bpe_seam(const struct nb_tokenizer *tok, struct nb_text word);
+
+/* ---- words.c: from words to ids, by whatever model ---- */
+struct nb_encoder;
+typedef enum nb_status nb_word_fn(struct nb_encoder *e, struct nb_text word);
+/* One pre-tokenized piece of text; words seen before in the call are copied. */
+NB_CHECKED enum nb_status nb_words_text(struct nb_encoder *e, struct nb_text text);
+NB_CHECKED enum nb_status nb_words_one(struct nb_encoder *e, struct nb_text word);
+nb_word_fn nb_bpe_word, nb_unigram_word, nb_wordpiece_word;
+
+/* ---- trie.c ---- */
+struct nb_trie_edge {
+    uint64_t key; /* 0: free */
+    int32_t id;   /* of the token that ends here; -1: none */
+};
+/* Owns: edges. */
+struct nb_trie {
+    const struct nb_allocator *a;
+    struct nb_trie_edge *edges; /* (mask + 1) */
+    size_t mask;
+};
+NB_CHECKED enum nb_status nb_trie_reserve(struct nb_trie *t, size_t n_bytes); /* of all tokens */
+void nb_trie_fini(struct nb_trie *t);
+void nb_trie_put(struct nb_trie *t, struct nb_text token, int32_t id);
+/* From a node (0: the root) along a byte; NB_TEXT_NONE: no such token. */
+uint32_t nb_trie_step(const struct nb_trie *t, uint32_t node, uint8_t byte);
+int32_t nb_trie_id(const struct nb_trie *t, uint32_t node); /* -1: no token ends here */
+
+/* What unigram.c and wordpiece.c look in. Owns: trie. */
+struct nb_pieces {
+    struct nb_trie trie;
+    double *scores; /* (vocab.n) unigram */
+    double min_score;
+    struct nb_text prefix; /* WordPiece: of tokens inside a word, "##" */
+    uint32_t inside;       /* the trie's node behind the prefix; NB_TEXT_NONE: no such token */
+    uint32_t max_chars;    /* WordPiece: longer words are unknown */
+};
+
+/* ---- charsmap.c ---- */
+NB_CHECKED enum nb_status nb_charsmap_open(struct nb_charsmap *m, struct nb_text blob,
+                                           struct nb_error *err);
+NB_CHECKED enum nb_status nb_charsmap_apply(const struct nb_charsmap *m, struct nb_text *out,
+                                            struct nb_text s, struct nb_arena *arena,
+                                            struct nb_error *err);
+NB_CHECKED enum nb_status nb_base64_decode(struct nb_text *out, struct nb_text s,
+                                           struct nb_arena *arena, struct nb_error *err);
+void nb_base64_encode(struct nb_str *out, struct nb_text s);
 
 /* ---- added.c: tokens looked for in text before anything else ---- */
 struct nb_added {
@@ -215,13 +311,15 @@ struct nb_tokenizer {
     float *scores;           /* (vocab.n) or NULL */
     struct nb_text *pieces;  /* (vocab.n) decoded bytes */
     uint8_t *is_byte;        /* (vocab.n) SPM: decodes to a raw byte */
-    uint8_t *in_model;       /* (vocab.n) BPE may produce it */
+    uint8_t *in_model;       /* (vocab.n) the model may produce it */
     struct nb_merge *merges; /* (n_merges) in order of rank; on the heap */
     size_t n_merges, cap_merges;
     bool from_scores;  /* merges were made from scores */
     struct nb_map ids; /* token text -> id */
     struct nb_pipeline pipe;
     struct nb_bpe bpe;
+    struct nb_pieces pieces_model; /* unigram, WordPiece */
+    nb_word_fn *word;              /* the model */
     struct nb_added_set raw, normalized;
     int32_t eog[16];
     size_t n_eog;
@@ -233,7 +331,9 @@ NB_CHECKED enum nb_status nb_tok_create(struct nb_tokenizer **out, uint32_t n,
                                         const struct nb_allocator *a, struct nb_error *err);
 /* Names holes, fills tok->ids; needs tokens and types. */
 NB_CHECKED enum nb_status nb_tok_index(struct nb_tokenizer *tok, struct nb_error *err);
-/* Builds pair table, matchers, pieces; needs everything else. */
+/* build_model.c: what the model looks in. */
+NB_CHECKED enum nb_status nb_tok_build_model(struct nb_tokenizer *tok, struct nb_error *err);
+/* Builds the model, matchers, pieces; needs everything else. */
 NB_CHECKED enum nb_status nb_tok_finish(struct nb_tokenizer *tok, struct nb_error *err);
 /* Every split of every token, best score first. */
 NB_CHECKED enum nb_status nb_tok_merges_from_scores(struct nb_tokenizer *tok, struct nb_error *err);
@@ -245,6 +345,12 @@ bool nb_tok_is_added(int32_t type); /* matched in text before BPE */
 /* The token of a byte, "<0x0A>" -> 10; -1: no such form. */
 int nb_byte_token_value(struct nb_text t);
 struct nb_text nb_tok_copy(struct nb_tokenizer *tok, struct nb_text t); /* s == NULL: no memory */
+
+/* vocab_pieces.c: Unigram and WordPiece of a plain description, and back; vocab.pre stays NULL where
+ * the description cannot say what the pipeline does. */
+NB_CHECKED enum nb_status nb_tok_pieces_from_vocab(struct nb_tokenizer *tok,
+                                                   const struct nb_vocab *v, struct nb_error *err);
+void nb_tok_describe_pieces(struct nb_tokenizer *tok);
 
 /* ---- json_model.c, json_pipeline.c: reading tokenizer.json ---- */
 NB_CHECKED enum nb_status nb_json_read_pipeline(struct nb_tokenizer *tok, const nb_json *root,
@@ -260,6 +366,11 @@ struct nb_sym {
     uint32_t rank, merged; /* of the pair with the next symbol; rank NB_TEXT_NONE: no merge */
     uint32_t prev, next;
 };
+struct nb_way { /* unigram: the best way to a byte */
+    double score;
+    uint32_t from; /* where its last token begins; NB_TEXT_NONE: no way */
+    int32_t id;
+};
 struct nb_cached { /* a word seen before in this call: its ids are in the output already */
     const char *s;
     uint32_t len, n_ids;
@@ -274,6 +385,8 @@ struct nb_encoder {
     struct nb_regex_run *run;
     struct nb_sym *syms; /* (cap_syms) */
     size_t cap_syms;
+    struct nb_way *ways; /* (cap_ways) */
+    size_t cap_ways;
     struct nb_heap heap;
     struct nb_cached *cache; /* (cache_mask + 1) or NULL */
     size_t cache_mask;
@@ -297,11 +410,12 @@ NB_CHECKED enum nb_status nb_ids_reserve(struct nb_ids *ids, size_t more, struct
 /* Applies the normalizer. *out borrows s or the arena. */
 NB_CHECKED enum nb_status nb_normalize(const struct nb_pipeline *p, struct nb_text *out,
                                        struct nb_text s, struct nb_arena *arena,
-                                       struct nb_error *err);
+                                       struct nb_regex_run *run, struct nb_error *err);
+/* run: may be NULL where no step has a pattern. */
 NB_CHECKED enum nb_status nb_normalize_step(const struct nb_norm_step *step, struct nb_text *out,
                                             struct nb_text s, struct nb_arena *arena,
-                                            struct nb_error *err);
-/* Cuts a normalized span into words and hands each to BPE. */
+                                            struct nb_regex_run *run, struct nb_error *err);
+/* Cuts a normalized span into words and hands each to the model. */
 NB_CHECKED enum nb_status nb_pretokenize(struct nb_encoder *e, size_t step, struct nb_text s,
                                          bool at_start);
 

@@ -1,6 +1,6 @@
-/* text/unicode.c: normal form C and character classes, through utf8proc.
+/* text/unicode.c: normal forms C, D, KC and KD and character classes, through utf8proc.
  *
- * NFC follows UAX #15: decompose, order combining marks, compose. Ordering is ours, because a run of
+ * The forms follow UAX #15: decompose, order combining marks, compose. Ordering is ours, because a run of
  * marks from a hostile text must not cost its length squared. Ids have to equal those of Hugging Face
  * tokenizers, whose Unicode tables have another age: unicode_gap.inc lists the code points concerned.
  */
@@ -76,7 +76,7 @@ bool nb_uc_is_word(uint32_t cp)
            (cp >= 0x1f170 && cp <= 0x1f189);
 }
 
-/* ---- NFC ---- */
+/* ---- normal forms ---- */
 static unsigned mark_class(utf8proc_int32_t cp)
 {
     return cp < 0x300 || is_opaque((uint32_t)cp)
@@ -147,20 +147,20 @@ static size_t compose(utf8proc_int32_t *cps, size_t n)
     return out;
 }
 
-/* Canonical decomposition of the whole text; with cps == NULL only counts. */
-static size_t decompose(utf8proc_int32_t *cps, struct nb_text s)
+/* Decomposition of the whole text; with cps == NULL only counts. */
+static size_t decompose(utf8proc_int32_t *cps, struct nb_text s, bool compat)
 {
+    const int how = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compat ? UTF8PROC_COMPAT : 0);
     size_t out = 0, len;
-    utf8proc_int32_t buf[8]; /* at most 4 in Unicode */
+    utf8proc_int32_t buf[32]; /* at most 18 in Unicode, 4 without compatibility */
     for (size_t i = 0; i < s.n; i += len) {
         utf8proc_int32_t cp = (utf8proc_int32_t)nb_utf8_take(s.s + i, s.n - i, &len);
         utf8proc_ssize_t k = 1;
         int boundary = 0;
         buf[0] = cp;
-        if (cp >= 0xc0 && !is_opaque((uint32_t)cp)) {
+        if (cp >= 0xa0 && !is_opaque((uint32_t)cp) && !nb_uc_is_whole((uint32_t)cp, compat)) {
             k = utf8proc_decompose_char(cp, buf, (utf8proc_ssize_t)NB_COUNTOF(buf),
-                                        (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE),
-                                        &boundary);
+                                        (utf8proc_option_t)how, &boundary);
             if (k < 1 || k > (utf8proc_ssize_t)NB_COUNTOF(buf)) { /* unassigned: itself */
                 k = 1;
                 buf[0] = cp;
@@ -173,29 +173,32 @@ static size_t decompose(utf8proc_int32_t *cps, struct nb_text s)
     return out;
 }
 
-/* Below U+0300 every text is its own NFC. */
-static bool is_plain(struct nb_text s)
+/* A text of bytes below this is its own normal form: U+0300 for C, U+00C0 for D, U+0080 for K. */
+static unsigned plain_below(unsigned form)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((uint8_t)s.s[i] >= 0xcc)
-            return false;
-    return true;
+    return form & NB_UC_COMPAT ? 0x80u : form & NB_UC_COMPOSE ? 0xccu : 0xc3u;
 }
 
-enum nb_status nb_uc_nfc(struct nb_text *out, struct nb_text s, struct nb_arena *arena,
-                         struct nb_error *err)
+enum nb_status nb_uc_normal(struct nb_text *out, struct nb_text s, unsigned form,
+                            struct nb_arena *arena, struct nb_error *err)
 {
+    const unsigned low = plain_below(form);
+    const bool compat = (form & NB_UC_COMPAT) != 0;
+    size_t plain = 0;
     *out = s;
-    if (is_plain(s))
+    while (plain < s.n && (uint8_t)s.s[plain] < low)
+        plain++;
+    if (plain == s.n)
         return NB_OK;
-    size_t n = decompose(NULL, s);
+    size_t n = decompose(NULL, s, compat);
     utf8proc_int32_t *cps = nb_arena_alloc(arena, n, 2 * sizeof(*cps));
     char *text = nb_arena_alloc(arena, n, 4);
     if (cps == NULL || text == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "normal form C of %zu bytes: out of memory", s.n);
-    decompose(cps, s);
+        NB_FAIL(err, NB_ERR_NOMEM, "normal form of %zu bytes: out of memory", s.n);
+    decompose(cps, s, compat);
     order_marks(cps, cps + n, n);
-    n = compose(cps, n);
+    if (form & NB_UC_COMPOSE)
+        n = compose(cps, n);
     size_t at = 0;
     for (size_t i = 0; i < n; i++)
         at += nb_utf8_put(text + at, (uint32_t)cps[i]);

@@ -13,21 +13,34 @@
 
 void nb_vocab_init(struct nb_vocab *v, enum nb_vocab_kind kind, const char *pre)
 {
-    const struct nb_family *f;
-    bool spm = kind == NB_VOCAB_SPM;
+    static const struct { /* by kind */
+        int32_t bos, eos, unk, pad, sep, mask;
+        bool add_bos, add_eos;
+    } ids[] = {[NB_VOCAB_BPE] = {-1, -1, -1, -1, -1, -1, false, false},
+               [NB_VOCAB_SPM] = {1, 2, 0, -1, -1, -1, true, false},
+               [NB_VOCAB_UNIGRAM] = {-1, 1, 2, 0, -1, -1, false, true},
+               [NB_VOCAB_WORDPIECE] = {101, -1, 100, 0, 102, 103, true, true}};
+    const bool spm = kind == NB_VOCAB_SPM, unigram = kind == NB_VOCAB_UNIGRAM;
+    const bool wordpiece = kind == NB_VOCAB_WORDPIECE;
     if (pre == NULL)
         pre = "default";
-    f = spm ? NULL : nb_family_find(pre);
+    const struct nb_family *f = kind == NB_VOCAB_BPE ? nb_family_find(pre) : NULL;
     *v = (struct nb_vocab){.kind = kind,
                            .pre = pre,
-                           .bos = spm ? 1 : -1,
-                           .eos = spm ? 2 : -1,
+                           .bos = ids[kind].bos,
+                           .eos = ids[kind].eos,
                            .eot = -1,
-                           .unk = spm ? 0 : -1,
-                           .pad = -1,
-                           .add_bos = spm || (f != NULL && f->add_bos),
-                           .add_space_prefix = spm,
-                           .ignore_merges = f != NULL && f->ignore_merges};
+                           .unk = ids[kind].unk,
+                           .pad = ids[kind].pad,
+                           .sep = ids[kind].sep,
+                           .mask = ids[kind].mask,
+                           .add_bos = ids[kind].add_bos || (f != NULL && f->add_bos),
+                           .add_eos = ids[kind].add_eos,
+                           .add_space_prefix = spm || unigram,
+                           .ignore_merges = f != NULL && f->ignore_merges,
+                           .remove_extra_whitespaces = unigram,
+                           .lowercase = wordpiece,
+                           .strip_accents = wordpiece};
 }
 
 const struct nb_vocab *nb_tokenizer_vocab(const struct nb_tokenizer *tok)
@@ -246,6 +259,7 @@ static enum nb_status copy_settings(struct nb_tokenizer *tok, const struct nb_vo
     tok->vocab.merges = NULL;
     tok->vocab.n_merges = 0;
     tok->vocab.pre = NULL;
+    tok->vocab.charsmap = (struct nb_text){NULL, 0};
     if (v->chat_template.s != NULL) {
         tok->vocab.chat_template = nb_tok_copy(tok, v->chat_template);
         if (tok->vocab.chat_template.s == NULL)
@@ -253,8 +267,9 @@ static enum nb_status copy_settings(struct nb_tokenizer *tok, const struct nb_vo
     }
     if (v->add_bos && v->bos >= 0)
         tok->pipe.prefix[tok->pipe.n_prefix++] = v->bos;
-    if (v->add_eos && v->eos >= 0)
-        tok->pipe.suffix[tok->pipe.n_suffix++] = v->eos;
+    const int32_t end = v->kind == NB_VOCAB_WORDPIECE ? v->sep : v->eos;
+    if (v->add_eos && end >= 0)
+        tok->pipe.suffix[tok->pipe.n_suffix++] = end;
     tok->bpe.unk = v->unk;
     tok->bpe.ignore_merges = v->ignore_merges;
     return NB_OK;
@@ -271,8 +286,9 @@ static void spm_pipeline(struct nb_tokenizer *tok, const struct nb_vocab *v)
         if (v->add_space_prefix)
             p->norm[p->n_norm++] = (struct nb_norm_step){
                 .kind = NB_NORM_PREPEND, .content = NB_TEXT_LIT(NB_TEXT_SPACE_MARK)};
-        p->norm[p->n_norm++] = (struct nb_norm_step){NB_NORM_REPLACE, NB_TEXT_LIT(" "),
-                                                     NB_TEXT_LIT(NB_TEXT_SPACE_MARK)};
+        p->norm[p->n_norm++] = (struct nb_norm_step){.kind = NB_NORM_REPLACE,
+                                                     .pattern = NB_TEXT_LIT(" "),
+                                                     .content = NB_TEXT_LIT(NB_TEXT_SPACE_MARK)};
     }
     p->decoder = (struct nb_decoder){.kind = NB_DECODER_SPM,
                                      .pattern = NB_TEXT_LIT(NB_TEXT_SPACE_MARK),
@@ -297,6 +313,8 @@ static enum nb_status fill_from_vocab(struct nb_tokenizer *tok, const struct nb_
         spm_pipeline(tok, v);
         if (v->n_merges == 0)
             NB_TRY(nb_tok_merges_from_scores(tok, err));
+    } else if (v->kind != NB_VOCAB_BPE) {
+        NB_TRY(nb_tok_pieces_from_vocab(tok, v, err));
     } else {
         const struct nb_family *f = nb_family_find(v->pre);
         if (f == NULL)
@@ -316,7 +334,7 @@ enum nb_status nb_tokenizer_from_vocab(struct nb_tokenizer **out, const struct n
 {
     struct nb_tokenizer *tok;
     *out = NULL;
-    if (v->kind != NB_VOCAB_BPE && v->kind != NB_VOCAB_SPM)
+    if (v->kind < NB_VOCAB_BPE || v->kind > NB_VOCAB_WORDPIECE)
         NB_FAIL(err, NB_ERR_ARG, "vocabulary kind %d", (int)v->kind);
     NB_TRY(nb_tok_create(&tok, v->n, a, err));
     enum nb_status st = fill_from_vocab(tok, v, err);

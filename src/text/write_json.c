@@ -36,13 +36,53 @@ static void put_added(const struct nb_tokenizer *tok, struct nb_str *out)
     nb_str_puts(out, "],\n");
 }
 
-static void put_replace(struct nb_str *out, struct nb_text pattern, struct nb_text content)
+static void put_replace(struct nb_str *out, bool regex, struct nb_text pattern,
+                        struct nb_text content)
 {
     nb_str_puts(out, "{\"type\":\"Replace\",\"pattern\":{");
-    put_text(out, "String", pattern);
+    put_text(out, regex ? "Regex" : "String", pattern);
     nb_str_puts(out, "},");
     put_text(out, "content", content);
     nb_str_puts(out, "}");
+}
+
+static void put_bert(struct nb_str *out, const struct nb_norm_step *s)
+{
+    nb_str_printf(out,
+                  "{\"type\":\"BertNormalizer\",\"clean_text\":%s,\"handle_chinese_chars\":%s,"
+                  "\"strip_accents\":%s,\"lowercase\":%s}",
+                  yes(s->clean), yes(s->han), yes(s->accents), yes(s->lower));
+}
+
+static void put_norm_step(struct nb_str *out, const struct nb_norm_step *s)
+{
+    static const char *const plain[] = {
+        [NB_NORM_NFC] = "NFC",
+        [NB_NORM_NFD] = "NFD",
+        [NB_NORM_NFKC] = "NFKC",
+        [NB_NORM_NFKD] = "NFKD",
+        [NB_NORM_LOWERCASE] = "Lowercase",
+        [NB_NORM_STRIP_ACCENTS] = "StripAccents",
+        [NB_NORM_NMT] = "Nmt",
+    };
+    if (s->kind == NB_NORM_BERT) {
+        put_bert(out, s);
+    } else if (s->kind == NB_NORM_PREPEND) {
+        nb_str_puts(out, "{\"type\":\"Prepend\",");
+        put_text(out, "prepend", s->content);
+        nb_str_puts(out, "}");
+    } else if (s->kind == NB_NORM_REPLACE) {
+        put_replace(out, s->regex, s->pattern, s->content);
+    } else if (s->kind == NB_NORM_STRIP) {
+        nb_str_printf(out, "{\"type\":\"Strip\",\"strip_left\":%s,\"strip_right\":%s}",
+                      yes(s->left), yes(s->right));
+    } else if (s->kind == NB_NORM_PRECOMPILED) {
+        nb_str_puts(out, "{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"");
+        nb_base64_encode(out, s->map.blob);
+        nb_str_puts(out, "\"}");
+    } else {
+        nb_str_printf(out, "{\"type\":\"%s\"}", plain[s->kind]);
+    }
 }
 
 static void put_normalizer(const struct nb_pipeline *p, struct nb_str *out)
@@ -53,18 +93,9 @@ static void put_normalizer(const struct nb_pipeline *p, struct nb_str *out)
     if (p->n_norm > 1)
         nb_str_puts(out, "{\"type\":\"Sequence\",\"normalizers\":[");
     for (size_t i = 0; i < p->n_norm; i++) {
-        const struct nb_norm_step *s = &p->norm[i];
         if (i > 0)
             nb_str_puts(out, ",");
-        if (s->kind == NB_NORM_NFC) {
-            nb_str_puts(out, "{\"type\":\"NFC\"}");
-        } else if (s->kind == NB_NORM_PREPEND) {
-            nb_str_puts(out, "{\"type\":\"Prepend\",");
-            put_text(out, "prepend", s->content);
-            nb_str_puts(out, "}");
-        } else {
-            put_replace(out, s->pattern, s->content);
-        }
+        put_norm_step(out, &p->norm[i]);
     }
     nb_str_puts(out, p->n_norm > 1 ? "]},\n" : ",\n");
 }
@@ -95,14 +126,30 @@ static void put_pre_step(const struct nb_pre_step *s, struct nb_str *out)
                       "{\"type\":\"ByteLevel\",\"add_prefix_space\":%s,\"trim_offsets\":true,"
                       "\"use_regex\":%s}",
                       yes(s->prepend != NB_PREPEND_NEVER), yes(s->use_regex));
+    } else if (s->kind == NB_PRE_WHITESPACE) {
+        nb_str_puts(out, "{\"type\":\"WhitespaceSplit\"}");
+    } else if (s->kind == NB_PRE_PUNCTUATION) {
+        nb_str_printf(out, "{\"type\":\"Punctuation\",\"behavior\":\"%s\"}",
+                      behaviors[s->behavior]);
     } else {
         put_metaspace(out, s->replacement, s->prepend, s->use_regex);
     }
 }
 
+/* White space goes, then each punctuation mark for itself. */
+static bool is_bert(const struct nb_pipeline *p)
+{
+    return p->n_pre == 2 && p->pre[0].kind == NB_PRE_WHITESPACE &&
+           p->pre[1].kind == NB_PRE_PUNCTUATION && p->pre[1].behavior == NB_SPLIT_ISOLATED;
+}
+
 static void put_pre(const struct nb_pipeline *p, struct nb_str *out)
 {
     nb_str_puts(out, "\"pre_tokenizer\":");
+    if (is_bert(p)) {
+        nb_str_puts(out, "{\"type\":\"BertPreTokenizer\"},\n");
+        return;
+    }
     if (p->n_pre == 0)
         nb_str_puts(out, "null");
     if (p->n_pre > 1)
@@ -178,13 +225,17 @@ static void put_decoder(const struct nb_decoder *d, struct nb_str *out)
     } else if (d->kind == NB_DECODER_BYTE_LEVEL) {
         nb_str_puts(out, "{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
                          "\"use_regex\":true},\n");
+    } else if (d->kind == NB_DECODER_WORDPIECE) {
+        nb_str_puts(out, "{\"type\":\"WordPiece\",");
+        put_text(out, "prefix", d->pattern);
+        nb_str_printf(out, ",\"cleanup\":%s},\n", yes(d->cleanup));
     } else if (d->kind == NB_DECODER_METASPACE) {
         put_metaspace(out, d->pattern, d->prepend, true);
         nb_str_puts(out, ",\n");
     } else {
         nb_str_puts(out, "{\"type\":\"Sequence\",\"decoders\":[");
         if (d->pattern.n != 0) {
-            put_replace(out, d->pattern, d->content);
+            put_replace(out, false, d->pattern, d->content);
             nb_str_puts(out, ",");
         }
         nb_str_printf(out, "%s{\"type\":\"Fuse\"}",
@@ -198,12 +249,59 @@ static void put_decoder(const struct nb_decoder *d, struct nb_str *out)
     }
 }
 
-static void put_model(const struct nb_tokenizer *tok, struct nb_str *out)
+/* Tokens that the model's vocabulary needs: added ones at the end stand elsewhere. */
+static uint32_t model_tokens(const struct nb_tokenizer *tok)
 {
-    const struct nb_bpe *b = &tok->bpe;
     uint32_t tail = tok->vocab.n;
     while (tail > 1 && nb_tok_is_added(tok->types[tail - 1]) && !tok->in_model[tail - 1])
         tail--;
+    return tok->vocab.unk >= (int32_t)tail ? (uint32_t)tok->vocab.unk + 1 : tail;
+}
+
+static void put_ids(const struct nb_tokenizer *tok, uint32_t n, struct nb_str *out)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        nb_str_puts(out, i == 0 ? "\n" : ",\n");
+        nb_str_json(out, tok->tokens[i].s, tok->tokens[i].n);
+        nb_str_printf(out, ":%u", (unsigned)i);
+    }
+}
+
+static void put_unigram(const struct nb_tokenizer *tok, struct nb_str *out)
+{
+    const struct nb_pieces *m = &tok->pieces_model;
+    const uint32_t n = model_tokens(tok);
+    nb_str_puts(out, "\"model\":{\"type\":\"Unigram\",\"unk_id\":");
+    if (tok->vocab.unk >= 0)
+        nb_str_printf(out, "%d", tok->vocab.unk);
+    else
+        nb_str_puts(out, "null");
+    nb_str_puts(out, ",\n\"vocab\":[");
+    for (uint32_t i = 0; i < n; i++) {
+        nb_str_puts(out, i == 0 ? "\n[" : ",\n[");
+        nb_str_json(out, tok->tokens[i].s, tok->tokens[i].n);
+        nb_str_printf(out, ",%.17g]", tok->in_model[i] ? m->scores[i] : m->min_score);
+    }
+    nb_str_printf(out, "],\n\"byte_fallback\":%s}", yes(tok->bpe.byte_fallback));
+}
+
+static void put_wordpiece(const struct nb_tokenizer *tok, struct nb_str *out)
+{
+    const struct nb_pieces *m = &tok->pieces_model;
+    nb_str_puts(out, "\"model\":{\"type\":\"WordPiece\",");
+    put_text(out, "unk_token",
+             tok->vocab.unk < 0 ? NB_TEXT_LIT("[UNK]") : tok->tokens[tok->vocab.unk]);
+    nb_str_puts(out, ",");
+    put_text(out, "continuing_subword_prefix", m->prefix);
+    nb_str_printf(out, ",\"max_input_chars_per_word\":%u,\n\"vocab\":{", (unsigned)m->max_chars);
+    put_ids(tok, model_tokens(tok), out);
+    nb_str_puts(out, "}}");
+}
+
+static void put_bpe(const struct nb_tokenizer *tok, struct nb_str *out)
+{
+    const struct nb_bpe *b = &tok->bpe;
+    uint32_t tail = model_tokens(tok);
     for (size_t i = 0; i < tok->n_merges; i++)
         tail = NB_MAX(
             tail, NB_MAX(tok->merges[i].id, NB_MAX(tok->merges[i].left, tok->merges[i].right)) + 1);
@@ -219,11 +317,7 @@ static void put_model(const struct nb_tokenizer *tok, struct nb_str *out)
                   ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":%s,"
                   "\"byte_fallback\":%s,\"ignore_merges\":%s,\n\"vocab\":{",
                   yes(b->fuse_unk), yes(b->byte_fallback), yes(b->ignore_merges));
-    for (uint32_t i = 0; i < tail; i++) {
-        nb_str_puts(out, i == 0 ? "\n" : ",\n");
-        nb_str_json(out, tok->tokens[i].s, tok->tokens[i].n);
-        nb_str_printf(out, ":%u", (unsigned)i);
-    }
+    put_ids(tok, tail, out);
     nb_str_puts(out, "},\n\"merges\":[");
     for (size_t i = 0; i < tok->n_merges; i++) {
         struct nb_text l = tok->tokens[tok->merges[i].left], r = tok->tokens[tok->merges[i].right];
@@ -234,6 +328,16 @@ static void put_model(const struct nb_tokenizer *tok, struct nb_str *out)
         nb_str_puts(out, "]");
     }
     nb_str_puts(out, "]}");
+}
+
+static void put_model(const struct nb_tokenizer *tok, struct nb_str *out)
+{
+    if (tok->vocab.kind == NB_VOCAB_UNIGRAM)
+        put_unigram(tok, out);
+    else if (tok->vocab.kind == NB_VOCAB_WORDPIECE)
+        put_wordpiece(tok, out);
+    else
+        put_bpe(tok, out);
 }
 
 enum nb_status nb_tokenizer_write_json(const struct nb_tokenizer *tok, struct nb_str *out,

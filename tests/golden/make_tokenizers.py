@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the small tokenizers and the golden ids of tests/unit/text with Hugging Face tokenizers.
 
-usage: make_tokenizers.py [OUTDIR]      (default: the folder of this script)
+usage: make_tokenizers.py [OUTDIR [NAME...]]      (default: the folder of this script, all)
 
 Writes text_lines.txt (the lines, escaped), text_<name>.json (trained tokenizers) and text_<name>.txt:
   P<TAB>ids put in front<TAB>ids put behind                       by the template
@@ -14,6 +14,7 @@ import collections
 import json
 import pathlib
 import random
+import struct
 import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -310,11 +311,112 @@ def make_gemma(texts):
     return tok
 
 
+def make_wordpiece(texts):
+    """BERT without capital letters and accents."""
+    tok = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+    tok.normalizer = normalizers.BertNormalizer()
+    tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tok.decoder = decoders.WordPiece()
+    tok.train_from_iterator(common(texts, 400), trainers.WordPieceTrainer(
+        vocab_size=1300, show_progress=False, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+    tok.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    tok.add_tokens([AddedToken("WORD", single_word=True, normalized=True), AddedToken("caf\u00e9", normalized=True)])
+    return tok
+
+
+def make_cased(texts):
+    """WordPiece with capital letters, accents and short words; no clean-up of decoded text."""
+    tok = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=12))
+    tok.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+    tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tok.decoder = decoders.WordPiece(cleanup=False)
+    tok.train_from_iterator(common(texts, 300), trainers.WordPieceTrainer(
+        vocab_size=900, show_progress=False, special_tokens=["[UNK]", "[CLS]", "[SEP]"]))
+    tok.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
+    return tok
+
+
+def unigram(texts, size, alphabet, specials, bytes_too=False):
+    texts = [t for t in texts if not any(x in t for x in ("s>", "d>", "k>", "x41", "x0A", "xFF"))]  # no special tokens
+    tok = Tokenizer(models.Unigram())
+    tok.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tok.train_from_iterator(common(texts, alphabet), trainers.UnigramTrainer(
+        vocab_size=size, show_progress=False, special_tokens=specials, unk_token="<unk>"))
+    data = json.loads(tok.to_str())
+    vocab = data["model"]["vocab"]
+    single = lambda v: struct.unpack("<f", struct.pack("<f", v))[0]  # GGUF stores scores so
+    vocab[:] = [[t, single(v)] for t, v in vocab]
+    if bytes_too:
+        vocab[len(specials):len(specials)] = [["<0x%02X>" % i, 0.0] for i in range(256)]
+        data["model"]["byte_fallback"] = True
+    return data
+
+
+# What sentencepiece makes of rules for full-width letters, ligatures, spaces, some marks and a few odd ones.
+CHARSMAP = (
+    "AAQAAAAgAAAJCQAACgUAAAEAAIABAACADQUAAO/kAgC4AAIAj4wDAOIAAgCDiAIAox0AABoAAIDMDAIACjUAAIF9AAAhAACAzAgCAIEFAAAkAA"
+    "CAzAACAIENAAAnAACAAAAAgAsAAICBDQAAAwAAgLjQAgCzBQAALQAAgAUAAIAqAACAoI0AAICsAwCm9QAAHgAAgAkAAICEhAIAoAkAAIA4AgCD"
+    "EQAAgKkAAIEFAAAXAACAEwAAgK3pAACsFAIAqzEAAJHYAgAPAACAEQAAgDQAAIA1AAAANAAAADcAAAA2AAAAOQAAADFAAwA7AAAAOgAAAD0AAA"
+    "C9lQAAvLwDAL3wAwCRkQEAi1kBAIHBAQBCAAAARQAAAEQAAABHAAAARgAAAEkAAABIAAAASwAAAEoAAABNAAAATAAAAE8AAABOAAAAUQAAAFAA"
+    "AABTAAAAUgAAAFUAAABUAAAAVwAAAFYAAABZAAAAWAAAAFsAAABaAAAAXQAAAFwAAABfAAAAXgAAAGEAAABp5AIAqIUBAGIAAABlAAAAZAAAAG"
+    "cAAABmAAAAaQAAAGGgAgBrAAAAagAAAKbJAQBlwAIAbwAAAG4AAAChBQEAcAAAAHMAAAByAAAAdQAAALYZAQB3AAAAdgAAAHkAAAB4AAAAewAA"
+    "AHoAAAB9AAAAfAAAAH8AAAB+AAAAgQAAAIAAAACDAAAAggAAAIUAAACEAAAAhwAAAIYAAACJAAAAiAAAAIsAAACKAAAAjQAAAIwAAACPAAAAjg"
+    "AAAJEAAACQAAAAkwAAAJIAAACVAAAAlAAAAJcAAACWAAAAmQAAAJgAAACbAAAAmgAAAJ0AAACcAAAAnwAAAJ4AAAChAAAAoAAAAKMAAACiAAAA"
+    "pQAAAKQAAACnAAAApgAAAKkAAACoAAAAqwAAAKoAAACtAAAArAAAAK8AAACuAAAAsQAAALAAAACzAAAAsgAAALUAAAC0AAAAtwAAALYAAAC5AA"
+    "AAuAAAALsAAAC6AAAAvQAAALwAAAC/AAAAvgAAAMEAAADAAAAAwwAAAMIAAADMcAEAxAAAAMcAAADGAAAAyQAAAMgAAADCKAEAygAAAM0AAADM"
+    "AAAAzwAAAM4AAADRAAAA0AAAANMAAADSAAAA1QAAANQAAADXAAAA1gAAANkAAADYAAAA2wAAANoAAADdAAAA3AAAAN8AAADeAAAA4QAAAOAAAA"
+    "DjAAAA4gAAAOUAAADkAAAA5wAAAO+UAQDgLAEA6AAAAOIsAQDjMAEA7QAAAOwAAADvAAAA7gAAAPEAAADwAAAA8wAAAPIAAAD1AAAA9AAAAPcA"
+    "AAD2AAAA+QAAAPgAAAD7AAAA+gAAAP0AAAD8AAAA/wAAAP4AAAAAIAAnAC4uLgAxADEvMgBBAGEAZmZpAGZpAG9uZQDDhQDDoQDDqQDDrQDOqQ"
+    "DguY3guLIA44KrAA==")
+
+
+def make_unigram(texts):
+    """T5: white space goes, a character map, the end of text behind each text."""
+    data = unigram(texts, 1200, 400, ["<pad>", "</s>", "<unk>"])
+    data["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": CHARSMAP}
+    tok = Tokenizer.from_str(json.dumps(data))
+    tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")])
+    tok.decoder = decoders.Metaspace(prepend_scheme="always")
+    tok.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    tok.add_special_tokens([special("<mask>", lstrip=True)])
+    return tok
+
+
+def make_ubytes(texts):
+    """Unigram with bytes, NFKC and other normalizers, spaces kept."""
+    data = unigram(texts, 1000, 250, ["<unk>", "<s>", "</s>"], bytes_too=True)
+    tok = Tokenizer.from_str(json.dumps(data))
+    tok.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " "),
+                                           normalizers.Strip(left=False, right=True), normalizers.Lowercase(),
+                                           normalizers.NFD(), normalizers.StripAccents()])
+    tok.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    tok.decoder = decoders.Sequence(SPM_DECODER)
+    around(tok, "<s> $A </s>")
+    return tok
+
+
+def without_specials(tok):
+    """For texts in which special tokens are text: never the model's doing, whatever they spell."""
+    data = json.loads(tok.to_str())
+    if data["model"]["type"] != "Unigram":
+        return tok
+    for t in data["added_tokens"]:
+        if t["special"] and t["id"] < len(data["model"]["vocab"]):
+            data["model"]["vocab"][t["id"]][0] = "\ue123%d" % t["id"]
+    data["added_tokens"] = [t for t in data["added_tokens"] if not t["special"]]
+    data["post_processor"] = None
+    return Tokenizer.from_str(json.dumps(data))
+
+
 def golden(tok, lines, rng, path):
     out = []
     n_vocab = tok.get_vocab_size()
+    bare = without_specials(tok)
 
     def ids_of(text):
+        if bare is not tok and tok.encode_special_tokens:
+            return bare.encode(text, add_special_tokens=False).ids
         ids = tok.encode(text, add_special_tokens=False).ids
         assert tok.encode(text).ids == prefix + ids + suffix
         return ids
@@ -348,7 +450,10 @@ def main():
     lines = make_lines(random.Random(20240517))
     (out / "text_lines.txt").write_text("\n".join(map(escape, lines)) + "\n", encoding="utf-8", newline="\n")
     texts = [raw.decode("utf-8", "replace") for raw in lines]
-    made = {"llama3": make_llama3, "qwen2": make_qwen2, "spm": make_spm, "metaspace": make_metaspace, "unk": make_gemma}
+    made = {"llama3": make_llama3, "qwen2": make_qwen2, "spm": make_spm, "metaspace": make_metaspace, "unk": make_gemma,
+            "wordpiece": make_wordpiece, "cased": make_cased, "unigram": make_unigram, "ubytes": make_ubytes}
+    if len(sys.argv) > 2:
+        made = {name: made[name] for name in sys.argv[2:]}
     golden(Tokenizer.from_file(str(ROOT / "models/tiny-7m/tokenizer.json")), lines, random.Random(1), out / "text_tiny.txt")
     for name, make in made.items():
         tok = make(texts)

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 GOLDEN = ROOT / "tests/golden"
-NAMES = ["tiny", "llama3", "qwen2", "spm", "metaspace", "unk"]
+NAMES = ["tiny", "llama3", "qwen2", "spm", "metaspace", "unk", "wordpiece", "cased", "unigram", "ubytes"]
 
 spec = importlib.util.spec_from_file_location("make_tokenizers", GOLDEN / "make_tokenizers.py")
 make = importlib.util.module_from_spec(spec)
