@@ -212,6 +212,7 @@ int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args,
     job->options.pure = args->pure;
     job->options.overwrite = args->force;
     job->options.allow_requantize = args->allow_requantize;
+    job->options.any_arch = args->any_arch;
     job->options.max_ram = args->max_ram;
     job->options.imatrix = args->imatrix;
     job->options.scale_search = args->scale_search;
@@ -303,9 +304,14 @@ static void print_last_line(const struct nb_quant_result *r, const struct nb_eva
         printf("lossless, ");
     else
         printf("SNR %s (worst %s), ", nb_cli_db(r->snr_db).s, nb_cli_db(r->worst_snr_db).s);
-    printf("in %s; run it: nibble run ", nb_cli_time(r->seconds).s);
+    printf("in %s; ", nb_cli_time(r->seconds).s);
+    if (r->runs == NB_RUNS_NOT) {
+        printf("nibble does not know how to run it\n");
+        return;
+    }
+    printf("run it: nibble %s ", r->runs == NB_RUNS_EMBEDS ? "embed" : "run");
     nb_quantize_shell_word(stdout, r->out);
-    printf(" -p \"Once upon a time\"\n");
+    printf("%s \"Once upon a time\"\n", r->runs == NB_RUNS_EMBEDS ? "" : " -p");
 }
 
 static void report(struct nb_cli *cli, const struct nb_quantize_args *args,

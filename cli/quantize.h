@@ -10,7 +10,7 @@ struct nb_quantize_args {
     struct nb_cli_list tensor_types;
     const char *output_type, *embedding_type, *recipe, *dump_recipe, *imatrix, *importance,
         *scale_search;
-    int32_t pure, force, allow_requantize, dry_run, eval;
+    int32_t pure, force, allow_requantize, any_arch, dry_run, eval;
     uint64_t max_ram, shard_bytes;
     const char *eval_text;
     uint32_t eval_chunks;

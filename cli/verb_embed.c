@@ -157,9 +157,15 @@ static int gather(struct nb_cli *cli, const struct args *a, int n, char **positi
         t->file = nb_cli_read_file(cli, a->input, &bytes);
         if (t->file == NULL)
             return nb_cli_fail(cli, cli->err.status);
-        for (char *line = strtok(t->file, "\r\n"); line != NULL; line = strtok(NULL, "\r\n"))
-            if (!add_text(t, line))
+        for (char *line = t->file; *line != '\0';) {
+            const size_t length = strcspn(line, "\r\n");
+            char *end = line + length;
+            if (*end != '\0')
+                *end++ = '\0';
+            if (length > 0 && !add_text(t, line))
                 return nb_cli_error(NB_CLI_FAILED, "out of memory");
+            line = end;
+        }
     }
     if (t->n == 0)
         return nb_cli_usage(cli, "no text: give some behind MODEL, or --input FILE");

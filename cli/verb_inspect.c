@@ -110,17 +110,25 @@ static void line(const char *label, const char *text)
     fputc('\n', stdout);
 }
 
+static void print_shape(const struct nb_model_info *info)
+{
+    printf("%-13s %u layers, width %u, feed-forward %u, %u heads of %u (%u for keys and values)\n",
+           "shape", info->n_layers, info->n_embd, info->n_ff, info->n_heads, info->head_dim,
+           info->n_kv_heads);
+    printf("%-13s %u tokens, vocabulary %u\n", "context", info->n_ctx, info->n_vocab);
+    line("tokenizer", info->tokenizer != NULL ? info->tokenizer : "none");
+}
+
 static void print_summary(const struct nb_model_info *info)
 {
     line("model", info->path);
     line("name", info->name);
     line("format", info->dialect);
     line("architecture", info->architecture);
-    printf("%-13s %u layers, width %u, feed-forward %u, %u heads of %u (%u for keys and values)\n",
-           "shape", info->n_layers, info->n_embd, info->n_ff, info->n_heads, info->head_dim,
-           info->n_kv_heads);
-    printf("%-13s %u tokens, vocabulary %u\n", "context", info->n_ctx, info->n_vocab);
-    line("tokenizer", info->tokenizer != NULL ? info->tokenizer : "none");
+    if (info->runs == NB_RUNS_NOT)
+        printf("%-13s not known to nibble: not run; quantize --any-arch goes by shapes\n", "");
+    else
+        print_shape(info);
     printf("%-13s %s in %zu tensors\n", "weights", nb_cli_count(info->parameters).s,
            info->n_tensors);
     printf("%-13s %s, %.2f bits per weight (%.2f in the layers)\n", "size",

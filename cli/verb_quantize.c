@@ -81,6 +81,12 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .offset = AT(allow_requantize),
      .group = "Types",
      .help = "take a model that is quantized already; quality suffers twice"},
+    {.name = "any-arch",
+     .type = NB_CLI_FLAG,
+     .offset = AT(any_arch),
+     .group = "Types",
+     .help = "take an architecture that nibble does not know by the shapes of its tensors; GGUF to "
+             "GGUF or folder to folder, not to be run"},
     {.name = "imatrix",
      .arg = "STATS",
      .type = NB_CLI_STRING,

@@ -73,6 +73,12 @@ struct nb_tensor_info {
 struct nb_meta_info {
     const char *key, *value; /* value as text, long arrays cut */
 };
+/* What a model can do here. */
+enum nb_runs {
+    NB_RUNS_NOT,   /* an architecture that nibble does not know */
+    NB_RUNS_TEXT,  /* it generates text                         */
+    NB_RUNS_EMBEDS /* an encoder: it gives embeddings           */
+};
 struct nb_model_info {
     const char *path, *dialect, *architecture, *name;
     const char *tokenizer; /* "gpt-2 byte-level BPE, 8192 tokens"; NULL: none */
@@ -85,6 +91,7 @@ struct nb_model_info {
     const struct nb_tensor_info *tensors;
     const struct nb_meta_info *meta;
     void *owner;
+    int32_t runs; /* enum nb_runs; NB_RUNS_NOT: the numbers above are 0 */
 };
 enum nb_inspect_flags { NB_INSPECT_HASH = 1 }; /* reads every byte */
 NB_API NB_CHECKED enum nb_status nb_inspect(nb_context *ctx, const char *path, unsigned flags,
@@ -115,6 +122,8 @@ struct nb_quant_options {
                             count as much as what flows into them; NULL: all the same */
     const char *scale_search; /* of general grids: "mse" (default), "exact", "absmax", "minmax",
                                  "percentile:99.9", "entropy", "absmean"; NULL: the recipe's */
+    int32_t any_arch; /* of an architecture that nibble does not know too, by the shapes of its
+                         tensors: GGUF to GGUF, folder to folder */
 };
 NB_API void nb_quant_options_init(struct nb_quant_options *o);
 
@@ -140,6 +149,7 @@ struct nb_quant_result {
     void *owner;
     const char *imatrix_hash;        /* of the file of importance; NULL: there was none */
     size_t n_weighted, n_unweighted; /* tensors rounded with importance, and without */
+    int32_t runs;                    /* enum nb_runs */
 };
 /* What nb_quantize would do. Reads headers only; writes nothing. */
 NB_API NB_CHECKED enum nb_status nb_plan(nb_context *ctx, const char *model, const char *out,

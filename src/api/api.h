@@ -44,6 +44,7 @@ void nb_runner_close(struct nb_runner *r);
 
 /* The type most bytes of the quantizable weights have, or the mix a recipe names. Static or model's. */
 const char *nb_model_type_name(const struct nb_model *m);
+int32_t nb_model_runs(const struct nb_model *m); /* enum nb_runs */
 /* Bits per weight over all tensors, and over those of decoder blocks. */
 void nb_model_bpw(const struct nb_model *m, double *all, double *layers);
 

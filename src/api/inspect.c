@@ -43,6 +43,13 @@ void nb_model_bpw(const struct nb_model *m, double *all, double *layers)
     *layers = count[1] > 0 ? bits[1] / count[1] : 0;
 }
 
+int32_t nb_model_runs(const struct nb_model *m)
+{
+    if (m->unknown)
+        return NB_RUNS_NOT;
+    return m->w.hp.encoder ? NB_RUNS_EMBEDS : NB_RUNS_TEXT;
+}
+
 static const char *group_name(enum nb_role role)
 {
     static const char *const names[] = {
@@ -192,7 +199,8 @@ static enum nb_status fill_info(struct info_owner *o, struct nb_model_info *info
     const struct nb_hparams *hp = &m->w.hp;
     info->path = nb_arena_strndup(&o->arena, m->path, strlen(m->path));
     info->dialect = m->dialect->name;
-    info->architecture = hp->arch->name;
+    info->architecture = nb_arena_strndup(&o->arena, hp->arch->name, strlen(hp->arch->name));
+    info->runs = nb_model_runs(m);
     info->name = copy_meta_text(o, &m->meta, "general.name");
     info->recipe = copy_meta_text(o, &m->meta, "nibble.recipe");
     info->tokenizer = describe_tokenizer(o, m->tokenizer);
@@ -234,7 +242,7 @@ enum nb_status nb_inspect(nb_context *ctx, const char *path, unsigned flags,
     o->a = ctx->allocator;
     nb_arena_init(&o->arena, &o->a, 16384);
     info->owner = o;
-    enum nb_status st = nb_model_open(&m, path, &ctx->allocator, &ctx->log, err);
+    enum nb_status st = nb_model_open_any(&m, path, &ctx->allocator, &ctx->log, err);
     if (st == NB_OK)
         st = fill_info(o, info, ctx, m, flags, err);
     nb_model_close(m);

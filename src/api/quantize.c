@@ -71,7 +71,8 @@ static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const ch
 {
     NB_TRY(make_recipe(&q->recipe, o, err));
     NB_TRY(read_imatrix(q, o, err));
-    NB_TRY(nb_model_open(&q->model, path, &ctx->allocator, &ctx->log, err));
+    NB_TRY((o->any_arch ? nb_model_open_any : nb_model_open)(&q->model, path, &ctx->allocator,
+                                                             &ctx->log, err));
     const struct nb_quant_settings settings = {
         .out = out,
         .recipe = &q->recipe,
@@ -98,6 +99,7 @@ static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result 
     r->type = nb_arena_strndup(&q->arena, q->recipe.type, strlen(q->recipe.type));
     r->recipe = nb_arena_strndup(&q->arena, p->recipe, strlen(p->recipe));
     r->method = METHOD;
+    r->runs = nb_model_runs(q->model);
     r->n_weighted = p->n_weighted;
     r->n_unweighted = p->n_unweighted;
     if (q->imatrix != NULL)

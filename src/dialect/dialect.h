@@ -17,6 +17,8 @@ struct nb_model {
     const struct nb_log *log;
     const struct nb_dialect *dialect;
     char *path;
+    bool any_arch; /* an architecture that nibble does not know is taken as tensors (any.c) */
+    bool unknown;  /* and this is one: it cannot be run, nor change its convention */
     struct nb_arena arena;
     struct nb_file **files; /* shards */
     size_t n_files, cap_files;
@@ -38,6 +40,11 @@ struct nb_model {
 NB_CHECKED enum nb_status nb_model_open(struct nb_model **out, const char *path,
                                         const struct nb_allocator *a, const struct nb_log *log,
                                         struct nb_error *err);
+/* The same, but a model of an architecture that nibble does not know opens too: every tensor under the
+ * name its file has, w.hp but for the architecture's name empty, unknown set. */
+NB_CHECKED enum nb_status nb_model_open_any(struct nb_model **out, const char *path,
+                                            const struct nb_allocator *a, const struct nb_log *log,
+                                            struct nb_error *err);
 void nb_model_close(struct nb_model *m);
 
 /* Rows [row, row + n_rows) of weight i in canonical (GGUF) row order, as f32, (n_rows, cols). */

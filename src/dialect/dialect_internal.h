@@ -45,7 +45,15 @@ uint64_t nb_form_tensors(const struct nb_tensor_spec *spec, const struct nb_numf
 /* Weight i was just taken from its file: a vector is turned into canonical form. */
 NB_CHECKED enum nb_status nb_form_vector(struct nb_model *m, size_t i, struct nb_error *err);
 
+/* An architecture that nibble does not know, when the caller allows it (any.c): the name; then every tensor
+ * of the files by its shape. */
+NB_CHECKED enum nb_status nb_any_arch(struct nb_model *m, const char *name, size_t n,
+                                      struct nb_error *err);
+NB_CHECKED enum nb_status nb_any_assemble(struct nb_model *m, struct nb_error *err);
+#define NB_ANY_HINT "its tensors can be quantized by their shapes alone (--any-arch)"
+
 /* The list of supported architectures for messages: "llama, ...". Returns dst. */
+#define NB_ARCH_LIST_BYTES 512
 const char *nb_arch_list(char *dst, size_t cap);
 
 /* Appends an entry without copying what it points to. */

@@ -48,7 +48,14 @@ static enum nb_status create(struct nb_export **out, const char *path,
     nb_arena_init(&e->arena, a, 16384);
     nb_meta_init(&e->extra, a);
     nb_meta_init(&e->shard_meta, a);
-    enum nb_status st = fill_order(e, err);
+    enum nb_status st = NB_OK;
+    if (spec->model->unknown && e->dialect != spec->model->dialect)
+        st =
+            NB_ERROR(err, NB_ERR_UNSUPPORTED,
+                     "architecture '%s' is not known to nibble: from %s to %s nobody knows the way",
+                     spec->model->w.hp.arch->name, spec->model->dialect->name, e->dialect->name);
+    if (st == NB_OK)
+        st = fill_order(e, err);
     for (size_t i = 0; spec->extra != NULL && i < spec->extra->n && st == NB_OK; i++)
         if (nb_meta_set_kv(&e->extra, &spec->extra->kv[i]) != NB_OK)
             st = NB_ERROR(err, NB_ERR_NOMEM, "out of memory");

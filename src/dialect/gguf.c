@@ -32,16 +32,19 @@ static enum nb_status refuse_split(const struct nb_file *f, struct nb_error *err
 static enum nb_status find_arch(struct nb_model *m, const struct nb_file *f, struct nb_error *err)
 {
     struct nb_text name;
-    char quote[64], list[128], text[64] = "";
+    char quote[64], list[NB_ARCH_LIST_BYTES], text[64] = "";
     if (!nb_meta_text(&f->meta, "general.architecture", &name))
         NB_FAIL(err, NB_ERR_FORMAT, "%s: metadata: general.architecture is missing", f->path);
     if (name.n < sizeof text)
         memcpy(text, name.s, name.n);
     m->w.hp.arch = nb_arch_by_name(text);
-    if (m->w.hp.arch == NULL)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s: architecture '%s' is not supported; supported: %s",
-                f->path, nb_printable(quote, sizeof quote, name.s, name.n),
-                nb_arch_list(list, sizeof list));
+    m->unknown = m->w.hp.arch == NULL;
+    if (m->unknown && m->any_arch)
+        return nb_any_arch(m, name.s, name.n, err);
+    if (m->unknown)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "%s: architecture '%s' is not supported; supported: %s; " NB_ANY_HINT, f->path,
+                nb_printable(quote, sizeof quote, name.s, name.n), nb_arch_list(list, sizeof list));
     return NB_OK;
 }
 
@@ -116,11 +119,13 @@ static enum nb_status open_gguf(struct nb_model *m, struct nb_error *err)
     NB_TRY(refuse_split(f, err));
     NB_TRY(find_arch(m, f, err));
     NB_TRY(share_meta(m, f, err));
-    enum nb_status st = read_weights(m, err);
-    if (st == NB_OK)
+    enum nb_status st = m->unknown ? nb_any_assemble(m, err) : read_weights(m, err);
+    if (st == NB_OK && !m->unknown)
         st = nb_tokenizer_from_meta(m, err);
     if (st != NB_OK)
         return nb_error_prefix(err, st, "%s", m->path);
+    if (m->unknown)
+        return NB_OK;
     NB_TRY(nb_tokenizer_fits(m, err));
     return share_template(m, err);
 }
@@ -136,7 +141,7 @@ static bool writes(const char *path)
 static const struct nb_numfmt *stored_type(const struct nb_model *m, size_t i,
                                            const struct nb_numfmt *wanted)
 {
-    return m->items[i].spec.quantizable ? wanted : &nb_numfmt_f32;
+    return m->unknown || m->items[i].spec.quantizable ? wanted : &nb_numfmt_f32;
 }
 
 static bool any_blocks(const struct nb_export_spec *s)

@@ -70,15 +70,18 @@ static enum nb_status refuse_quantized(const nb_json *config, struct nb_error *e
 
 static enum nb_status find_arch(struct nb_model *m, const nb_json *config, struct nb_error *err)
 {
-    char quote[QUOTE_BYTES], list[128];
+    char quote[QUOTE_BYTES], list[NB_ARCH_LIST_BYTES];
     size_t n;
     const char *name = nb_json_string(nb_json_at(nb_json_get(config, "architectures"), 0), &n);
     if (name == NULL)
         NB_FAIL(err, NB_ERR_FORMAT, "config.json: architectures is no list with a class name");
     m->w.hp.arch = nb_arch_by_hf(name);
-    if (m->w.hp.arch == NULL)
+    m->unknown = m->w.hp.arch == NULL;
+    if (m->unknown && m->any_arch)
+        return nb_any_arch(m, name, n, err);
+    if (m->unknown)
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                "config.json: architecture '%s' is not supported; supported: %s",
+                "config.json: architecture '%s' is not supported; supported: %s; " NB_ANY_HINT,
                 nb_printable(quote, sizeof quote, name, n), nb_arch_list(list, sizeof list));
     return NB_OK;
 }
@@ -147,7 +150,7 @@ static enum nb_status read_config(struct nb_model *m, struct nb_error *err)
         st = find_arch(m, root, err);
     if (st == NB_OK)
         st = refuse_quantized(root, err);
-    if (st == NB_OK)
+    if (st == NB_OK && !m->unknown)
         st = nb_arch_from_hf(m->w.hp.arch, &m->w.hp, root, err);
     if (st == NB_OK)
         st = describe(m, root, err);
@@ -383,11 +386,13 @@ static enum nb_status open_hf(struct nb_model *m, struct nb_error *err)
     if (st == NB_OK)
         st = open_weights(m, err);
     if (st == NB_OK)
-        st = read_weights(m, err);
-    if (st == NB_OK)
+        st = m->unknown ? nb_any_assemble(m, err) : read_weights(m, err);
+    if (st == NB_OK && !m->unknown)
         st = read_tokenizer(m, err);
     if (st != NB_OK)
         return nb_error_prefix(err, st, "%s", m->path);
+    if (m->unknown)
+        return NB_OK;
     return nb_tokenizer_fits(m, err);
 }
 

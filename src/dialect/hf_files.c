@@ -20,6 +20,20 @@ static const struct nb_vocab *vocab_of(const struct nb_export *e)
     return m->tokenizer == NULL ? NULL : nb_tokenizer_vocab(m->tokenizer);
 }
 
+/* A text of the source folder; nothing if there is none. */
+static enum nb_status copy_text(const struct nb_export *e, const char *name, struct nb_str *s,
+                                struct nb_error *err)
+{
+    char *path = nb_path_join(e->a, e->spec.model->path, name);
+    if (path == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    enum nb_status st = NB_OK;
+    if (nb_path_exists(path))
+        st = nb_file_read_all(s, path, NB_HF_MAX_JSON, err);
+    nb_free(e->a, path);
+    return st;
+}
+
 /* ---- config.json ---- */
 
 /* The embedding speaks for all. */
@@ -57,7 +71,6 @@ static void put_provenance(const struct nb_export *e, struct nb_str *s)
 {
     const size_t skip = sizeof PROVENANCE - 1;
     const char *comma = "";
-    nb_str_puts(s, "  \"nibble\": {");
     for (size_t i = 0; i < e->extra.n; i++) {
         const struct nb_meta_kv *kv = &e->extra.kv[i];
         if (kv->type != NB_META_STRING || !nb_str_starts(kv->key, PROVENANCE))
@@ -68,7 +81,6 @@ static void put_provenance(const struct nb_export *e, struct nb_str *s)
         nb_str_json(s, kv->v.text.s, kv->v.text.n);
         comma = ", ";
     }
-    nb_str_puts(s, "},\n");
 }
 
 /* So that readers of float checkpoints refuse this one by name. */
@@ -82,14 +94,38 @@ static void put_quantization(const struct nb_export *e, struct nb_str *s)
         }
 }
 
+/* The source's own, with what nibble has to say at its end. */
+static enum nb_status pass_config(const struct nb_export *e, struct nb_str *s, struct nb_error *err)
+{
+    NB_TRY(copy_text(e, NB_HF_CONFIG, s, err));
+    while (s->len > 0 && s->data[s->len - 1] != '}')
+        s->len--;
+    if (s->len == 0)
+        NB_FAIL(err, NB_ERR_FORMAT, "config.json: no object");
+    s->len--;
+    while (s->len > 0 && strchr(" \t\r\n", s->data[s->len - 1]) != NULL)
+        s->len--;
+    nb_str_puts(s, ",\n");
+    put_quantization(e, s);
+    nb_str_puts(s, "  \"nibble\": {");
+    put_provenance(e, s);
+    nb_str_puts(s, "}\n}\n");
+    return NB_OK;
+}
+
 static enum nb_status make_config(const struct nb_export *e, struct nb_str *s, struct nb_error *err)
 {
     const struct nb_model *m = e->spec.model;
+    if (m->unknown)
+        return pass_config(e, s, err);
     nb_str_puts(s, "{\n");
     NB_TRY(m->w.hp.arch->to_hf(&m->w.hp, s, err));
     put_ids(e, s);
-    if (e->extra.n > 0)
+    if (e->extra.n > 0) {
+        nb_str_puts(s, "  \"nibble\": {");
         put_provenance(e, s);
+        nb_str_puts(s, "},\n");
+    }
     put_quantization(e, s);
     nb_str_printf(s, "  \"torch_dtype\": \"%s\"\n}\n", torch_dtype(e));
     return NB_OK;
@@ -212,6 +248,10 @@ static const struct {
     {"special_tokens_map.json", NULL, true},
     {"tokenizer.model", NULL, true},
     {"chat_template.jinja", NULL, true},
+    {"vocab.json", NULL, true},
+    {"vocab.txt", NULL, true},
+    {"merges.txt", NULL, true},
+    {"added_tokens.json", NULL, true},
 };
 
 static enum nb_status make_text(const struct nb_export *e, size_t i, struct nb_str *s,
@@ -220,14 +260,7 @@ static enum nb_status make_text(const struct nb_export *e, size_t i, struct nb_s
     const struct nb_model *m = e->spec.model;
     nb_str_clear(s);
     if (texts[i].copy && m->dialect == e->dialect) {
-        char *path = nb_path_join(e->a, m->path, texts[i].name);
-        if (path == NULL)
-            NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-        enum nb_status st = NB_OK;
-        if (nb_path_exists(path))
-            st = nb_file_read_all(s, path, NB_HF_MAX_JSON, err);
-        nb_free(e->a, path);
-        return st;
+        return copy_text(e, texts[i].name, s, err);
     }
     if (texts[i].make != NULL)
         NB_TRY(texts[i].make(e, s, err));

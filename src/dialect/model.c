@@ -61,8 +61,9 @@ static struct nb_model *model_create(const char *path, const struct nb_allocator
     return m;
 }
 
-enum nb_status nb_model_open(struct nb_model **out, const char *path, const struct nb_allocator *a,
-                             const struct nb_log *log, struct nb_error *err)
+static enum nb_status open_model(struct nb_model **out, const char *path, bool any,
+                                 const struct nb_allocator *a, const struct nb_log *log,
+                                 struct nb_error *err)
 {
     *out = NULL;
     if (!nb_path_exists(path))
@@ -72,6 +73,7 @@ enum nb_status nb_model_open(struct nb_model **out, const char *path, const stru
     struct nb_model *m = model_create(path, a, log);
     if (m == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "%s: out of memory", path);
+    m->any_arch = any;
     for (size_t i = 0; i < NB_COUNTOF(dialects) && m->dialect == NULL; i++)
         if (dialects[i]->reads(path))
             m->dialect = dialects[i];
@@ -84,6 +86,19 @@ enum nb_status nb_model_open(struct nb_model **out, const char *path, const stru
     }
     *out = m;
     return NB_OK;
+}
+
+enum nb_status nb_model_open(struct nb_model **out, const char *path, const struct nb_allocator *a,
+                             const struct nb_log *log, struct nb_error *err)
+{
+    return open_model(out, path, false, a, log, err);
+}
+
+enum nb_status nb_model_open_any(struct nb_model **out, const char *path,
+                                 const struct nb_allocator *a, const struct nb_log *log,
+                                 struct nb_error *err)
+{
+    return open_model(out, path, true, a, log, err);
 }
 
 void nb_model_close(struct nb_model *m)

@@ -170,7 +170,7 @@ static enum nb_status choose(struct chooser *c, struct nb_plan_tensor *t, struct
     const struct nb_tensor_spec *spec = &t->weight->spec;
     if (!spec->quantizable) {
         t->type = c->base == NULL && !c->forced_vectors ? t->weight->t.type : c->vector;
-        if (spec->role == NB_ROLE_ROPE)
+        if (spec->role == NB_ROLE_ROPE || spec->role == NB_ROLE_OTHER)
             t->type = t->weight->t.type;
         return NB_OK;
     }
