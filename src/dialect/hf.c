@@ -5,10 +5,10 @@
  */
 #include "dialect/dialect_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define QUOTE_BYTES 96
-#define HF_HEAD     "lm_head.weight"
 #define HF_TEMPLATE "chat_template.jinja"
 
 /* A file of a folder, as text. NB_ERR_NOT_FOUND without a message if it does not exist. */
@@ -290,13 +290,16 @@ static enum nb_status read_weights(struct nb_model *m, struct nb_error *err)
 {
     struct nb_tensor_index x;
     struct nb_assembly how = {.hf_names = true};
+    char head[NB_NAME_BYTES], codes[NB_NAME_BYTES];
+    const char *stem = nb_arch_hf_stem(m->w.hp.arch, "output");
+    (void)snprintf(head, sizeof head, "%s.weight", stem);
+    (void)snprintf(codes, sizeof codes, "%s.weight.codes", stem);
     enum nb_status st = nb_tensor_index_init(&x, m, err);
     /* A head that is there although the config ties it is left out; one that is not there is tied. */
     if (m->w.hp.tied)
-        how.extra_name = HF_HEAD;
+        how.extra_name = head;
     else
-        m->w.hp.tied =
-            !nb_tensor_index_has(&x, HF_HEAD) && !nb_tensor_index_has(&x, HF_HEAD ".codes");
+        m->w.hp.tied = !nb_tensor_index_has(&x, head) && !nb_tensor_index_has(&x, codes);
     if (st == NB_OK)
         st = nb_model_assemble(m, &x, &how, err);
     if (st == NB_OK)

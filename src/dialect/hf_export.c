@@ -19,7 +19,11 @@ bool nb_hf_writes(const char *path)
 const struct nb_numfmt *nb_hf_stored_type(const struct nb_model *m, size_t i,
                                           const struct nb_numfmt *wanted)
 {
-    return m->items[i].spec.hf[0] == '\0' ? NULL : wanted;
+    const struct nb_tensor_spec *spec = &m->items[i].spec;
+    if (spec->hf[0] == '\0')
+        return NULL;
+    /* One more than a short float has no short float: rounded before it is less one again it would change. */
+    return spec->form == NB_HF_MINUS_ONE ? &nb_numfmt_f32 : wanted;
 }
 
 /* ---- shards ---- */

@@ -45,6 +45,14 @@ static const struct nb_hf_name *find_name(const struct nb_hf_name *table, const 
     return NULL;
 }
 
+const char *nb_arch_hf_stem(const struct nb_arch *arch, const char *stem)
+{
+    const struct nb_hf_name *n = find_name(arch->hf_names, stem);
+    if (n == NULL)
+        n = find_name(common, stem);
+    return n == NULL ? NULL : n->hf;
+}
+
 struct emitter {
     const struct nb_hparams *hp;
     nb_spec_fn *emit;

@@ -120,7 +120,8 @@ static bool windowed(const struct builder *b)
  * does not rotate still brings its pairs into place, for files hold them in two ways. */
 static uint32_t rope(const struct builder *b, uint32_t x, uint32_t heads, const char *what)
 {
-    uint32_t table = windowed(b) && b->table_local != 0 ? b->table_local : b->table;
+    const bool local = b->table_local != 0 && nb_layers_has(&b->hp->windowed, (uint32_t)b->block);
+    uint32_t table = local ? b->table_local : b->table;
     if (table == 0)
         return x;
     if (nb_layers_has(&b->hp->unrotated, (uint32_t)b->block))

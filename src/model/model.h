@@ -191,6 +191,12 @@ struct nb_hf_name {
     enum nb_hf_form form;
 };
 
+/* A key of config.json that an architecture calls by a name of its own. */
+struct nb_hf_key {
+    const char *usual; /* "hidden_size" */
+    const char *own;   /* "n_embd"; NULL: it has no such key */
+};
+
 struct nb_arch {
     const char *name;              /* general.architecture: "llama"                            */
     const char *summary;           /* for `nibble list architectures`                          */
@@ -203,11 +209,14 @@ struct nb_arch {
     const char *const *hf_roots;
     const char *const *ignored_roots;
     const struct nb_hf_name *hf_names; /* up to stem == NULL; before those all share; NULL: none */
+    const struct nb_hf_key *hf_keys;   /* up to usual == NULL; NULL: the usual names             */
     bool rope_halves_gguf;             /* GGUF files of this arch keep HF's pairing (qwen2: true) */
     uint32_t
         window_period; /* every so manieth layer sees all positions; 0: none does (window.c)   */
     const struct nb_rope_rules *rope; /* NULL: rope_theta, whole heads, one table for all layers */
     void (*init)(struct nb_hparams *hp); /* what holds for every model of it                     */
+    /* Factors and caps that follow from the sizes where a file is silent; NULL: none do. */
+    void (*defaults)(struct nb_hparams *hp);
     enum nb_status (*from_hf)(struct nb_hparams *hp, const nb_json *config, struct nb_error *err);
     enum nb_status (*to_hf)(const struct nb_hparams *hp, struct nb_str *config_json,
                             struct nb_error *err);
@@ -226,6 +235,9 @@ NB_CHECKED enum nb_status nb_arch_to_meta(const struct nb_hparams *hp, struct nb
                                           struct nb_error *err);
 /* What a GGUF file says by the tensors it has: biases, a head of its own, rotary divisors. */
 void nb_arch_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
+/* The name of a tensor outside the blocks in Hugging Face files, without ".weight"; NULL: nobody
+ * names it. */
+const char *nb_arch_hf_stem(const struct nb_arch *arch, const char *stem);
 /* Every tensor in GGUF's usual order: rotary divisors if any, token_embd, blk.0...,
  * output_norm, output. */
 NB_CHECKED enum nb_status nb_arch_tensors(const struct nb_hparams *hp, nb_spec_fn *emit, void *ctx);

@@ -48,6 +48,8 @@ NB_CHECKED enum nb_status nb_sizes_settle(struct nb_hparams *hp, const char *whe
 /* "architectures", "model_type" and the sizes, each line ended by a comma. */
 void nb_sizes_to_hf(const struct nb_hparams *hp, const char *class_name, const char *model_type,
                     struct nb_str *s);
+/* Refuses sizes for which config.json files of this architecture have no key. */
+NB_CHECKED enum nb_status nb_sizes_sayable(const struct nb_hparams *hp, struct nb_error *err);
 /* A line `  "key": value,` each. */
 void nb_config_put_real(struct nb_str *s, const char *key, float v);
 void nb_config_put_bool(struct nb_str *s, const char *key, bool v);
@@ -60,11 +62,33 @@ NB_CHECKED enum nb_status nb_act_from_hf(const struct nb_hparams *hp, const nb_j
 NB_CHECKED enum nb_status nb_act_read_hf(struct nb_hparams *hp, const nb_json *config,
                                          const char *key, struct nb_error *err);
 const char *nb_act_hf_name(enum nb_act act);
+/* The key's name in config.json files of this architecture; NULL: it has none. */
+const char *nb_hf_key(const struct nb_arch *arch, const char *usual);
+
+/* ---- the Gemma family (gemma.c, gemma2.c) ---- */
+void nb_gemma_init(struct nb_hparams *hp);
+void nb_gemma_defaults(struct nb_hparams *hp);
+NB_CHECKED enum nb_status nb_gemma_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                           struct nb_error *err);
+void nb_gemma_to_hf(const struct nb_hparams *hp, const char *class_name, const char *model_type,
+                    struct nb_str *s);
+/* attn_scale as readers of GGUF files take it: by the share of a head in the largest model, else by its
+ * size. */
+void nb_attn_scale_by_layers(struct nb_hparams *hp, uint32_t layers_of_largest);
+/* query_pre_attn_scalar of config.json: attn_scale is one by its root. */
+NB_CHECKED enum nb_status nb_attn_scalar_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                                 struct nb_error *err);
+void nb_attn_scalar_to_hf(const struct nb_hparams *hp, struct nb_str *s);
+/* A cap or null; an absent one leaves *cap as it is. */
+NB_CHECKED enum nb_status nb_config_cap(const nb_json *config, const char *key, float *cap,
+                                        struct nb_error *err);
+void nb_config_put_cap(struct nb_str *s, const char *key, float cap);
+extern const struct nb_hf_name nb_gemma_four_norms[];
 
 /* ---- windows (window.c) ----
  * period: every period-th layer sees all positions, the others `window`; 0: all layers are windowed. */
-/* sliding_window and layer_types, or the architecture's rule where the list is absent. A window of the
- * context or more is none. */
+/* sliding_window and layer_types; where the list is absent sliding_window_pattern, or the architecture's
+ * rule. A window of the context or more is none, unless layers without it are another kind. */
 NB_CHECKED enum nb_status nb_window_from_hf(struct nb_hparams *hp, const nb_json *config,
                                             struct nb_error *err);
 NB_CHECKED enum nb_status nb_window_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,

@@ -142,7 +142,7 @@ static enum nb_status read_dim(struct nb_rope *r, const struct nb_hparams *hp,
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "config.json: %s is %g, architecture %s rotates whole heads", key, part,
                 hp->arch->name);
-    if (r->dim % 2 != 0)
+    if (r->dim % 2 != 0 || r->dim == 0)
         NB_FAIL(err, NB_ERR_FORMAT,
                 "config.json: %s is %g, which turns %u dimensions of %u, expected an even number",
                 key, part, r->dim, hp->head_dim);

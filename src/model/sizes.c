@@ -28,7 +28,8 @@ static const struct nb_hparam_field vocab = {"vocab_size", "vocab_size", FIELD(n
 static const struct nb_hparam_field vocab_gguf = {"vocab_size", "vocab_size", FIELD(n_vocab), 1,
                                                   1U << 24,     true};
 
-/* Numbers that are the same everywhere when GGUF has them. `none`: what absence means. */
+/* Numbers that are the same everywhere when GGUF has them. `none`: what absence means, unless the
+ * architecture has defaults of its own. */
 static const struct {
     const char *suffix;
     size_t offset;
@@ -77,15 +78,46 @@ enum nb_status nb_sizes_settle(struct nb_hparams *hp, const char *where, struct 
     return NB_OK;
 }
 
+static void set_defaults(struct nb_hparams *hp)
+{
+    for (size_t i = 0; i < NB_COUNTOF(factors); i++)
+        memcpy((char *)hp + factors[i].offset, &factors[i].none, sizeof factors[i].none);
+    if (hp->arch->defaults != NULL)
+        hp->arch->defaults(hp);
+}
+
 /* ---- config.json ---- */
+
+const char *nb_hf_key(const struct nb_arch *arch, const char *usual)
+{
+    for (const struct nb_hf_key *k = arch->hf_keys; k != NULL && k->usual != NULL; k++)
+        if (strcmp(k->usual, usual) == 0)
+            return k->own;
+    return usual;
+}
+
+/* One number; what the architecture has set stands in for an absent one. */
+static enum nb_status read_size(struct nb_hparams *hp, const nb_json *config,
+                                const struct nb_hparam_field *usual, struct nb_error *err)
+{
+    struct nb_hparam_field f = *usual;
+    uint32_t set;
+    memcpy(&set, (const char *)hp + f.offset, sizeof set);
+    f.hf = nb_hf_key(hp->arch, f.hf);
+    f.optional = f.optional || set > 0;
+    return f.hf == NULL ? NB_OK : nb_hparams_read_hf(hp, config, &f, 1, err);
+}
 
 enum nb_status nb_sizes_from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
 {
-    NB_TRY(nb_hparams_read_hf(hp, config, fields, NB_COUNTOF(fields), err));
-    NB_TRY(nb_hparams_read_hf(hp, config, &vocab, 1, err));
-    NB_TRY(nb_hparams_read_hf(hp, config, &kv_heads, 1, err));
-    NB_TRY(nb_hparams_read_hf(hp, config, &head_dim, 1, err));
-    return nb_sizes_settle(hp, "config.json", err);
+    for (size_t i = 0; i < NB_COUNTOF(fields); i++)
+        NB_TRY(read_size(hp, config, &fields[i], err));
+    NB_TRY(read_size(hp, config, &vocab, err));
+    NB_TRY(read_size(hp, config, &kv_heads, err));
+    NB_TRY(read_size(hp, config, &head_dim, err));
+    NB_TRY(nb_sizes_settle(hp, "config.json", err));
+    set_defaults(hp);
+    return NB_OK;
 }
 
 void nb_config_put_u32(struct nb_str *s, const char *key, uint32_t v)
@@ -105,19 +137,39 @@ void nb_config_put_real(struct nb_str *s, const char *key, float v)
     nb_str_puts(s, ",\n");
 }
 
+static void put_size(const struct nb_hparams *hp, const struct nb_hparam_field *f, struct nb_str *s)
+{
+    const char *key = nb_hf_key(hp->arch, f->hf);
+    uint32_t v;
+    memcpy(&v, (const char *)hp + f->offset, sizeof v);
+    if (key != NULL)
+        nb_config_put_u32(s, key, v);
+}
+
+enum nb_status nb_sizes_sayable(const struct nb_hparams *hp, struct nb_error *err)
+{
+    if (nb_hf_key(hp->arch, kv_heads.hf) == NULL && hp->n_kv_heads != hp->n_heads)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "%u heads and %u key-value heads: config.json of architecture %s cannot say it",
+                hp->n_heads, hp->n_kv_heads, hp->arch->name);
+    if (nb_hf_key(hp->arch, head_dim.hf) == NULL &&
+        (uint64_t)hp->n_heads * hp->head_dim != hp->n_embd)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "%u heads of %u at width %u: config.json of architecture %s cannot say it",
+                hp->n_heads, hp->head_dim, hp->n_embd, hp->arch->name);
+    return NB_OK;
+}
+
 void nb_sizes_to_hf(const struct nb_hparams *hp, const char *class_name, const char *model_type,
                     struct nb_str *s)
 {
     nb_str_printf(s, "  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n", class_name,
                   model_type);
-    for (size_t i = 0; i < NB_COUNTOF(fields); i++) {
-        uint32_t v;
-        memcpy(&v, (const char *)hp + fields[i].offset, sizeof v);
-        nb_config_put_u32(s, fields[i].hf, v);
-    }
-    nb_config_put_u32(s, "num_key_value_heads", hp->n_kv_heads);
-    nb_config_put_u32(s, "head_dim", hp->head_dim);
-    nb_config_put_u32(s, "vocab_size", hp->n_vocab);
+    for (size_t i = 0; i < NB_COUNTOF(fields); i++)
+        put_size(hp, &fields[i], s);
+    put_size(hp, &kv_heads, s);
+    put_size(hp, &head_dim, s);
+    put_size(hp, &vocab, s);
 }
 
 /* ---- activations ---- */
@@ -210,8 +262,10 @@ static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *met
     if (nb_meta_find(meta, nb_meta_key(key, arch, eps_suffix(hp))) == NULL)
         NB_FAIL(err, NB_ERR_FORMAT, "metadata: %s is missing, expected 0..1", key);
     NB_TRY(nb_meta_real(meta, arch, eps_suffix(hp), 0.0, 1.0, &hp->norm_eps, err));
+    set_defaults(hp);
     for (size_t i = 0; i < NB_COUNTOF(factors); i++) {
-        float v = factors[i].none;
+        float v;
+        memcpy(&v, (const char *)hp + factors[i].offset, sizeof v);
         NB_TRY(nb_meta_real(meta, arch, factors[i].suffix, 0.0, 1e6, &v, err));
         memcpy((char *)hp + factors[i].offset, &v, sizeof v);
     }
@@ -235,10 +289,13 @@ static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
             nb_meta_set_u32(meta, nb_meta_key(key, arch, "attention.value_length"), hp->head_dim));
     }
     NB_TRY(nb_meta_set_f32(meta, nb_meta_key(key, arch, eps_suffix(hp)), hp->norm_eps));
+    struct nb_hparams usual = *hp; /* what the architecture takes where a file is silent */
+    set_defaults(&usual);
     for (size_t i = 0; i < NB_COUNTOF(factors); i++) {
-        float v;
+        float v, none;
         memcpy(&v, (const char *)hp + factors[i].offset, sizeof v);
-        if (v != factors[i].none)
+        memcpy(&none, (const char *)&usual + factors[i].offset, sizeof none);
+        if (v != none)
             NB_TRY(nb_meta_set_f32(meta, nb_meta_key(key, arch, factors[i].suffix), v));
     }
     return NB_OK;

@@ -20,6 +20,13 @@ static void set_by_rule(struct nb_hparams *hp, uint32_t period)
             nb_layers_add(&hp->windowed, i);
 }
 
+/* A window that nothing falls out of. Where some layers have none, windowed ones may differ in more. */
+static void drop_wide(struct nb_hparams *hp)
+{
+    if (hp->window >= hp->n_ctx_train && hp->arch->window_period == 0)
+        hp->window = 0;
+}
+
 static enum nb_status read_types(struct nb_hparams *hp, const nb_json *types, struct nb_error *err)
 {
     char quote[64];
@@ -50,14 +57,18 @@ enum nb_status nb_window_from_hf(struct nb_hparams *hp, const nb_json *config, s
                                                  INT32_MAX,
                                                  true};
     const nb_json *types = nb_json_get(config, "layer_types");
+    uint32_t period = hp->arch->window_period;
+    int64_t own;
     hp->window = 0;
     NB_TRY(nb_hparams_read_hf(hp, config, &field, 1, err));
+    if (nb_json_int(nb_json_get(config, "sliding_window_pattern"), &own) && own > 0 &&
+        own <= NB_MAX_LAYERS)
+        period = (uint32_t)own;
     if (nb_json_type(types) == NB_JSON_ARRAY)
         NB_TRY(read_types(hp, types, err));
     else
-        set_by_rule(hp, hp->arch->window_period);
-    if (hp->window >= hp->n_ctx_train)
-        hp->window = 0;
+        set_by_rule(hp, period);
+    drop_wide(hp);
     return NB_OK;
 }
 
@@ -73,9 +84,10 @@ enum nb_status nb_window_from_meta(struct nb_hparams *hp, const struct nb_meta *
     char key[NB_KEY_BYTES];
     hp->window = 0;
     NB_TRY(nb_hparams_read_meta(hp, meta, &field, 1, err));
-    set_by_rule(hp, period);
     const struct nb_meta_kv *kv =
         nb_meta_find(meta, nb_meta_key(key, hp->arch->name, "attention.sliding_window_pattern"));
+    uint32_t own;
+    set_by_rule(hp, nb_meta_u32(meta, key, &own) ? own : period);
     if (kv != NULL && kv->n == hp->n_layers && hp->n_layers > 1) {
         memset(&hp->windowed, 0, sizeof hp->windowed);
         for (uint32_t i = 0; i < hp->n_layers; i++) {
@@ -87,8 +99,7 @@ enum nb_status nb_window_from_meta(struct nb_hparams *hp, const struct nb_meta *
                 nb_layers_add(&hp->windowed, i);
         }
     }
-    if (hp->window >= hp->n_ctx_train)
-        hp->window = 0;
+    drop_wide(hp);
     return NB_OK;
 }
 

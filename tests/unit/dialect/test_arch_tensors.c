@@ -53,7 +53,7 @@ static void write_variant(const struct nb_file *f, const char *dir, size_t skip,
 static bool dispensable(const char *name)
 {
     return nb_str_starts(name, "cls.") || strstr(name, "pooler.") != NULL ||
-           nb_str_ends(name, "attn.bias") || strcmp(name, "lm_head.weight") == 0 ||
+           nb_str_ends(name, ".attn.bias") || strcmp(name, "lm_head.weight") == 0 ||
            strcmp(name, "embed_out.weight") == 0;
 }
 
