@@ -44,7 +44,11 @@ says err config.json
 echo '{"architectures": ["LlamaForCausalLM"], "hidden_size": ' >folder/config.json
 bad folder
 sed 's/LlamaForCausalLM/NoSuchNetwork/; s/"llama"/"nosuch"/' "$MODEL/config.json" >folder/config.json
-bad folder
+for verb in plan quantize run; do # inspect shows its tensors
+    expect 3 $verb folder
+    says err NoSuchNetwork
+    silent out
+done
 says err NoSuchNetwork
 sed 's/"num_hidden_layers": 6/"num_hidden_layers": 7/' "$MODEL/config.json" >folder/config.json
 bad folder
