@@ -151,13 +151,13 @@ static float *run_path(const struct golden *g, const char *path)
     return out;
 }
 
-static enum nb_status convert(struct nb_model *m, const char *out)
+static enum nb_status convert(struct nb_model *m, const char *type, const char *out)
 {
     struct nb_recipe r;
     struct nb_quant_plan *p;
     struct nb_quant_report report = {0};
     nb_recipe_init(&r, NULL);
-    r.type = "keep";
+    r.type = type;
     const struct nb_quant_settings s = {.out = out, .recipe = &r, .overwrite = true};
     enum nb_status st = nb_quant_plan_create(&p, m, &s, NULL, &err);
     if (st == NB_OK) {
@@ -174,24 +174,42 @@ static void check_converted(const struct golden *g, struct nb_model *m, const fl
     const char *gguf = nbtest_tmp("arch.gguf"), *dir = nbtest_tmp("arch");
     const char *refusal = gguf_refusal(g->name);
     if (refusal != NULL) {
-        assert_fails(convert(m, gguf), NB_ERR_UNSUPPORTED, &err, refusal);
+        assert_fails(convert(m, "keep", gguf), NB_ERR_UNSUPPORTED, &err, refusal);
     } else {
         struct nb_model *again;
-        assert_ok(convert(m, gguf), &err);
+        assert_ok(convert(m, "keep", gguf), &err);
         assert_ok(nb_model_open(&again, gguf, NULL, NULL, &err), &err);
         float *got = run_model(g, again, NULL);
         expect_bits(g, got, logits, "from its GGUF file");
         free(got);
-        assert_ok(convert(again, dir), &err);
+        assert_ok(convert(again, "keep", dir), &err);
         nb_model_close(again);
         got = run_path(g, dir);
         expect_bits(g, got, logits, "from the folder made of its GGUF file");
         free(got);
     }
-    assert_ok(convert(m, dir), &err);
+    assert_ok(convert(m, "keep", dir), &err);
     float *got = run_path(g, dir);
     expect_bits(g, got, logits, "from a folder of nibble's");
     free(got);
+}
+
+/* Blocks of 8 bits in every matrix, and integer products: near the float logits, and no nearer than that. */
+static double check_quantized(const struct golden *g, struct nb_model *m, const float *logits)
+{
+    const char *gguf = nbtest_tmp("arch8.gguf");
+    double square = 0.0;
+    assert_ok(convert(m, "q8_0", gguf), &err);
+    float *got = run_path(g, gguf);
+    for (size_t i = 0; i < g->n * g->width; i++) {
+        const double d = (double)got[i] - (double)logits[i];
+        square += d * d;
+    }
+    free(got);
+    const double error = sqrt(square / (double)(g->n * g->width)) / g->spread;
+    if (!(error > 0.0 && error < 0.02))
+        fail_msg("%s: q8_0 is off by %g of the spread", g->name, error);
+    return error;
 }
 
 static void check_pieces(const struct golden *g, struct nb_model *m, const float *all)
@@ -223,7 +241,9 @@ static void check_case(void **state)
     if (!g.encoder) /* whose tokens see those that follow */
         check_pieces(&g, m, all);
     check_converted(&g, m, all);
-    print_message("%s: %s, differs by %.1e of the spread\n", name, m->w.hp.arch->name, worst);
+    const double q8 = check_quantized(&g, m, all);
+    print_message("%s: %s, differs by %.1e of the spread, in q8_0 by %.1e (root mean square)\n",
+                  name, m->w.hp.arch->name, worst, q8);
     free(all);
     nb_model_close(m);
     golden_fini(&g);
