@@ -89,7 +89,7 @@ def convert(arch, cfg, name, w):
         return w.T
     if arch == "gptneox" and ".query_key_value." in name:
         return neox_qkv(w, heads_of(cfg))
-    return w
+    return w.squeeze() if name.endswith("shared_expert_gate.weight") else w
 
 
 def expected(arch, cfg, names, tensors):
