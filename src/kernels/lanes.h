@@ -219,13 +219,9 @@ NB_LANES_INLINE vf vf_via_f16(vf a)
     return vu_float(vf_bits(r) | sign);
 }
 
-/* x[i] lane l = src[l * n + i], i < n; n a multiple of 8. Only `used` rows exist: the lanes beyond
- * repeat the last one. */
-NB_LANES_INLINE void vf_load_turned(vf *x, const float *src, int n, size_t used)
+/* x[i] lane l = row[l][i], i < n; n a multiple of 8. */
+NB_LANES_INLINE void vf_load_rows(vf *x, const float *const row[LANES], int n)
 {
-    const float *row[LANES];
-    for (size_t l = 0; l < LANES; l++)
-        row[l] = src + (l < used ? l : used - 1) * (size_t)n;
 #if defined(NB_LANES_AVX2)
     for (int i = 0; i < n; i += 8) {
         __m256 r[8];
@@ -255,6 +251,16 @@ NB_LANES_INLINE void vf_load_turned(vf *x, const float *src, int n, size_t used)
         x[i] = vf_load(lane);
     }
 #endif
+}
+
+/* x[i] lane l = src[l * n + i], i < n; n a multiple of 8. Only `used` rows exist: the lanes beyond
+ * repeat the last one. */
+NB_LANES_INLINE void vf_load_turned(vf *x, const float *src, int n, size_t used)
+{
+    const float *row[LANES];
+    for (size_t l = 0; l < LANES; l++)
+        row[l] = src + (l < used ? l : used - 1) * (size_t)n;
+    vf_load_rows(x, row, n);
 }
 
 #endif

@@ -3,21 +3,37 @@
  * A tuple is cut into halves, a half into two parts (pairs of digits of base 3, or single digits of base
  * 8). Costs of parts and halves are sums of few numbers. Points are sorted by their second half, so those
  * that share it are a run: the best of a run is the least cost of its first halves, one minimum a point,
- * and only whole runs are compared, those of equal length together (branches are foreseen then). The point itself is looked up in the winning run afterwards, by the
- * same sums: rounding is monotone, so their least is the one that was found.
+ * and only whole runs are compared, those of equal length together (branches are foreseen then). The
+ * point itself is looked up in the winning run afterwards, by the same sums: rounding is monotone, so
+ * one of them is, bit for bit, the least that was found.
  *
  * A value is a magnitude a = |x / scale| and a sign; a point v costs sum w v (v - 2 a), its squared error
  * less what no choice changes. Where the number of minus signs must be even and is not, one element
- * takes the other sign, which costs 4 w a v more: the cheapest, chosen together with the point.
+ * takes the other sign, which costs 4 w a v more: the cheapest, chosen together with the point. Rows
+ * that need no flip are searched together, for about half the price.
  */
 #include "kernels/kernels.h"
 #include "kernels/lanes.h"
 
 enum { IQ_ROW = 8, IQ_PARTS = 4, IQ_MAX_PART = 9, IQ_MAX_HALF = 81, IQ_MAX_COSTS = 32 };
 
+/* Rows that are sorted by their need of a flip. */
+enum { IQ_BATCH = 32 };
+
 /* Beyond this many steps the best point no longer depends on how far; larger than any cost. */
 #define IQ_FAR  4096.0F
 #define IQ_HUGE 0x1p120F
+
+/* The arguments of the kernel, and the numbers of up to LANES rows. */
+struct iq_task {
+    const struct nb_iq_grid *grid;
+    int8_t *codes;      /* (rows, 8) */
+    const float *x, *w; /* (rows, 8) */
+    const float *inv;   /* (rows)    */
+    const uint8_t *row; /* (used)    */
+    size_t used;
+    bool flips; /* some of these rows need a flip */
+};
 
 /* Rows as lanes. */
 struct iq_rows {
@@ -42,16 +58,22 @@ NB_LANES_INLINE float iq_lane(const vf *v, size_t l)
     return lane;
 }
 
-NB_LANES_INLINE void iq_load(struct iq_rows *r, const float *x, const float *w, const float *inv,
-                             size_t used)
+/* Lanes beyond the last row repeat it. */
+NB_LANES_INLINE void iq_load(struct iq_rows *r, const struct iq_task *t)
 {
+    const float *x[LANES];
+    const float *w[LANES];
     float lane[LANES];
-    for (size_t l = 0; l < LANES; l++)
-        lane[l] = inv[l < used ? l : used - 1];
+    for (size_t l = 0; l < LANES; l++) {
+        const size_t row = t->row[l < t->used ? l : t->used - 1];
+        x[l] = t->x + row * IQ_ROW;
+        w[l] = t->w + row * IQ_ROW;
+        lane[l] = t->inv[row];
+    }
     const vf by = vf_load(lane);
     r->odd = vu_set(0);
-    vf_load_turned(r->a, x, IQ_ROW, used);
-    vf_load_turned(r->w, w, IQ_ROW, used);
+    vf_load_rows(r->a, x, IQ_ROW);
+    vf_load_rows(r->w, w, IQ_ROW);
     for (int j = 0; j < IQ_ROW; j++) {
         const vf v = r->a[j] * by;
         r->odd ^= vf_lt(v, vf_set(0.0F));
@@ -59,9 +81,9 @@ NB_LANES_INLINE void iq_load(struct iq_rows *r, const float *x, const float *w, 
     }
 }
 
-/* For the point of elements at, at + 1, ...; only lanes in `flips` pay for one flip. */
+/* For the point of elements at, at + 1, ...; price: only lanes in `flips` pay for one flip, or NULL. */
 NB_LANES_INLINE void iq_parts_of(struct iq_parts *p, const struct nb_iq_grid *g,
-                                 const struct iq_rows *r, int at, vu flips, int base)
+                                 const struct iq_rows *r, int at, const vu *flips, int base)
 {
     vf cost[IQ_MAX_COSTS];
     vf price[IQ_MAX_COSTS];
@@ -71,30 +93,38 @@ NB_LANES_INLINE void iq_parts_of(struct iq_parts *p, const struct nb_iq_grid *g,
         for (int d = 0; d < base; d++) {
             const float v = g->level[d];
             cost[j * base + d] = w * ((vf_set(v) - a * 2.0F) * v);
-            price[j * base + d] = vu_float(vf_bits((w * a) * (4.0F * v)) & flips);
+            if (flips != NULL)
+                price[j * base + d] = vu_float(vf_bits((w * a) * (4.0F * v)) & *flips);
         }
     }
     for (int q = 0; q < IQ_PARTS; q++) {
         for (int c = 0; c < (base == 3 ? 9 : base); c++) {
             const int i = base == 3 ? 2 * q * base + c % 3 : q * base + c;
-            p->cost[q][c] = cost[i];
-            p->price[q][c] = price[i];
-            if (base == 3) {
-                const int k = (2 * q + 1) * base + c / 3;
-                p->cost[q][c] = cost[i] + cost[k];
+            const int k = base == 3 ? (2 * q + 1) * base + c / 3 : i;
+            p->cost[q][c] = base == 3 ? cost[i] + cost[k] : cost[i];
+            if (flips != NULL)
                 p->price[q][c] = vf_min(price[i], price[k]);
-            }
         }
     }
 }
 
 static __attribute__((noinline)) void iq_make_parts(struct iq_parts *p, const struct nb_iq_grid *g,
-                                                    const struct iq_rows *r, int at, vu flips)
+                                                    const struct iq_rows *r, int at)
 {
     if (g->base == 3)
-        iq_parts_of(p, g, r, at, flips, 3);
+        iq_parts_of(p, g, r, at, NULL, 3);
     else
-        iq_parts_of(p, g, r, at, flips, 8);
+        iq_parts_of(p, g, r, at, NULL, 8);
+}
+
+static __attribute__((noinline)) void iq_make_parts_flip(struct iq_parts *p,
+                                                         const struct nb_iq_grid *g,
+                                                         const struct iq_rows *r, int at, vu flips)
+{
+    if (g->base == 3)
+        iq_parts_of(p, g, r, at, &flips, 3);
+    else
+        iq_parts_of(p, g, r, at, &flips, 8);
 }
 
 /* Costs of first halves. */
@@ -114,35 +144,47 @@ struct iq_runs {
 NB_LANES_INLINE void iq_keep(struct iq_runs *best, vf e, uint32_t h)
 {
     const vu better = vf_lt(e, best->cost);
-    best->where = (better & vu_set(h)) | (~better & best->where);
+    best->where = vf_bits(vf_select(better, vu_float(vu_set(h)), vu_float(best->where)));
     best->cost = vf_min(e, best->cost);
 }
 
-/* The points, in the winning runs. */
-NB_LANES_INLINE void iq_find(struct iq_found *out, const struct nb_iq_grid *g, const vf *low,
-                             struct iq_runs best)
+/* The points, in the winning runs. flip: first halves with one flip, or NULL: no flips. */
+NB_LANES_INLINE void iq_find(struct iq_found *out, const struct nb_iq_grid *g,
+                             const struct iq_parts *p, const vf *low, const vf *flip,
+                             const struct iq_runs *best, uint32_t n)
 {
     uint32_t run[LANES];
-    vf_store(out->cost, best.cost);
-    vu_store(run, best.where);
+    vf_store(out->cost, best->cost);
+    vu_store(run, best->where);
     for (size_t l = 0; l < LANES; l++) {
-        float least = IQ_HUGE;
+        const uint32_t h = run[l];
+        const float high = iq_lane(&p->cost[2][h % n], l) + iq_lane(&p->cost[3][h / n], l);
+        float dear = 0.0F;
+        if (flip != NULL) {
+            const float a = iq_lane(&p->price[2][h % n], l);
+            const float b = iq_lane(&p->price[3][h / n], l);
+            dear = high + (a < b ? a : b);
+        }
         out->point[l] = 0;
-        for (uint32_t i = g->start[run[l]]; i < g->start[run[l] + 1]; i++) {
-            const float e = iq_lane(&low[g->low[i]], l);
-            if (e < least) {
-                least = e;
+        for (uint32_t i = g->start[h]; i < g->start[h + 1]; i++) {
+            float e = high + iq_lane(&low[g->low[i]], l);
+            if (flip != NULL) {
+                const float e0 = high + iq_lane(&flip[g->low[i]], l);
+                const float e1 = dear + iq_lane(&low[g->low[i]], l);
+                e = e0 < e1 ? e0 : e1;
+            }
+            if (e == out->cost[l]) {
                 out->point[l] = i;
+                break;
             }
         }
     }
 }
 
 /* No flips. */
-static __attribute__((noinline)) void iq_search(struct iq_found *out, const struct nb_iq_grid *g,
-                                                const struct iq_parts *p)
+NB_LANES_INLINE void iq_search_of(struct iq_found *out, const struct nb_iq_grid *g,
+                                  const struct iq_parts *p, uint32_t n)
 {
-    const uint32_t n = g->base == 3 ? 9 : 8;
     vf low[IQ_MAX_HALF];
     struct iq_runs best = {vf_set(IQ_HUGE), vu_set(0)};
     iq_make_low(low, p, n);
@@ -157,45 +199,24 @@ static __attribute__((noinline)) void iq_search(struct iq_found *out, const stru
             least = vf_min(low[g->low[i]], least);
         iq_keep(&best, (p->cost[2][h % n] + p->cost[3][h / n]) + least, h);
     }
-    iq_find(out, g, low, best);
+    iq_find(out, g, p, low, NULL, &best, n);
 }
 
-NB_LANES_INLINE void iq_find_flip(struct iq_found *out, const struct nb_iq_grid *g,
-                                  const struct iq_parts *p, const vf *low, const vf *flip,
-                                  struct iq_runs best)
+static __attribute__((noinline)) void iq_search(struct iq_found *out, const struct nb_iq_grid *g,
+                                                const struct iq_parts *p)
 {
-    const uint32_t n = g->base == 3 ? 9 : 8;
-    uint32_t run[LANES];
-    vf_store(out->cost, best.cost);
-    vu_store(run, best.where);
-    for (size_t l = 0; l < LANES; l++) {
-        const uint32_t h = run[l];
-        const float high = iq_lane(&p->cost[2][h % n], l) + iq_lane(&p->cost[3][h / n], l);
-        const float a = iq_lane(&p->price[2][h % n], l);
-        const float b = iq_lane(&p->price[3][h / n], l);
-        const float dear = high + (a < b ? a : b);
-        float least = IQ_HUGE;
-        out->point[l] = 0;
-        for (uint32_t i = g->start[h]; i < g->start[h + 1]; i++) {
-            const float e0 = high + iq_lane(&flip[g->low[i]], l);
-            const float e1 = dear + iq_lane(&low[g->low[i]], l);
-            const float e = e0 < e1 ? e0 : e1;
-            if (e < least) {
-                least = e;
-                out->point[l] = i;
-            }
-        }
-    }
+    if (g->base == 3)
+        iq_search_of(out, g, p, 9);
+    else
+        iq_search_of(out, g, p, 8);
 }
 
-static __attribute__((noinline)) void iq_flip_runs(struct iq_found *out, struct iq_runs *plain,
-                                                   const struct nb_iq_grid *g,
-                                                   const struct iq_parts *p, const vf *low)
+/* One flip. low: costs of first halves, made by the caller so that each keeps its tables in a small frame. */
+NB_LANES_INLINE void iq_search_flip_of(struct iq_found *out, const struct nb_iq_grid *g,
+                                       const struct iq_parts *p, const vf *low, uint32_t n)
 {
-    const uint32_t n = g->base == 3 ? 9 : 8;
     vf flip[IQ_MAX_HALF]; /* first halves with one flip */
     struct iq_runs best = {vf_set(IQ_HUGE), vu_set(0)};
-    *plain = best;
     for (uint32_t k = 0; k < n; k++)
         for (uint32_t i = 0; i < n; i++)
             flip[k * n + i] = low[k * n + i] + vf_min(p->price[0][i], p->price[1][k]);
@@ -218,111 +239,142 @@ static __attribute__((noinline)) void iq_flip_runs(struct iq_found *out, struct 
             least_flip = vf_min(flip[g->low[i]], least_flip);
         }
         iq_keep(&best, vf_min(high + least_flip, dear + least), h);
-        iq_keep(plain, high + least, h);
     }
-    iq_find_flip(out, g, p, low, flip, best);
+    iq_find(out, g, p, low, flip, &best, n);
 }
 
-/* One flip; plain: without, or NULL. Apart from its callee so that each keeps its tables in a small frame. */
-static __attribute__((noinline)) void iq_search_flip(struct iq_found *out, struct iq_found *plain,
-                                                     const struct nb_iq_grid *g,
-                                                     const struct iq_parts *p)
+static __attribute__((noinline)) void iq_flip_runs(struct iq_found *out, const struct nb_iq_grid *g,
+                                                   const struct iq_parts *p, const vf *low)
+{
+    if (g->base == 3)
+        iq_search_flip_of(out, g, p, low, 9);
+    else
+        iq_search_flip_of(out, g, p, low, 8);
+}
+
+static __attribute__((noinline)) void
+iq_search_flip(struct iq_found *out, const struct nb_iq_grid *g, const struct iq_parts *p)
 {
     vf low[IQ_MAX_HALF];
-    struct iq_runs runs;
     iq_make_low(low, p, g->base == 3 ? 9 : 8);
-    iq_flip_runs(out, &runs, g, p, low);
-    if (plain != NULL)
-        iq_find(plain, g, low, runs);
+    iq_flip_runs(out, g, p, low);
 }
 
-/* What was decided for the n elements of a point. */
-struct iq_point {
-    uint32_t index;
-    bool flip;
-};
-
-/* Signed numbers of n elements of row x. */
-NB_LANES_INLINE void iq_write(int8_t *codes, const struct nb_iq_grid *g, struct iq_point point,
-                              const float *x, const float *w, float inv)
+/* Signed numbers of the n elements of a point, one of them with the other sign where flip. */
+NB_LANES_INLINE void iq_write(const struct iq_task *t, size_t l, int first, uint32_t index,
+                              bool flip, int n)
 {
-    const int8_t *value = g->value + (size_t)point.index * g->dim;
+    const size_t at = (size_t)t->row[l] * IQ_ROW + (size_t)first;
+    const float inv = t->inv[t->row[l]];
+    const int8_t *value = t->grid->value + (size_t)index * (size_t)n;
+    int8_t *codes = t->codes + at;
+    for (int j = 0; j < n; j++) {
+        const int minus = -(t->x[at + (size_t)j] * inv < 0.0F);
+        codes[j] = (int8_t)((value[j] ^ minus) - minus);
+    }
+    if (!flip)
+        return;
     float least = IQ_HUGE;
-    int at = 0;
-    for (int j = 0; j < g->dim; j++) {
-        const float r = x[j] * inv;
+    int cheapest = 0;
+    for (int j = 0; j < n; j++) {
+        const float r = t->x[at + (size_t)j] * inv;
         const float a = r < 0.0F ? -r : r;
-        const float price = (w[j] * (a < IQ_FAR ? a : IQ_FAR)) * (float)value[j];
-        codes[j] = (int8_t)(r < 0.0F ? -value[j] : value[j]);
-        at = price < least ? j : at;
+        const float price = (t->w[at + (size_t)j] * (a < IQ_FAR ? a : IQ_FAR)) * (float)value[j];
+        cheapest = price < least ? j : cheapest;
         least = price < least ? price : least;
     }
-    if (point.flip)
-        codes[at] = (int8_t)-codes[at];
+    codes[cheapest] = (int8_t)-codes[cheapest];
 }
 
-static void iq_rows_of_8(int8_t *codes, const struct nb_iq_grid *g, const float *x, const float *w,
-                         const float *inv, size_t used)
+static void iq_rows_of_8(const struct iq_task *t)
 {
     struct iq_rows r;
     struct iq_parts p;
     struct iq_found found;
     uint32_t odd[LANES];
-    iq_load(&r, x, w, inv, used);
-    vu_store(odd, g->even ? r.odd : vu_set(0));
-    iq_make_parts(&p, g, &r, 0, r.odd);
-    if (g->even)
-        iq_search_flip(&found, NULL, g, &p);
-    else
-        iq_search(&found, g, &p);
-    for (size_t l = 0; l < used; l++)
-        iq_write(codes + l * IQ_ROW, g, (struct iq_point){found.point[l], odd[l] != 0},
-                 x + l * IQ_ROW, w + l * IQ_ROW, inv[l]);
+    iq_load(&r, t);
+    vu_store(odd, t->flips ? r.odd : vu_set(0));
+    if (t->flips) {
+        iq_make_parts_flip(&p, t->grid, &r, 0, r.odd);
+        iq_search_flip(&found, t->grid, &p);
+    } else {
+        iq_make_parts(&p, t->grid, &r, 0);
+        iq_search(&found, t->grid, &p);
+    }
+    for (size_t l = 0; l < t->used; l++)
+        iq_write(t, l, 0, found.point[l], odd[l] != 0, IQ_ROW);
 }
 
-/* Two points a row; if signs must be even, one of them takes the flip: the one where it costs less. */
-static void iq_rows_of_4(int8_t *codes, const struct nb_iq_grid *g, const float *x, const float *w,
-                         const float *inv, size_t used)
+/* Two points a row; a flip goes to the one where it costs less. */
+static void iq_rows_of_4(const struct iq_task *t)
 {
     struct iq_rows r;
     struct iq_parts p;
     struct iq_found plain[2];
     struct iq_found flip[2] = {{{0.0F}, {0}}, {{0.0F}, {0}}};
     uint32_t odd[LANES];
-    iq_load(&r, x, w, inv, used);
-    vu_store(odd, g->even ? r.odd : vu_set(0));
+    iq_load(&r, t);
+    vu_store(odd, t->flips ? r.odd : vu_set(0));
     for (int k = 0; k < 2; k++) {
-        iq_make_parts(&p, g, &r, 4 * k, vu_set(~0U));
-        if (g->even)
-            iq_search_flip(&flip[k], &plain[k], g, &p);
-        else
-            iq_search(&plain[k], g, &p);
+        if (t->flips) {
+            iq_make_parts_flip(&p, t->grid, &r, 4 * k, vu_set(~0U));
+            iq_search_flip(&flip[k], t->grid, &p);
+        } else {
+            iq_make_parts(&p, t->grid, &r, 4 * k);
+        }
+        iq_search(&plain[k], t->grid, &p);
     }
-    for (size_t l = 0; l < used; l++) {
-        const size_t at = l * IQ_ROW;
+    for (size_t l = 0; l < t->used; l++) {
         bool first = false;
         bool second = false;
         if (odd[l] != 0) {
             first = flip[0].cost[l] + plain[1].cost[l] <= plain[0].cost[l] + flip[1].cost[l];
             second = !first;
         }
-        iq_write(codes + at, g,
-                 (struct iq_point){first ? flip[0].point[l] : plain[0].point[l], first}, x + at,
-                 w + at, inv[l]);
-        iq_write(codes + at + 4, g,
-                 (struct iq_point){second ? flip[1].point[l] : plain[1].point[l], second},
-                 x + at + 4, w + at + 4, inv[l]);
+        iq_write(t, l, 0, first ? flip[0].point[l] : plain[0].point[l], first, 4);
+        iq_write(t, l, 4, second ? flip[1].point[l] : plain[1].point[l], second, 4);
     }
+}
+
+/* Writes 0..n-1, rows that need no flip first; returns how many these are. */
+static size_t iq_sort(uint8_t *order, const float *x, const float *inv, size_t n)
+{
+    uint8_t odd[IQ_BATCH];
+    size_t n_odd = 0;
+    size_t n_even = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned minus = 0;
+        for (size_t j = 0; j < IQ_ROW; j++)
+            minus ^= x[i * IQ_ROW + j] * inv[i] < 0.0F;
+        order[n_even] = (uint8_t)i;
+        odd[n_odd] = (uint8_t)i;
+        n_even += 1U - minus;
+        n_odd += minus;
+    }
+    memcpy(order + n_even, odd, n_odd);
+    return n_even;
 }
 
 void NB_LANES_NAME(round_iq_f32)(int8_t *codes, const struct nb_iq_grid *g, const float *x,
                                  const float *w, const float *inv, size_t n_rows)
 {
-    for (size_t i = 0; i < n_rows; i += LANES) {
-        const size_t used = n_rows - i < LANES ? n_rows - i : LANES;
-        if (g->dim == IQ_ROW)
-            iq_rows_of_8(codes + i * IQ_ROW, g, x + i * IQ_ROW, w + i * IQ_ROW, inv + i, used);
-        else
-            iq_rows_of_4(codes + i * IQ_ROW, g, x + i * IQ_ROW, w + i * IQ_ROW, inv + i, used);
+    for (size_t at = 0; at < n_rows; at += IQ_BATCH) {
+        uint8_t order[IQ_BATCH];
+        const size_t n = n_rows - at < IQ_BATCH ? n_rows - at : IQ_BATCH;
+        struct iq_task t = {.grid = g,
+                            .codes = codes + at * IQ_ROW,
+                            .x = x + at * IQ_ROW,
+                            .w = w + at * IQ_ROW,
+                            .inv = inv + at};
+        const size_t n_even = iq_sort(order, t.x, t.inv, n);
+        for (size_t i = 0; i < n; i += LANES) {
+            t.row = order + i;
+            t.used = n - i < LANES ? n - i : LANES;
+            t.flips = g->even && i + t.used > n_even;
+            if (g->dim == IQ_ROW)
+                iq_rows_of_8(&t);
+            else
+                iq_rows_of_4(&t);
+        }
     }
 }
