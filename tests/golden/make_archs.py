@@ -10,8 +10,9 @@ Needs torch and transformers (made with torch 2.11.0 and transformers 5.17.0, on
                        float_logits, where only the weights are quantized;
                        encoders: hidden (T, width), mean and cls (width), the last two divided by their length
 Everything is computed in float32 from the bf16 weights, attention "eager". The script stops at a case whose token at a
-time differs from its one call (unless the frequencies depend on the length so far, which nibble fixes by its context), whose float32 differs from float64, or whose best and second
-token lie too close together to compare. Weights are drawn so that every part matters: norms, biases, caps, routers.
+time differs from its one call (unless the frequencies depend on the length so far, which nibble fixes by its context),
+whose float32 differs from float64, or whose best and second token lie too close together to compare. Weights are drawn
+so that every part matters: norms, biases, caps, routers.
 """
 import argparse
 import json
@@ -38,7 +39,8 @@ CASES = {}
 
 def case(name, config, **opts):
     """opts: old (config in the older form), patch (keys set in config.json; None removes), steps_differ, files (text files
-    added), rename (a function on the tensors), model ("mlm"), quantize ("bitnet" online, "packed"), tokens (T)."""
+    added), rename (a function on the tensors), model ("mlm"), wrap (functions on
+    config.json and the tensors, once all is computed), quantize ("bitnet" online, "packed"), tokens (T)."""
     assert name not in CASES, name
     CASES[name] = (config, opts)
 
@@ -132,6 +134,11 @@ case("phi3-longrope-short", base("phi3", num_attention_heads=2, num_key_value_he
 case("phi3-longrope-long-old", base("phi3", num_attention_heads=2, num_key_value_heads=1, rope_parameters=longrope(8, 16),
                                     max_position_embeddings=128, original_max_position_embeddings=16, sliding_window=12),
      old="type", steps_differ=True)
+case("phi3-longrope-long", base("phi3", num_attention_heads=2, num_key_value_heads=1, rope_parameters=longrope(8, 16),
+                                max_position_embeddings=128, original_max_position_embeddings=16), steps_differ=True)
+case("phi3-mini4-long-old", base("phi3", num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
+                                 rope_parameters=longrope(6, 16, partial_rotary_factor=0.75), max_position_embeddings=128,
+                                 original_max_position_embeddings=16), old="type", steps_differ=True)
 case("phi3-mini4-old", base("phi3", num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
                             rope_parameters=longrope(6, 32, partial_rotary_factor=0.75), max_position_embeddings=128,
                             original_max_position_embeddings=32), old="type")
@@ -147,6 +154,7 @@ GEMMA2 = dict(head_dim=16, tie_word_embeddings=True, sliding_window=8, query_pre
 case("gemma2", base("gemma2", num_hidden_layers=3, hidden_size=48, **GEMMA2))
 case("gemma2-old", base("gemma2", **GEMMA2), old=True)
 case("gemma2-uncapped", base("gemma2", **dict(GEMMA2, attn_logit_softcapping=None, final_logit_softcapping=None)))
+case("gemma2-scale", base("gemma2", **dict(GEMMA2, query_pre_attn_scalar=16)))
 GEMMA3 = dict(num_attention_heads=2, num_key_value_heads=1, head_dim=16, tie_word_embeddings=True, sliding_window=8,
               query_pre_attn_scalar=24, intermediate_size=32)
 case("gemma3", base("gemma3_text", num_hidden_layers=7, **GEMMA3))
@@ -154,6 +162,27 @@ case("gemma3-old", base("gemma3_text", num_hidden_layers=7, **GEMMA3), old=True)
 GEMMA3_LINEAR = {"full_attention": rope("linear", 1e4, factor=8.0), "sliding_attention": rope("default", 1e3)}
 case("gemma3-linear", base("gemma3_text", num_hidden_layers=6, rope_parameters=GEMMA3_LINEAR, **GEMMA3))
 case("gemma3-linear-old", base("gemma3_text", num_hidden_layers=6, rope_parameters=GEMMA3_LINEAR, **GEMMA3), old=True)
+GEMMA3_SCALE = dict(GEMMA3, query_pre_attn_scalar=16)
+case("gemma3-scale", base("gemma3_text", num_hidden_layers=6, rope_parameters=GEMMA3_LINEAR, **GEMMA3_SCALE))
+
+
+def as_vision_tensors(tensors):
+    """As google/gemma-3-4b-it has them: the decoder under a root of its own, beside other parts."""
+    out = {"language_model." + k: v for k, v in tensors.items()}
+    out["multi_modal_projector.mm_soft_emb_norm.weight"] = torch.zeros(16, dtype=torch.bfloat16)
+    out["vision_tower.vision_model.post_layernorm.weight"] = torch.zeros(16, dtype=torch.bfloat16)
+    return out
+
+
+def as_vision_config(config):
+    text = {k: v for k, v in config.items() if k not in ("architectures", "torch_dtype", "transformers_version")}
+    return dict(architectures=["Gemma3ForConditionalGeneration"], model_type="gemma3", text_config=text,
+                vision_config=dict(model_type="siglip_vision_model", hidden_size=16), mm_tokens_per_image=256,
+                torch_dtype="bfloat16", transformers_version="4.50.0")
+
+
+case("gemma3-vision-old", base("gemma3_text", num_hidden_layers=6, **GEMMA3_SCALE), old=True,
+     wrap=(as_vision_config, as_vision_tensors))
 case("gemma3-layers", base("gemma3_text", num_hidden_layers=3, hidden_size=48, final_logit_softcapping=6.0,
                            layer_types=["sliding_attention", "full_attention", "sliding_attention"], **GEMMA3))
 
@@ -210,6 +239,7 @@ case("smollm3-layers-old", base("smollm3", num_hidden_layers=3, no_rope_layers=[
      old=True)
 case("cohere2", base("cohere2", num_hidden_layers=4, sliding_window=8, logit_scale=0.25, intermediate_size=32,
                      tie_word_embeddings=True))
+case("bitnet", base("bitnet", tie_word_embeddings=True, rope_parameters=rope(theta=5e5)), rename=lambda t: ternary_only(t))
 case("bitnet-bf16", base("bitnet", tie_word_embeddings=True, rope_parameters=rope(theta=5e5)), quantize="online")
 case("bitnet-packed-old", base("bitnet", tie_word_embeddings=True, rope_parameters=rope(theta=5e5)), quantize="packed", old=True)
 
@@ -303,6 +333,16 @@ def ternary(w):
     """BitNet b1.58: the scale is the mean of magnitudes, codes -1, 0, 1."""
     scale = 1.0 / w.float().abs().mean().clamp(min=1e-5)
     return (w.float() * scale).round().clamp(-1, 1), scale
+
+
+def ternary_only(tensors):
+    """The values that count, as plain floats."""
+    out = dict(tensors)
+    for name, w in tensors.items():
+        if re.search(r"_proj\.weight$", name):
+            codes, scale = ternary(w)
+            out[name] = (codes * (1.0 / scale).to(torch.bfloat16)).to(torch.bfloat16)
+    return out
 
 
 def packed(tensors):
@@ -454,6 +494,12 @@ def make(name, out):
         notes.append(f"f64 {diff:.1e}")
         if diff > 1e-4:
             raise RuntimeError(f"float64 differs by {diff} of the spread")
+    if opts.get("wrap"):
+        on_config, on_tensors = opts["wrap"]
+        path = folder / "config.json"
+        path.write_text(json.dumps(on_config(json.loads(path.read_text())), indent=2) + "\n")
+        path = folder / "model.safetensors"
+        save_file(on_tensors(load_file(path)), path, metadata={"format": "pt"})
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
     save_file({k: v.contiguous() for k, v in result.items()}, folder / "golden.safetensors", metadata=versions)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
