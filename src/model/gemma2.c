@@ -3,12 +3,14 @@
  *
  * GGUF has no key for the attention's scale: readers know that the largest model (46 layers) divides by
  * the share of a head in the width, the others by the head's size. We write a key of our own where a
- * model does neither. A model without caps is written with caps of 0, which other engines do not know.
+ * model does neither. Nor can a file say that there is no cap, for one that is silent has the usual ones and
+ * other engines divide by a cap of 0: we write one so high that nothing reaches it, and read it as none.
  */
 #include "model/model_internal.h"
 
 #define LAYERS_27B 46
 #define WINDOW     4096
+#define NO_CAP     1e6F
 
 static void init(struct nb_hparams *hp)
 {
@@ -51,14 +53,20 @@ static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *met
     (void)err;
     if (nb_meta_find(meta, "gemma2.attention.sliding_window") == NULL)
         hp->window = WINDOW;
+    if (hp->attn_softcap >= NO_CAP)
+        hp->attn_softcap = 0.0F;
+    if (hp->logit_softcap >= NO_CAP)
+        hp->logit_softcap = 0.0F;
     return NB_OK;
 }
 
 static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
 {
     NB_TRY(nb_meta_set_u32(meta, "gemma2.attention.sliding_window", hp->window));
-    NB_TRY(nb_meta_set_f32(meta, "gemma2.attn_logit_softcapping", hp->attn_softcap));
-    return nb_meta_set_f32(meta, "gemma2.final_logit_softcapping", hp->logit_softcap);
+    NB_TRY(nb_meta_set_f32(meta, "gemma2.attn_logit_softcapping",
+                           hp->attn_softcap > 0.0F ? hp->attn_softcap : NO_CAP));
+    return nb_meta_set_f32(meta, "gemma2.final_logit_softcapping",
+                           hp->logit_softcap > 0.0F ? hp->logit_softcap : NO_CAP);
 }
 
 const struct nb_hf_name nb_gemma_four_norms[] = {
