@@ -356,7 +356,8 @@ enum nb_status nb_model_assemble(struct nb_model *m, const struct nb_tensor_inde
                                  const struct nb_assembly *how, struct nb_error *err)
 {
     struct assembler s = {.m = m, .x = x, .how = how, .err = err};
-    m->w.rope_halves = how->hf_names || m->w.hp.arch->rope_halves_gguf;
+    m->w.rope_halves =
+        how->hf_names ? !m->w.hp.arch->rope_pairs_hf : m->w.hp.arch->rope_halves_gguf;
     NB_TRY(alloc_tables(&s));
     NB_TRY(nb_arch_tensors(&m->w.hp, take_spec, &s));
     NB_TRY(check_rest(&s));

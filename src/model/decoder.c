@@ -82,7 +82,7 @@ static void set_form(const struct emitter *e, struct nb_tensor_spec *s, const ch
 {
     const struct nb_hparams *hp = e->hp;
     const bool q = strcmp(stem, "attn_q") == 0, k = strcmp(stem, "attn_k") == 0;
-    if ((q || k) && !hp->arch->rope_halves_gguf)
+    if ((q || k) && !hp->arch->rope_halves_gguf && !hp->arch->rope_pairs_hf)
         s->form = NB_HF_PAIRS;
     if (s->role == NB_ROLE_NORM && hp->norm_minus_one)
         s->form = NB_HF_MINUS_ONE;
@@ -243,4 +243,6 @@ void nb_arch_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx)
     hp->bias_head = has(ctx, "output.bias");
     nb_rope_detect(hp, has, ctx);
     nb_experts_detect(hp, has, ctx);
+    if (hp->arch->detect != NULL)
+        hp->arch->detect(hp, has, ctx);
 }

@@ -308,9 +308,11 @@ static uint32_t mlp(const struct builder *b, uint32_t n)
 
 static uint32_t block(const struct builder *b, uint32_t h)
 {
-    const uint32_t a = attention(b, norm_if(b, NB_NORM_ATTN, h, "attn_norm"));
-    if (b->hp->parallel) {
-        const uint32_t f = mlp(b, norm_if(b, NB_NORM_FFN, h, "ffn_norm"));
+    const uint32_t n = norm_if(b, NB_NORM_ATTN, h, "attn_norm");
+    const uint32_t a = attention(b, n);
+    if (b->hp->parallel) { /* where it has no norm of its own feed-forward reads attention's */
+        const bool own = (b->hp->norms & NB_NORM_FFN) != 0;
+        const uint32_t f = mlp(b, own ? norm(b, h, b->hp->n_embd, "ffn_norm") : n);
         return add_node(b, &nb_op_add, add_node(b, &nb_op_add, h, a, "attn_res"), f, "ffn_res");
     }
     h = norm_if(b, NB_NORM_SUM, add_node(b, &nb_op_add, h, a, "attn_res"), "attn_output_norm");

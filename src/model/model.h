@@ -119,15 +119,15 @@ struct nb_hparams {
     uint32_t n_token_types;   /* BERT; 0: none                         */
     bool logit_divides;       /* logits are divided by logit_scale (Granite)                     */
     bool gated;               /* act(gate) * up; otherwise act(up)                               */
-    bool parallel;            /* attention and feed-forward read the same sum (GPT-NeoX)         */
-    bool encoder;             /* every token sees every other; no logits but hidden states       */
-    bool embd_norm;           /* token_embd_norm follows the embeddings (BERT)                   */
-    bool positions;           /* learned positions, (n_ctx_train, n_embd); then none rotate      */
-    bool fused_qkv;           /* attn_qkv: the rows of q, of k, of v                             */
-    bool fused_gate_up;       /* ffn_up: the rows of gate, of up                                 */
-    bool norm_bias;           /* norms have one                                                  */
-    bool norm_minus_one;      /* Hugging Face files hold a norm's weight less one (Gemma)        */
-    bool tied;                /* the head is the embedding                                       */
+    bool parallel;  /* attention and feed-forward read the same sum, or norm (GPT-NeoX)         */
+    bool encoder;   /* every token sees every other; no logits but hidden states       */
+    bool embd_norm; /* token_embd_norm follows the embeddings (BERT)                   */
+    bool positions; /* learned positions, (n_ctx_train, n_embd); then none rotate      */
+    bool fused_qkv; /* attn_qkv: the rows of q, of k, of v                             */
+    bool fused_gate_up;  /* ffn_up: the rows of gate, of up                                 */
+    bool norm_bias;      /* norms have one                                                  */
+    bool norm_minus_one; /* Hugging Face files hold a norm's weight less one (Gemma)        */
+    bool tied;           /* the head is the embedding                                       */
     bool bias_q, bias_k, bias_v, bias_o, bias_mlp, bias_head;
 };
 
@@ -211,12 +211,16 @@ struct nb_arch {
     const struct nb_hf_name *hf_names; /* up to stem == NULL; before those all share; NULL: none */
     const struct nb_hf_key *hf_keys;   /* up to usual == NULL; NULL: the usual names             */
     bool rope_halves_gguf;             /* GGUF files of this arch keep HF's pairing (qwen2: true) */
+    bool
+        rope_pairs_hf; /* and Hugging Face files GGUF's: heads turn in neighbouring pairs (Cohere) */
     uint32_t
         window_period; /* every so manieth layer sees all positions; 0: none does (window.c)   */
     const struct nb_rope_rules *rope; /* NULL: rope_theta, whole heads, one table for all layers */
     void (*init)(struct nb_hparams *hp); /* what holds for every model of it                     */
     /* Factors and caps that follow from the sizes where a file is silent; NULL: none do. */
     void (*defaults)(struct nb_hparams *hp);
+    /* What only the tensors of a GGUF file tell, beyond what nb_arch_detect looks for; NULL: nothing. */
+    void (*detect)(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
     enum nb_status (*from_hf)(struct nb_hparams *hp, const nb_json *config, struct nb_error *err);
     enum nb_status (*to_hf)(const struct nb_hparams *hp, struct nb_str *config_json,
                             struct nb_error *err);

@@ -50,6 +50,9 @@ void nb_sizes_to_hf(const struct nb_hparams *hp, const char *class_name, const c
                     struct nb_str *s);
 /* Refuses sizes for which config.json files of this architecture have no key. */
 NB_CHECKED enum nb_status nb_sizes_sayable(const struct nb_hparams *hp, struct nb_error *err);
+/* Refuses a mixture of products with and without biases. */
+NB_CHECKED enum nb_status nb_biases_alike(const struct nb_hparams *hp, bool have,
+                                          struct nb_error *err);
 /* A line `  "key": value,` each. */
 void nb_config_put_real(struct nb_str *s, const char *key, float v);
 void nb_config_put_bool(struct nb_str *s, const char *key, bool v);
@@ -84,6 +87,16 @@ NB_CHECKED enum nb_status nb_config_cap(const nb_json *config, const char *key, 
                                         struct nb_error *err);
 void nb_config_put_cap(struct nb_str *s, const char *key, float cap);
 extern const struct nb_hf_name nb_gemma_four_norms[];
+
+/* ---- the Cohere family (cohere2.c) ---- */
+void nb_cohere_init(struct nb_hparams *hp);
+NB_CHECKED enum nb_status nb_cohere_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                            struct nb_error *err);
+void nb_cohere_to_hf(const struct nb_hparams *hp, const char *class_name, const char *model_type,
+                     struct nb_str *s);
+NB_CHECKED enum nb_status nb_cohere_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
+                                              struct nb_error *err);
+NB_CHECKED enum nb_status nb_cohere_to_meta(const struct nb_hparams *hp, struct nb_meta *meta);
 
 /* ---- windows (window.c) ----
  * period: every period-th layer sees all positions, the others `window`; 0: all layers are windowed. */

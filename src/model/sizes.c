@@ -160,6 +160,17 @@ enum nb_status nb_sizes_sayable(const struct nb_hparams *hp, struct nb_error *er
     return NB_OK;
 }
 
+enum nb_status nb_biases_alike(const struct nb_hparams *hp, bool have, struct nb_error *err)
+{
+    if (hp->bias_q != have || hp->bias_k != have || hp->bias_v != have || hp->bias_o != have ||
+        hp->bias_mlp != have)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "some products have biases and some have none: config.json of architecture %s "
+                "cannot say it",
+                hp->arch->name);
+    return NB_OK;
+}
+
 void nb_sizes_to_hf(const struct nb_hparams *hp, const char *class_name, const char *model_type,
                     struct nb_str *s)
 {

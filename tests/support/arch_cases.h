@@ -16,18 +16,13 @@
 static const char *const arch_pending[] = {
     "bitnet-bf16",
     "bitnet-packed-old",
-    "cohere2",
     "distilbert",
     "granite-moe",
     "olmo",
     "olmo-clip-old",
-    "phi",
     "phi-qk-norm-old",
     "roberta",
-    "stablelm",
     "stablelm-parallel-old",
-    "starcoder2",
-    "starcoder2-no-bias-old",
     "xlm-roberta",
 };
 
