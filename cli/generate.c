@@ -24,8 +24,10 @@ bool nb_sink_put(struct nb_sink *s, const char *text, size_t n)
 {
     if (n == 0)
         return true;
+    if ((s->stream == NULL || s->keep) && !append(&s->text, &s->len, &s->cap, text, n))
+        return false;
     if (s->stream == NULL)
-        return append(&s->text, &s->len, &s->cap, text, n);
+        return true;
     if (s->terminal)
         nb_cli_puts_safe(s->stream, text, n);
     else

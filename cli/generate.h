@@ -16,6 +16,7 @@ struct nb_stop {
 /* Where generated text goes. Owns: text. */
 struct nb_sink {
     FILE *stream;  /* NULL: collect in text */
+    bool keep;     /* collect in text too */
     bool terminal; /* control characters are replaced */
     char *text;
     size_t len, cap;
@@ -46,7 +47,20 @@ enum nb_status nb_generate_stream(nb_generator *generator, struct nb_generation 
                                   struct nb_error *err);
 const char *nb_end_name(enum nb_end end);
 
-/* Turns on a terminal until /quit or end of input. Exit code. */
-int nb_chat(struct nb_cli *cli, nb_generator *generator, struct nb_generation *g, bool special);
+/* What has been said. Owns: messages and their contents. Borrows: the rest. */
+struct nb_conversation {
+    const char *system; /* NULL: no system message */
+    struct nb_chat_options options;
+    struct nb_chat_message *messages;
+    size_t n, cap;
+};
+/* Adds the user's message and feeds what is new; on failure the conversation is as it was. */
+enum nb_status nb_conversation_say(struct nb_conversation *c, nb_generator *generator,
+                                   const char *text, size_t n, struct nb_error *err);
+void nb_conversation_free(struct nb_conversation *c);
+
+/* Turns on a terminal until /quit or end of input; c == NULL: plain text. Exit code. */
+int nb_chat(struct nb_cli *cli, nb_generator *generator, struct nb_generation *g,
+            struct nb_conversation *c, bool special);
 
 #endif

@@ -117,6 +117,8 @@ static void print_shape(const struct nb_model_info *info)
            info->n_kv_heads);
     printf("%-13s %u tokens, vocabulary %u\n", "context", info->n_ctx, info->n_vocab);
     line("tokenizer", info->tokenizer != NULL ? info->tokenizer : "none");
+    if (info->chat != NULL)
+        line("chat template", info->chat);
 }
 
 static void print_summary(const struct nb_model_info *info)
@@ -244,6 +246,7 @@ static void print_json(const struct nb_model_info *info, const struct args *a)
     nb_jw_u64(&w, "n_vocab", info->n_vocab);
     nb_jw_u64(&w, "n_ctx", info->n_ctx);
     nb_jw_string(&w, "tokenizer", info->tokenizer);
+    nb_jw_string(&w, "chat_template", info->chat);
     nb_jw_u64(&w, "parameters", info->parameters);
     nb_jw_u64(&w, "n_tensors", info->n_tensors);
     nb_jw_u64(&w, "tensor_bytes", info->tensor_bytes);

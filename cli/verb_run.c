@@ -7,12 +7,12 @@
 
 struct args {
     struct nb_cli_common common;
-    const char *prompt, *file, *kv_type;
+    const char *prompt, *file, *kv_type, *system, *date, *chat_vars;
     uint32_t tokens, ctx, top_k, repeat_last;
     double temp, top_p, min_p, repeat_penalty;
     uint64_t seed;
     struct nb_cli_list stop;
-    int32_t echo, special;
+    int32_t echo, special, chat;
 };
 #define AT(field) offsetof(struct args, field)
 
@@ -23,7 +23,7 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_STRING,
      .offset = AT(prompt),
      .group = "Text",
-     .help = "text to continue; without -p and -f: standard input, or a chat on a terminal",
+     .help = "question or text; without -p and -f: standard input, or a chat on a terminal",
      .brief = 1},
     {.name = "file",
      .letter = 'f',
@@ -31,7 +31,7 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_STRING,
      .offset = AT(file),
      .group = "Text",
-     .help = "take the text to continue from a file; '-' is standard input",
+     .help = "take the question or text from a file; '-' is standard input",
      .brief = 1},
     {.name = "tokens",
      .letter = 'n',
@@ -50,17 +50,46 @@ static const struct nb_cli_opt options[] = {
      .group = "Text",
      .help = "end before this text; repeatable",
      .brief = 1},
+    {.name = "chat",
+     .type = NB_CLI_SWITCH,
+     .offset = AT(chat),
+     .fallback = "(if the model can)",
+     .group = "Chat",
+     .help = "answer the prompt; --no-chat: continue it as plain text",
+     .brief = 1},
+    {.name = "system",
+     .arg = "TEXT",
+     .type = NB_CLI_STRING,
+     .offset = AT(system),
+     .group = "Chat",
+     .help = "the system message: what the model is to be",
+     .brief = 1},
+    {.name = "chat-vars",
+     .arg = "JSON",
+     .type = NB_CLI_STRING,
+     .offset = AT(chat_vars),
+     .group = "Chat",
+     .help = "variables that the chat template looks at, such as {\"enable_thinking\": false}",
+     .alias = "chat-template-kwargs"},
+    {.name = "date",
+     .arg = "DATE",
+     .type = NB_CLI_STRING,
+     .offset = AT(date),
+     .fallback = "(today)",
+     .group = "Chat",
+     .help = "what chat templates that ask take for today, as 2024-07-26"},
     {.name = "echo",
      .type = NB_CLI_FLAG,
      .offset = AT(echo),
      .group = "Text",
-     .help = "print the prompt too"},
+     .help = "print the prompt too, as the model is given it"},
     {.name = "special",
      .type = NB_CLI_SWITCH,
      .offset = AT(special),
      .fallback = "on",
      .group = "Text",
-     .help = "recognize tokens such as <|endoftext|> in the prompt"},
+     .help = "recognize tokens such as <|endoftext|> in a text to continue; in a chat they never "
+             "are"},
     {.name = "ctx",
      .letter = 'c',
      .arg = "N",
@@ -91,8 +120,7 @@ static const struct nb_cli_opt options[] = {
      .offset = AT(top_k),
      .fallback = "40",
      .group = "Sampling",
-     .help = "choose among the N most likely tokens; 0: all",
-     .brief = 1},
+     .help = "choose among the N most likely tokens; 0: all"},
     {.name = "top-p",
      .arg = "X",
      .type = NB_CLI_REAL,
@@ -188,7 +216,7 @@ static int make_generator(struct nb_cli *cli, const struct args *a, const char *
 
 /* What a run is reported with. */
 struct outcome {
-    const char *model;
+    const char *model, *chat; /* chat: family of the template applied; NULL: none */
     uint32_t n_prompt;
     double prompt_seconds;
 };
@@ -204,6 +232,7 @@ static void print_json(const struct args *a, const struct outcome *o, const stru
 
     nb_jw_begin(&w, stdout);
     nb_jw_string(&w, "model", o->model);
+    nb_jw_string(&w, "chat_template", o->chat);
     nb_jw_text(&w, "text", g->sink.text != NULL ? g->sink.text : "", g->sink.len);
     nb_jw_u64(&w, "prompt_tokens", o->n_prompt);
     nb_jw_u64(&w, "tokens", g->n);
@@ -218,21 +247,48 @@ static void print_json(const struct args *a, const struct outcome *o, const stru
     nb_jw_finish(&w);
 }
 
-static int continue_text(struct nb_cli *cli, const struct args *a, nb_generator *generator,
-                         const char *prompt, size_t n, struct nb_generation *g, const char *model)
+static const char *family(const nb_generator *generator)
 {
-    struct outcome o = {.model = model};
+    const char *name = nb_generator_chat_family(generator);
+
+    return name != NULL ? name : "unknown family";
+}
+
+/* The prompt becomes the context: as a message, or as it stands. */
+static enum nb_status feed(const struct args *a, nb_generator *generator, struct nb_conversation *c,
+                           const char *prompt, size_t n, struct nb_generation *g,
+                           struct nb_error *err)
+{
+    enum nb_status status;
+
+    if (c == NULL)
+        status = nb_generator_feed(generator, prompt, n, a->special, 1, err);
+    else
+        status = nb_conversation_say(c, generator, prompt, n, err);
+    if (status == NB_OK && c != NULL && a->echo)
+        status =
+            nb_generator_chat_render(generator, c->messages, c->n, &c->options, &prompt, &n, err);
+    if (status == NB_OK && a->echo && !nb_sink_put(&g->sink, prompt, n)) {
+        snprintf(err->message, sizeof err->message, "out of memory");
+        status = err->status = NB_ERR_NOMEM;
+    }
+    return status;
+}
+
+static int answer(struct nb_cli *cli, const struct args *a, nb_generator *generator,
+                  struct nb_conversation *c, const char *prompt, size_t n, struct nb_generation *g,
+                  const char *model)
+{
+    struct outcome o = {.model = model, .chat = c != NULL ? family(generator) : NULL};
     double start = nb_cli_seconds();
     enum nb_status status;
 
-    status = nb_generator_feed(generator, prompt, n, a->special, 1, &cli->err);
+    status = feed(a, generator, c, prompt, n, g, &cli->err);
     nb_cli_progress_clear(&cli->progress);
     if (status != NB_OK)
         return nb_cli_fail(cli, status);
     o.prompt_seconds = nb_cli_seconds() - start;
     o.n_prompt = nb_generator_position(generator);
-    if (a->echo && !nb_sink_put(&g->sink, prompt, n))
-        return nb_cli_error(NB_CLI_FAILED, "out of memory");
     status = nb_generate_stream(generator, g, &cli->err);
     if (!a->common.json)
         fputc('\n', stdout);
@@ -249,15 +305,46 @@ static int continue_text(struct nb_cli *cli, const struct args *a, nb_generator 
     return g->end == NB_END_CANCELLED ? 128 + nb_cli_cancelled() : NB_CLI_OK;
 }
 
+/* Is this a chat? *yes; asked for and impossible: an exit code. */
+static int choose_chat(struct nb_cli *cli, const struct args *a, const nb_generator *generator,
+                       bool *yes)
+{
+    struct nb_error why;
+    const enum nb_status status = nb_generator_chat_check(generator, &why);
+    const bool asked = a->chat > 0 || a->system != NULL || a->chat_vars != NULL || a->date != NULL;
+
+    *yes = a->chat != 0 && status == NB_OK;
+    if (status != NB_OK && asked) {
+        cli->err = why;
+        return nb_cli_fail(cli, status);
+    }
+    if (*yes)
+        nb_cli_note(cli, "chat template: %s (--no-chat continues the prompt as plain text)",
+                    family(generator));
+    else if (a->chat != 0 && status != NB_ERR_NOT_FOUND)
+        nb_cli_note(cli,
+                    "the model's chat template is one that nibble cannot apply, so the prompt is "
+                    "continued as plain text: %s",
+                    why.message);
+    return NB_CLI_OK;
+}
+
 static int run(struct nb_cli *cli, void *args, int n, char **positional)
 {
     struct args *a = args;
     struct nb_generation g = {.max_tokens = a->tokens};
+    struct nb_conversation conversation = {.system = a->system};
     nb_generator *generator = NULL;
     size_t n_prompt = 0;
+    bool chat = false;
     int code;
 
     (void)n;
+    if (a->chat == 0 && (a->system != NULL || a->chat_vars != NULL || a->date != NULL))
+        return nb_cli_usage(cli, "--system, --chat-vars and --date are for a chat: not --no-chat");
+    nb_chat_options_init(&conversation.options);
+    conversation.options.variables = a->chat_vars;
+    conversation.options.date = a->date;
     for (size_t i = 0; i < a->stop.n; i++)
         if (a->stop.items[i][0] == '\0')
             return nb_cli_usage(cli, "--stop needs some text");
@@ -276,10 +363,13 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
         if (g.ids == NULL)
             g.max_ids = 0;
     }
-    if (prompt != NULL)
-        code = continue_text(cli, a, generator, prompt, n_prompt, &g, positional[0]);
-    else
-        code = nb_chat(cli, generator, &g, a->special);
+    code = choose_chat(cli, a, generator, &chat);
+    if (code == NB_CLI_OK && prompt != NULL)
+        code = answer(cli, a, generator, chat ? &conversation : NULL, prompt, n_prompt, &g,
+                      positional[0]);
+    else if (code == NB_CLI_OK)
+        code = nb_chat(cli, generator, &g, chat ? &conversation : NULL, a->special);
+    nb_conversation_free(&conversation);
     nb_generator_destroy(generator);
     free(g.stop.held);
     free(g.sink.text);
@@ -293,13 +383,14 @@ const struct nb_cli_verb nb_cli_verb_run = {
     .synopsis = "MODEL",
     .summary = "continue a text, or chat on a terminal",
     .description =
-        "Continues a prompt and streams the text to standard output; the speed goes to standard "
-        "error. On a terminal without a prompt it takes turns: /reset forgets, /quit leaves, "
-        "Ctrl-C "
-        "stops an answer. Text is continued as it stands: a chat template in the model is not "
-        "applied "
-        "in this version.",
-    .examples = "nibble run q.gguf -p \"Once upon a time\" -n 100\n"
+        "Answers a prompt and streams the text to standard output; the speed goes to standard "
+        "error. If the model has a chat template the prompt is a message put into it, and the "
+        "answer ends where the template ends one; --no-chat, or a model without a template, "
+        "continues the prompt as it stands. A template that nibble cannot apply is said to be so. "
+        "On a terminal without a prompt it takes turns: /reset forgets, /quit leaves, Ctrl-C "
+        "stops an answer.",
+    .examples = "nibble run q.gguf -p \"Why is the sky blue?\" --system \"Answer in one line.\"\n"
+                "nibble run q.gguf --no-chat -p \"Once upon a time\" -n 100\n"
                 "nibble run q.gguf -f story.txt --temp 0 --stop \"THE END\"\n"
                 "nibble run q.gguf",
     .options = options,

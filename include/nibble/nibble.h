@@ -83,6 +83,7 @@ struct nb_model_info {
     const char *path, *dialect, *architecture, *name;
     const char *tokenizer; /* "gpt-2 byte-level BPE, 8192 tokens"; NULL: none */
     const char *recipe;    /* of a file nibble made, JSON; NULL               */
+    const char *chat;      /* family of the chat template, "unknown family"; NULL: none */
     const char *hash;      /* of all tensor bytes, 32 hex digits; NULL unless asked for */
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx;
     uint64_t parameters, tensor_bytes, file_bytes;
@@ -422,7 +423,44 @@ NB_API NB_CHECKED enum nb_status nb_generator_next(nb_generator *g, uint32_t *to
 NB_API void nb_generator_reset(nb_generator *g);
 NB_API uint32_t nb_generator_position(const nb_generator *g); /* tokens in the context  */
 NB_API uint32_t nb_generator_context(const nb_generator *g);
+
+/* ---- chat ----
+ * The model's chat template applied: the same text that Hugging Face's apply_chat_template gives. Only
+ * the template's own bytes become special tokens; nothing written in a message can end a turn or begin
+ * one. No begin-of-text token is added: templates write it. */
+struct nb_chat_message {
+    const char *role;    /* "system", "user", "assistant", or what else the template knows */
+    const char *content; /* UTF-8 */
+};
+struct nb_chat_options {
+    uint32_t size;
+    const char *date; /* "2024-07-26": for templates that ask for today's date; NULL: today   */
+    const char *variables; /* a JSON object, {"enable_thinking": false}: further variables that
+                              the template looks at; NULL                                         */
+    int32_t no_generation_prompt; /* end behind the last message: no beginning of an answer       */
+};
+NB_API void nb_chat_options_init(struct nb_chat_options *o);
 NB_API const char *nb_generator_chat_template(const nb_generator *g); /* NULL: the model has none */
+/* "chatml", "llama-3"...: what the template's text looks like; NULL: not a family with a name here.
+ * Any template whose language nibble knows is applied, with a name or without. */
+NB_API const char *nb_generator_chat_family(const nb_generator *g);
+/* Can the template be applied? NB_ERR_NOT_FOUND: there is none; else err says what is unknown in it. */
+NB_API NB_CHECKED enum nb_status nb_generator_chat_check(const nb_generator *g,
+                                                         struct nb_error *err);
+/* Makes the conversation the generator's context, ready for nb_generator_next to write the answer. What
+ * the context holds already is kept, so a conversation that grows by a turn costs that turn only.
+ * Messages are borrowed for the call. NB_ERR_LIMIT: it does not fit; NB_ERR_ARG: the template refuses
+ * it (roles in an order it does not know) and err says why; in both cases nothing has changed. */
+NB_API NB_CHECKED enum nb_status nb_generator_chat(nb_generator *g,
+                                                   const struct nb_chat_message *messages, size_t n,
+                                                   const struct nb_chat_options *o,
+                                                   struct nb_error *err);
+/* The conversation as text, without feeding it; *text is valid until the generator's next call. */
+NB_API NB_CHECKED enum nb_status nb_generator_chat_render(nb_generator *g,
+                                                          const struct nb_chat_message *messages,
+                                                          size_t n, const struct nb_chat_options *o,
+                                                          const char **text, size_t *n_text,
+                                                          struct nb_error *err);
 
 /* ---- embeddings ---- */
 typedef struct nb_embedder nb_embedder;

@@ -1,24 +1,9 @@
 /* api/generate.c: nb_generator: text in, tokens out, one at a time. */
-#include "api/api.h"
+#include "api/generate.h"
 
 #include <string.h>
 
-#include "text/text.h"
-
 #define CONTEXT_DEFAULT_MAX 4096U
-
-/* Owns: everything. */
-struct nb_generator {
-    nb_context *ctx;
-    struct nb_runner r;
-    struct nb_sampler *sampler;
-    struct nb_generate_options o;
-    struct nb_ids ids; /* of the text being fed */
-    float *logits;     /* (n_vocab) of the last token */
-    bool have_logits;
-    struct nb_detok detok;
-    struct nb_str text; /* what the last call returned */
-};
 
 void nb_generate_options_init(struct nb_generate_options *o)
 {
@@ -73,6 +58,7 @@ static enum nb_status open_model(nb_generator *g, const char *path, struct nb_er
     g->logits = nb_alloc(a, hp->n_vocab, sizeof *g->logits);
     if (g->logits == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for %u logits", hp->n_vocab);
+    NB_TRY(nb_generator_open_chat(g, err));
     return make_sampler(g, err);
 }
 
@@ -86,7 +72,11 @@ enum nb_status nb_generator_create(nb_generator **out, nb_context *ctx, const ch
     if (g == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for a generator");
     g->ctx = ctx;
+    g->turn_end = -1;
     nb_ids_init(&g->ids, &ctx->allocator);
+    nb_ids_init(&g->held, &ctx->allocator);
+    nb_str_init(&g->chat_text, &ctx->allocator);
+    nb_str_init(&g->chat_from, &ctx->allocator);
     nb_str_init(&g->text, &ctx->allocator);
     nb_generate_options_init(&g->o);
     enum nb_status st = nb_options_copy(
@@ -110,9 +100,34 @@ void nb_generator_destroy(nb_generator *g)
     nb_sampler_destroy(g->sampler);
     nb_runner_close(&g->r);
     nb_free(a, g->logits);
+    nb_chat_template_destroy(g->chat);
     nb_ids_fini(&g->ids);
+    nb_ids_fini(&g->held);
+    nb_str_fini(&g->chat_text);
+    nb_str_fini(&g->chat_from);
     nb_str_fini(&g->text);
     nb_free(a, g);
+}
+
+enum nb_status nb_generator_eval(nb_generator *g, size_t from, struct nb_error *err)
+{
+    const uint32_t room = nb_session_context(g->r.session) - nb_session_position(g->r.session);
+    const uint32_t *tokens = (const uint32_t *)g->ids.data + from; /* never negative */
+    const size_t n = g->ids.n - from, before = g->held.n;
+    if (n > room)
+        NB_FAIL(err, NB_ERR_LIMIT, "the text has %zu tokens, the context has room for %u", n, room);
+    for (size_t i = 0; i < n; i++)
+        NB_TRY(nb_ids_push(&g->held, g->ids.data[from + i], err));
+    const enum nb_status st = nb_session_eval(g->r.session, tokens, n, g->logits, n - 1, err);
+    if (st != NB_OK) { /* perhaps some of it is in */
+        g->held.n = NB_MIN(before, (size_t)nb_session_rewind(g->r.session, (uint32_t)before));
+        g->have_logits = false;
+        return st;
+    }
+    for (size_t i = 0; i < n; i++)
+        nb_sampler_accept(g->sampler, tokens[i]);
+    g->have_logits = true;
+    return NB_OK;
 }
 
 enum nb_status nb_generator_feed(nb_generator *g, const char *text, size_t n, int32_t special,
@@ -129,15 +144,8 @@ enum nb_status nb_generator_feed(nb_generator *g, const char *text, size_t n, in
         NB_TRY(nb_ids_push(&g->ids, v->bos, err)); /* an empty start still needs a token */
     if (g->ids.n == 0)
         return NB_OK;
-    const uint32_t room = nb_session_context(g->r.session) - nb_session_position(g->r.session);
-    if (g->ids.n > room)
-        NB_FAIL(err, NB_ERR_LIMIT, "the text has %zu tokens, the context has room for %u", g->ids.n,
-                room);
-    const uint32_t *tokens = (const uint32_t *)g->ids.data; /* never negative */
-    NB_TRY(nb_session_eval(g->r.session, tokens, g->ids.n, g->logits, g->ids.n - 1, err));
-    for (size_t i = 0; i < g->ids.n; i++)
-        nb_sampler_accept(g->sampler, tokens[i]);
-    g->have_logits = true;
+    g->chatting = false;
+    NB_TRY(nb_generator_eval(g, 0, err));
     nb_detok_init(&g->detok, g->r.model->tokenizer, NB_DECODE_SKIP_SPECIAL);
     nb_detok_continue(&g->detok);
     return NB_OK;
@@ -151,14 +159,20 @@ enum nb_status nb_generator_next(nb_generator *g, uint32_t *token, const char **
         NB_FAIL(err, NB_ERR_ARG, "nothing has been fed to the generator yet");
     nb_str_clear(&g->text);
     *token = nb_sampler_pick(g->sampler, g->logits);
-    *end = nb_tokenizer_is_eog(g->r.model->tokenizer, (int32_t)*token);
+    *end = nb_tokenizer_is_eog(g->r.model->tokenizer, (int32_t)*token) ||
+           (g->chatting && (int32_t)*token == g->turn_end);
     if (*end) {
         nb_detok_flush(&g->detok, &g->text);
     } else {
         if (nb_session_position(g->r.session) == nb_session_context(g->r.session))
             NB_FAIL(err, NB_ERR_LIMIT, "the context of %u tokens is full",
                     nb_session_context(g->r.session));
-        NB_TRY(nb_session_eval(g->r.session, token, 1, g->logits, 0, err));
+        NB_TRY(nb_ids_push(&g->held, (int32_t)*token, err));
+        const enum nb_status st = nb_session_eval(g->r.session, token, 1, g->logits, 0, err);
+        if (st != NB_OK) {
+            g->held.n--;
+            return st;
+        }
         nb_sampler_accept(g->sampler, *token);
         nb_detok_push(&g->detok, &g->text, (int32_t)*token);
     }
@@ -169,8 +183,10 @@ enum nb_status nb_generator_next(nb_generator *g, uint32_t *token, const char **
 
 void nb_generator_reset(nb_generator *g)
 {
-    nb_session_rewind(g->r.session, 0);
+    (void)nb_session_rewind(g->r.session, 0);
+    g->held.n = 0;
     g->have_logits = false;
+    g->chatting = false;
 }
 
 uint32_t nb_generator_position(const nb_generator *g)
@@ -181,9 +197,4 @@ uint32_t nb_generator_position(const nb_generator *g)
 uint32_t nb_generator_context(const nb_generator *g)
 {
     return nb_session_context(g->r.session);
-}
-
-const char *nb_generator_chat_template(const nb_generator *g)
-{
-    return g->r.model->chat_template;
 }

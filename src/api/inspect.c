@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text/chat.h"
 #include "text/text.h"
 
 #define META_ITEMS_SHOWN 8
@@ -204,6 +205,10 @@ static enum nb_status fill_info(struct info_owner *o, struct nb_model_info *info
     info->name = copy_meta_text(o, &m->meta, "general.name");
     info->recipe = copy_meta_text(o, &m->meta, "nibble.recipe");
     info->tokenizer = describe_tokenizer(o, m->tokenizer);
+    if (m->chat_template != NULL) {
+        info->chat = nb_chat_family(m->chat_template, strlen(m->chat_template));
+        info->chat = info->chat != NULL ? info->chat : "unknown family";
+    }
     info->n_layers = hp->n_layers;
     info->n_embd = hp->n_embd;
     info->n_ff = hp->n_ff;

@@ -19,6 +19,14 @@ uint64_t nb_clock_ns(void)
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
+void nb_today(char out[11])
+{
+    const time_t now = time(NULL);
+    struct tm t;
+    if (localtime_r(&now, &t) == NULL || strftime(out, 11, "%Y-%m-%d", &t) != 10)
+        memcpy(out, "1970-01-01", 11);
+}
+
 const char *nb_env(const char *name)
 {
     return getenv(name);

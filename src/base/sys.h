@@ -4,7 +4,9 @@
 
 #include "base/status.h"
 
-uint64_t nb_clock_ns(void);           /* monotonic */
+uint64_t nb_clock_ns(void); /* monotonic */
+/* "2024-07-26": the local date. */
+void nb_today(char out[11]);
 const char *nb_env(const char *name); /* NULL if unset */
 unsigned nb_cpu_count(void);          /* cores this process may run on */
 uint64_t nb_rss_peak_bytes(void);     /* peak of anonymous + file pages (VmHWM) */
