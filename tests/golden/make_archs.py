@@ -39,7 +39,7 @@ CASES = {}
 
 def case(name, config, **opts):
     """opts: old (config in the older form), patch (keys set in config.json; None removes), steps_differ, files (text files
-    added), rename (a function on the tensors), model ("mlm"), wrap (functions on
+    added), rename (what becomes of the tensors, of RENAMES), model ("mlm"), wrap (functions on
     config.json and the tensors, once all is computed), quantize ("bitnet" online, "packed"), tokens (T)."""
     assert name not in CASES, name
     CASES[name] = (config, opts)
@@ -201,7 +201,7 @@ def as_first_gpt2(tensors):
 
 
 case("gpt2", gpt2(n_inner=64, n_layer=3))
-case("gpt2-first", gpt2(), old=True, rename=as_first_gpt2)
+case("gpt2-first", gpt2(), old=True, rename="first gpt2")
 case("gpt2-untied", gpt2(n_inner=64, tie_word_embeddings=False, activation_function="gelu"))
 
 
@@ -239,7 +239,7 @@ case("smollm3-layers-old", base("smollm3", num_hidden_layers=3, no_rope_layers=[
      old=True)
 case("cohere2", base("cohere2", num_hidden_layers=4, sliding_window=8, logit_scale=0.25, intermediate_size=32,
                      tie_word_embeddings=True))
-case("bitnet", base("bitnet", tie_word_embeddings=True, rope_parameters=rope(theta=5e5)), rename=lambda t: ternary_only(t))
+case("bitnet", base("bitnet", tie_word_embeddings=True, rope_parameters=rope(theta=5e5)), rename="ternary")
 case("bitnet-bf16", base("bitnet", tie_word_embeddings=True, rope_parameters=rope(theta=5e5)), quantize="online")
 case("bitnet-packed-old", base("bitnet", tie_word_embeddings=True, rope_parameters=rope(theta=5e5)), quantize="packed", old=True)
 
@@ -359,6 +359,9 @@ def packed(tensors):
     return out
 
 
+RENAMES = {"first gpt2": as_first_gpt2, "ternary": ternary_only}
+
+
 # ---- a case ----
 def klass(opts, config):
     if opts.get("model") == "mlm":
@@ -411,7 +414,7 @@ def write(folder, config, opts, gen):
             tensors = packed(tensors)
     want = answer(load(folder, auto), folder, opts, None) if opts.get("old") and "quantize" not in opts else None
     if opts.get("rename"):
-        tensors = opts["rename"](tensors)
+        tensors = RENAMES[opts["rename"]](tensors)
     save_file(tensors, path, metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(after, indent=2) + "\n")
     for name, text in opts.get("files", {}).items():

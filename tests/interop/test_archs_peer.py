@@ -21,7 +21,7 @@ ALIASES = {
     "self_attn.attn_sub_norm": "attn_sub_norm",
     "mlp.ffn_sub_norm": "ffn_sub_norm",
 }
-UNUSED = re.compile(r"\.attn\.(masked_)?bias$|(^|\.)pooler\.|^cls\.")
+UNUSED = re.compile(r"^vision_tower\.|^multi_modal_projector\.|\.attn\.(masked_)?bias$|(^|\.)pooler\.|^cls\.")
 
 
 # What the package's architectures do not have: case -> what.
@@ -105,6 +105,7 @@ def expected(arch, cfg, names, tensors):
     for hf, t in tensors.items():
         if UNUSED.search(hf):
             continue
+        hf = hf.removeprefix("language_model.")
         w = peer.to_f32(*t)
         one = re.fullmatch(r"(.*\.experts)\.(\d+)\.(\w+)\.weight", hf)
         if one:
@@ -177,6 +178,7 @@ def main():
             peer.nibble("convert", folder, path, "-f", "--quiet")
             with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
                 cfg = json.load(f)
+            cfg = cfg.get("text_config", cfg)
             r = gguf.GGUFReader(path)
             name = r.get_field("general.architecture").contents()
             archs = [a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == name]

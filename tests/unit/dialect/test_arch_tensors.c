@@ -48,11 +48,12 @@ static void write_variant(const struct nb_file *f, const char *dir, size_t skip,
     nb_str_fini(&data);
 }
 
-/* What a model can do without: buffers, heads that encoders do not run, a head that the embedding
- * replaces when it is missing. */
+/* What a model can do without: buffers, parts that see pictures, heads that encoders do not run, a head
+ * that the embedding replaces when it is missing. */
 static bool dispensable(const char *name)
 {
-    return nb_str_starts(name, "cls.") || strstr(name, "pooler.") != NULL ||
+    return nb_str_starts(name, "vision_tower.") || nb_str_starts(name, "multi_modal_projector.") ||
+           nb_str_starts(name, "cls.") || strstr(name, "pooler.") != NULL ||
            nb_str_ends(name, ".attn.bias") || strcmp(name, "lm_head.weight") == 0 ||
            strcmp(name, "embed_out.weight") == 0;
 }
