@@ -8,7 +8,7 @@ struct args {
     const char *output, *format;
     struct nb_cli_list texts;
     uint32_t ctx, chunks;
-    int32_t force, merge, head;
+    int32_t force, merge, head, all_experts;
 };
 #define AT(field) offsetof(struct args, field)
 
@@ -68,6 +68,13 @@ static const struct nb_cli_opt options[] = {
      .group = "What is run",
      .help = "an entry for the output head too; takes longer",
      .alias = "process-output"},
+    {.name = "all-experts",
+     .type = NB_CLI_FLAG,
+     .offset = AT(all_experts),
+     .group = "What is run",
+     .help =
+         "mixtures of experts: show every token to every expert, so that none goes without; what "
+         "the model says stays as it is. Takes longer"},
     {.name = "merge",
      .type = NB_CLI_FLAG,
      .offset = AT(merge),
@@ -87,6 +94,40 @@ static const char *format_of(const struct args *a, const char *out)
     return n > 4 && strcmp(out + n - 4, ".dat") == 0 ? "dat" : "gguf";
 }
 
+static void json_experts(struct nb_jw *w, const struct nb_calibrate_result *r)
+{
+    nb_jw_array(w, "experts");
+    for (size_t i = 0; i < r->n_experts; i++) {
+        const struct nb_expert_coverage *e = &r->experts[i];
+        nb_jw_object(w, NULL);
+        nb_jw_u64(w, "layer", e->layer);
+        nb_jw_u64(w, "experts", e->experts);
+        nb_jw_real(w, "least", e->least);
+        nb_jw_real(w, "median", e->median);
+        nb_jw_real(w, "most", e->most);
+        nb_jw_u64(w, "few", e->few);
+        nb_jw_u64(w, "unseen", e->unseen);
+        nb_jw_end(w);
+    }
+    nb_jw_end(w);
+}
+
+/* Tokens that chose each expert, a line for each layer. */
+static void table_experts(const struct nb_calibrate_result *r)
+{
+    if (r->n_experts == 0)
+        return;
+    printf("\n%-5s  %7s  %9s  %9s  %9s  %11s  %6s\n", "layer", "experts", "least", "median", "most",
+           "under 32", "none");
+    for (size_t i = 0; i < r->n_experts; i++) {
+        const struct nb_expert_coverage *e = &r->experts[i];
+        printf("%-5u  %7u  %9.0f  %9.0f  %9.0f  %11u  %6u\n", e->layer, e->experts, e->least,
+               e->median, e->most, e->few, e->unseen);
+    }
+    printf("tokens that chose an expert; where fewer than 32 did, the mean over its layer stands "
+           "in\n");
+}
+
 static void report(const struct args *a, const char *source, const char *out,
                    const struct nb_calibrate_result *r)
 {
@@ -104,6 +145,7 @@ static void report(const struct args *a, const char *source, const char *out,
         nb_jw_u64(&w, "chunks", r->chunks);
         nb_jw_real(&w, "seconds", r->seconds);
         nb_jw_real(&w, "tok_per_s", r->tok_per_s);
+        json_experts(&w, r);
         nb_jw_finish(&w);
         return;
     }
@@ -114,6 +156,7 @@ static void report(const struct args *a, const char *source, const char *out,
            r->chunks, r->ctx, nb_cli_time(r->seconds).s);
     nb_cli_puts_safe(stdout, out, strlen(out));
     fputc('\n', stdout);
+    table_experts(r);
 }
 
 /* The bundled text, where none is given. Exit code. */
@@ -147,6 +190,7 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     o.ctx = a->ctx;
     o.chunks = a->chunks;
     o.head = a->head;
+    o.all_experts = a->all_experts;
     o.overwrite = a->force;
     o.format = format_of(a, out);
     if (!a->merge && n > 1)
@@ -167,6 +211,7 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     if (status != NB_OK)
         return nb_cli_fail(cli, status);
     report(a, positional[0], out, &r);
+    nb_calibrate_result_free(&r);
     return NB_CLI_OK;
 }
 
@@ -180,6 +225,13 @@ const struct nb_cli_verb nb_cli_verb_calibrate = {
         "weights "
         "that meet large inputs more carefully. STATS is an imatrix of llama.cpp, whose tools read "
         "it too. The same bytes come out for any number of threads on every machine.\n"
+        "\n"
+        "Of a mixture of experts each expert has its own means, over the tokens that chose it; a "
+        "table "
+        "says how many these were. Where fewer than 32 tokens came, quantize fills up with the "
+        "mean "
+        "over the experts of the layer, and says so; --all-experts shows each token to every "
+        "expert.\n"
         "\n"
         "With --merge the arguments are such files; their sums are added.",
     .examples = "nibble calibrate Llama-3.2-1B -o imatrix.gguf --text mine.txt\n"

@@ -171,8 +171,20 @@ struct nb_calibrate_options {
     const char *format; /* "gguf" (default), or "dat": llama.cpp's imatrix, new and old    */
     int32_t overwrite;
     int32_t head; /* the output head too; what llama-imatrix calls --process-output */
+    /* Mixtures of experts: every expert sees every token, not only those that would choose it. What the model
+     * says stays as it is. Takes as long as a model of that many experts. */
+    int32_t all_experts;
 };
 NB_API void nb_calibrate_options_init(struct nb_calibrate_options *o);
+
+/* How many tokens chose each expert of a layer. */
+struct nb_expert_coverage {
+    uint32_t layer, experts;
+    uint32_t unseen; /* chosen by none                                                          */
+    uint32_t few;    /* by fewer than 32, those by none included: quantize --imatrix lends them the
+                        mean over the layer's experts */
+    double least, median, most;
+};
 
 struct nb_calibrate_result {
     uint64_t tokens;      /* of all windows */
@@ -180,7 +192,10 @@ struct nb_calibrate_result {
     uint64_t weights;     /* entries of the file */
     uint64_t bytes;       /* of the file         */
     double seconds, tok_per_s;
-    char hash[33]; /* of the file */
+    char hash[33];                            /* of the file */
+    const struct nb_expert_coverage *experts; /* (n_experts) a layer each */
+    size_t n_experts;
+    void *owner; /* of experts; NULL: there are none */
 };
 /* Runs the float model over the texts and writes, for every weight of a linear layer, the mean square of
  * each column of its input. The bytes do not depend on threads or CPU. */
@@ -188,6 +203,8 @@ NB_API NB_CHECKED enum nb_status nb_calibrate(nb_context *ctx, const char *model
                                               const struct nb_calibrate_options *o,
                                               struct nb_calibrate_result *result,
                                               struct nb_error *err);
+/* What a result owns; a failed call leaves nothing to free. */
+NB_API void nb_calibrate_result_free(struct nb_calibrate_result *r);
 /* Adds up what several such files have seen. Of the options format and overwrite count. */
 NB_API NB_CHECKED enum nb_status nb_calibrate_merge(nb_context *ctx, const char *const *files,
                                                     size_t n_files, const char *out,

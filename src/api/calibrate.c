@@ -73,6 +73,7 @@ static enum nb_status collect(struct nb_calib *c, nb_context *ctx, struct nb_mod
             .bos = vocab->add_bos ? vocab->bos : -1,
             .ctx = o->ctx > 0 ? o->ctx : CTX_DEFAULT,
             .chunks = o->chunks,
+            .all_experts = o->all_experts != 0,
             .head = o->head != 0,
             .pool = ctx->pool,
             .progress = &ctx->progress,
@@ -81,6 +82,77 @@ static enum nb_status collect(struct nb_calib *c, nb_context *ctx, struct nb_mod
     }
     nb_ids_fini(&ids);
     return st;
+}
+
+/* What a result owns. */
+struct calibrate_owner {
+    struct nb_allocator a;
+    struct nb_expert_coverage *experts;
+};
+
+static uint32_t layer_of(const char *name)
+{
+    uint32_t layer = 0;
+    for (const char *d = name + 4; *d >= '0' && *d <= '9' && layer < 1000000; d++)
+        layer = 10 * layer + (uint32_t)(*d - '0');
+    return layer;
+}
+
+/* Of the first entry of experts in each layer: the others have met the same tokens. */
+static enum nb_status cover(struct calibrate_owner *q, const struct nb_calib *c,
+                            struct nb_calibrate_result *r, struct nb_error *err)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        const struct nb_moment *m = &c->items[i];
+        struct nb_coverage v;
+        if (m->n_mat < 2 || !nb_str_starts(m->name, "blk."))
+            continue;
+        const uint32_t layer = layer_of(m->name);
+        if (r->n_experts > 0 && q->experts[r->n_experts - 1].layer == layer)
+            continue;
+        NB_TRY(nb_moment_coverage(m, &v, c->a, err));
+        q->experts[r->n_experts++] = (struct nb_expert_coverage){.layer = layer,
+                                                                 .experts = v.n_experts,
+                                                                 .unseen = v.unseen,
+                                                                 .few = v.few,
+                                                                 .least = v.least,
+                                                                 .median = v.median,
+                                                                 .most = v.most};
+    }
+    return NB_OK;
+}
+
+static enum nb_status cover_all(const struct nb_calib *c, struct nb_calibrate_result *r,
+                                struct nb_error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++)
+        n += c->items[i].n_mat > 1;
+    if (n == 0)
+        return NB_OK;
+    struct calibrate_owner *q = nb_alloc_zero(c->a, 1, sizeof *q);
+    if (q != NULL) {
+        q->a = *c->a;
+        q->experts = nb_alloc(c->a, n, sizeof *q->experts);
+        r->owner = q;
+        r->experts = q->experts;
+    }
+    if (q == NULL || q->experts == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %zu entries", n);
+    return cover(q, c, r, err);
+}
+
+void nb_calibrate_result_free(struct nb_calibrate_result *r)
+{
+    struct calibrate_owner *q = r->owner;
+    if (q != NULL) {
+        const struct nb_allocator a = q->a;
+        nb_free(&a, q->experts);
+        nb_free(&a, q);
+    }
+    r->owner = NULL;
+    r->experts = NULL;
+    r->n_experts = 0;
 }
 
 static enum nb_status finish(const struct nb_calib *c, const char *out,
@@ -95,6 +167,7 @@ static enum nb_status finish(const struct nb_calib *c, const char *out,
     r->seconds = (double)(nb_clock_ns() - begin_ns) * 1e-9;
     r->tok_per_s = r->seconds > 0.0 ? (double)r->tokens / r->seconds : 0.0;
     NB_TRY(find_format(&format, o->format, err));
+    NB_TRY(cover_all(c, r, err));
     NB_TRY(nb_calib_write(c, out, format, o->overwrite ? NB_OUT_OVERWRITE : 0, &r->bytes, err));
     NB_TRY(nb_mapping_open(&map, out, err));
     nb_hash_hex(nb_hash_bytes(map.data, (size_t)map.size), r->hash);
@@ -130,6 +203,7 @@ enum nb_status nb_calibrate(nb_context *ctx, const char *path, const char *out,
     struct nb_calib *c = NULL;
     const uint64_t begin = nb_clock_ns();
     NB_TRY(check(ctx, out, options, result, &o, err));
+    *result = (struct nb_calibrate_result){.tokens = 0};
     if (path == NULL || o.n_texts == 0)
         NB_FAIL(err, NB_ERR_ARG, "calibrating needs a model and a text to run through it");
     enum nb_status st = nb_model_open(&m, path, &ctx->allocator, &ctx->log, err);
@@ -139,6 +213,8 @@ enum nb_status nb_calibrate(nb_context *ctx, const char *path, const char *out,
         st = collect(c, ctx, m, &o, err);
     if (st == NB_OK)
         st = finish(c, out, &o, begin, result, err);
+    if (st != NB_OK)
+        nb_calibrate_result_free(result);
     nb_calib_destroy(c);
     nb_model_close(m);
     return st;
@@ -152,6 +228,7 @@ enum nb_status nb_calibrate_merge(nb_context *ctx, const char *const *files, siz
     struct nb_calib *sum = NULL;
     const uint64_t begin = nb_clock_ns();
     NB_TRY(check(ctx, out, options, result, &o, err));
+    *result = (struct nb_calibrate_result){.tokens = 0};
     if (files == NULL || n_files == 0)
         NB_FAIL(err, NB_ERR_ARG, "merging needs files of statistics");
     enum nb_status st = nb_calib_read(&sum, files[0], &ctx->allocator, err);
@@ -164,6 +241,8 @@ enum nb_status nb_calibrate_merge(nb_context *ctx, const char *const *files, siz
     }
     if (st == NB_OK)
         st = finish(sum, out, &o, begin, result, err);
+    if (st != NB_OK)
+        nb_calibrate_result_free(result);
     nb_calib_destroy(sum);
     return st;
 }

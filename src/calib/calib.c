@@ -151,13 +151,61 @@ enum nb_status nb_moment_check(const struct nb_moment *m, const struct nb_shape 
             m->n_mat, m->cols);
 }
 
+/* Of column j of one matrix, over all matrices. */
+static double mean_of_all(const struct nb_moment *m, size_t j)
+{
+    double sum = 0.0, count = 0.0;
+    for (size_t i = 0; i < m->n_mat; i++) {
+        sum += m->count[i] > 0.0 ? m->sum[i * m->cols + j] : 0.0;
+        count += m->count[i];
+    }
+    return count > 0.0 ? sum / count : 1.0;
+}
+
+double nb_moment_mean(const struct nb_moment *m, size_t at)
+{
+    const double count = m->count[at / m->cols], few = NB_CALIB_FEW_TOKENS;
+    const double sum = count > 0.0 ? m->sum[at] : 0.0;
+    if (m->n_mat > 1 && count < few)
+        return (sum + (few - count) * mean_of_all(m, at % m->cols)) / few;
+    return count > 0.0 ? sum / count : 1.0;
+}
+
 void nb_moment_means(const struct nb_moment *m, size_t first, size_t n, float *dst)
 {
-    for (size_t i = 0; i < n; i++) {
-        const double count = m->count[(first + i) / m->cols];
-        const double mean = count > 0.0 ? m->sum[first + i] / count : 1.0;
-        dst[i] = (float)NB_MIN(mean, FLOAT_MAX);
+    for (size_t i = 0; i < n; i++)
+        dst[i] = (float)NB_MIN(nb_moment_mean(m, first + i), FLOAT_MAX);
+}
+
+/* Insertion sort: experts are some hundreds. */
+static void sort(double *v, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const double x = v[i];
+        size_t k = i;
+        for (; k > 0 && v[k - 1] > x; k--)
+            v[k] = v[k - 1];
+        v[k] = x;
     }
+}
+
+enum nb_status nb_moment_coverage(const struct nb_moment *m, struct nb_coverage *out,
+                                  const struct nb_allocator *a, struct nb_error *err)
+{
+    double *v = nb_alloc(a, m->n_mat, sizeof *v);
+    if (v == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %zu experts", m->n_mat);
+    memcpy(v, m->chosen != NULL ? m->chosen : m->count, m->n_mat * sizeof *v);
+    sort(v, m->n_mat);
+    *out = (struct nb_coverage){
+        .n_experts = (uint32_t)m->n_mat, .least = v[0], .most = v[m->n_mat - 1]};
+    out->median = 0.5 * (v[(m->n_mat - 1) / 2] + v[m->n_mat / 2]);
+    for (size_t i = 0; i < m->n_mat; i++) {
+        out->unseen += v[i] <= 0.0;
+        out->few += v[i] < NB_CALIB_FEW_TOKENS;
+    }
+    nb_free(a, v);
+    return NB_OK;
 }
 
 /* ---- files ---- */

@@ -17,7 +17,12 @@ struct nb_moment {
     size_t n_mat, cols;
     double *sum;   /* (n_mat, cols) of x^2 over all tokens      */
     double *count; /* (n_mat) tokens; 0: nothing was seen       */
+    /* (n_mat) tokens that chose this expert, where all were shown every token; NULL: as count. */
+    double *chosen;
 };
+
+/* An expert that fewer tokens than this have met borrows from the others (nb_moment_means). */
+#define NB_CALIB_FEW_TOKENS 32
 
 /* Owns: everything. Items keep the order in which they were added. */
 struct nb_calib {
@@ -51,8 +56,19 @@ NB_CHECKED enum nb_status nb_calib_merge(struct nb_calib *into, const struct nb_
 /* Is the entry one for a tensor of this shape (..., rows, cols)? NB_ERR_FORMAT names both. */
 NB_CHECKED enum nb_status nb_moment_check(const struct nb_moment *m, const struct nb_shape *shape,
                                           struct nb_error *err);
-/* Mean of x_j^2 for the columns [first, first + n) of all n_mat * cols; 1 where nothing was seen. */
+/* Mean of x_j^2 for the columns [first, first + n) of all n_mat * cols; 1 where nothing was seen. Where one of
+ * several matrices has seen c < NB_CALIB_FEW_TOKENS tokens, the mean of all matrices stands in for those
+ * that are missing: (sum + (few - c) * mean of all) / few. */
 void nb_moment_means(const struct nb_moment *m, size_t first, size_t n, float *dst);
+
+/* How many tokens the experts of an entry have met. */
+struct nb_coverage {
+    uint32_t n_experts, unseen,
+        few; /* few: with less than NB_CALIB_FEW_TOKENS, the unseen included */
+    double least, median, most;
+};
+NB_CHECKED enum nb_status nb_moment_coverage(const struct nb_moment *m, struct nb_coverage *out,
+                                             const struct nb_allocator *a, struct nb_error *err);
 
 /* ---- files ---- */
 enum nb_calib_format { NB_CALIB_GGUF, NB_CALIB_DAT };
@@ -72,10 +88,11 @@ struct nb_collect_job {
     const struct nb_weights *w;
     const uint32_t *tokens; /* (n_tokens), the text without a begin-of-text token           */
     size_t n_tokens;
-    int64_t bos;     /* put in place of each window's first token; -1: the model wants none  */
-    uint32_t ctx;    /* tokens of a window                                                   */
-    uint32_t chunks; /* windows at most; 0: as many as the text fills                        */
-    bool head;       /* the output head too: costs its product for every token               */
+    int64_t bos;      /* put in place of each window's first token; -1: the model wants none  */
+    uint32_t ctx;     /* tokens of a window                                                   */
+    uint32_t chunks;  /* windows at most; 0: as many as the text fills                        */
+    bool all_experts; /* every expert sees every token; what the model says stays as it is    */
+    bool head;        /* the output head too: costs its product for every token               */
     struct nb_pool *pool;
     const struct nb_progress *progress; /* may be NULL; unit "tokens" */
 };

@@ -21,6 +21,8 @@ NB_CHECKED enum nb_status nb_imatrix_read_dat(struct nb_calib *c, const void *da
 NB_CHECKED enum nb_status nb_imatrix_write_dat(const struct nb_calib *c, const char *path,
                                                unsigned out_flags, struct nb_error *err);
 
+/* Of one column, nb_moment_means says how. */
+double nb_moment_mean(const struct nb_moment *m, size_t at);
 /* A stored sum: finite and not negative. */
 NB_CHECKED enum nb_status nb_imatrix_check_value(float v, const char *name, uint64_t i,
                                                  struct nb_error *err);

@@ -1,7 +1,7 @@
 /* calib/collect.c: runs a model over a text and sums squares at the input of every linear layer.
  *
  * Layers that read the same values (q, k and v; gate and up) share one sum, made once, and get an entry
- * each. Columns are dealt out to threads; the tokens of a column are summed in order, in double, where the
+ * each. Experts have a sum each, of the tokens that came to them. Columns are dealt out to threads; the tokens of a column are summed in order, in double, where the
  * square of a float is exact.
  */
 #include "calib/calib_internal.h"
@@ -9,15 +9,17 @@
 #include <math.h>
 #include <string.h>
 
-#define GRAIN      64                   /* columns */
-#define HEAD_BYTES (UINT64_C(32) << 20) /* of logits nobody reads */
+#define GRAIN             64 /* columns */
+#define ALL_EXPERTS_BATCH 64 /* tokens at once: each has a row of results in every expert */
+#define HEAD_BYTES        (UINT64_C(32) << 20) /* of logits nobody reads */
 
 /* One value of the graph. Borrows: the first weight's name (the session's). */
 struct edge {
     const char *first; /* of the weights that read it; NULL: none seen yet */
-    double *sum;       /* (cols) in the calib's arena */
-    size_t cols;
-    uint64_t tokens;
+    double *sum;       /* (n_mat, cols) in the calib's arena */
+    double *count;     /* (n_mat) tokens */
+    double *chosen;    /* (n_mat) tokens for which the expert has a weight */
+    size_t n_mat, cols;
 };
 
 struct reader {
@@ -42,15 +44,49 @@ struct collector {
     double *sum;
 };
 
+static void add_row(double *sum, const float *x, size_t begin, size_t end)
+{
+    for (size_t j = begin; j < end; j++)
+        sum[j] += (double)x[j] * (double)x[j];
+}
+
 static void add_squares(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct collector *k = ctx;
+    const struct nb_tap *tap = k->tap;
     (void)worker;
-    for (size_t t = 0; t < k->tap->n_tokens; t++) {
-        const float *x = k->tap->x + t * k->tap->k;
-        for (size_t j = begin; j < end; j++)
-            k->sum[j] += (double)x[j] * (double)x[j];
+    for (size_t t = 0; t < tap->n_tokens && tap->ids == NULL; t++)
+        add_row(k->sum, tap->x + t * tap->k, begin, end);
+    for (size_t i = 0; tap->ids != NULL && i < tap->n_tokens * tap->n_ids; i++)
+        add_row(k->sum + tap->ids[i] * tap->k, tap->x + (tap->per_id ? i : i / tap->n_ids) * tap->k,
+                begin, end);
+}
+
+static void count_tokens(struct edge *e, const struct nb_tap *tap)
+{
+    if (tap->ids == NULL)
+        e->count[0] += (double)tap->n_tokens;
+    for (size_t i = 0; tap->ids != NULL && i < tap->n_tokens * tap->n_ids; i++) {
+        e->count[tap->ids[i]] += 1.0;
+        e->chosen[tap->ids[i]] += i % tap->n_ids < tap->n_chosen ? 1.0 : 0.0;
     }
+}
+
+static bool make_edge(struct collector *k, struct edge *e, const struct nb_tap *tap)
+{
+    const size_t n_mat = tap->ids != NULL ? tap->n_experts : 1;
+    size_t n;
+    if (!nb_mul_size(&n, n_mat, tap->k))
+        return false;
+    e->sum = nb_arena_alloc(&k->c->arena, n, sizeof *e->sum);
+    e->count = nb_arena_alloc(&k->c->arena, n_mat, sizeof *e->count);
+    e->chosen = nb_arena_alloc(&k->c->arena, n_mat, sizeof *e->chosen);
+    if (e->sum == NULL || e->count == NULL || e->chosen == NULL)
+        return false;
+    e->first = tap->weight;
+    e->n_mat = n_mat;
+    e->cols = tap->k;
+    return true;
 }
 
 /* The edge's place; new ones are made in the first call only. NULL: no memory. */
@@ -62,14 +98,7 @@ static struct edge *find_edge(struct collector *k, const struct nb_tap *tap)
         k->edges[k->n_edges++] = (struct edge){.first = NULL};
     }
     struct edge *e = &k->edges[tap->edge];
-    if (e->first == NULL) {
-        e->sum = nb_arena_alloc(&k->c->arena, tap->k, sizeof *e->sum);
-        if (e->sum == NULL)
-            return NULL;
-        e->first = tap->weight;
-        e->cols = tap->k;
-    }
-    return e;
+    return e->first != NULL || make_edge(k, e, tap) ? e : NULL;
 }
 
 static bool is_new_reader(const struct collector *k, const struct nb_tap *tap)
@@ -97,7 +126,7 @@ static void on_tap(void *ctx, const struct nb_tap *tap)
         return;
     k->tap = tap;
     k->sum = e->sum;
-    e->tokens += tap->n_tokens;
+    count_tokens(e, tap);
     nb_pool_for(k->job->pool, tap->k, GRAIN, add_squares, k);
 }
 
@@ -127,8 +156,12 @@ static enum nb_status run_window(struct collector *k, uint32_t c, uint32_t chunk
 static enum nb_status set_up(struct collector *k, struct nb_error *err)
 {
     const struct nb_collect_job *job = k->job;
-    const struct nb_session_options so = {
-        .n_ctx = job->ctx, .kv_type = &nb_numfmt_f32, .float_activations = true, .pool = job->pool};
+    const struct nb_session_options so = {.n_ctx = job->ctx,
+                                          .n_batch = job->all_experts ? ALL_EXPERTS_BATCH : 0,
+                                          .kv_type = &nb_numfmt_f32,
+                                          .float_activations = true,
+                                          .all_experts = job->all_experts,
+                                          .pool = job->pool};
     const uint32_t n_vocab = NB_MAX(job->w->hp.n_vocab, 1U);
     k->rows = job->ctx;
     k->first_call = true;
@@ -151,13 +184,14 @@ static enum nb_status hand_over(struct collector *k, struct nb_error *err)
     for (size_t i = 0; i < k->n_readers; i++) {
         const struct edge *e = &k->edges[k->readers[i].edge];
         struct nb_moment *m;
-        NB_TRY(nb_calib_add(k->c, k->readers[i].weight, 1, e->cols, &m, err));
-        m->count[0] = (double)e->tokens;
-        memcpy(m->sum, e->sum, e->cols * sizeof *m->sum);
-        for (size_t j = 0; j < e->cols; j++)
+        NB_TRY(nb_calib_add(k->c, k->readers[i].weight, e->n_mat, e->cols, &m, err));
+        memcpy(m->count, e->count, e->n_mat * sizeof *m->count);
+        memcpy(m->sum, e->sum, e->n_mat * e->cols * sizeof *m->sum);
+        m->chosen = k->job->all_experts && e->n_mat > 1 ? e->chosen : NULL;
+        for (size_t j = 0; j < e->n_mat * e->cols; j++)
             if (!isfinite(m->sum[j]))
                 NB_FAIL(err, NB_ERR_NUMERIC, "the input of '%s' is not finite in column %zu",
-                        m->name, j);
+                        m->name, j % e->cols);
     }
     return NB_OK;
 }

@@ -130,8 +130,7 @@ static enum nb_status put_entry(struct nb_str *s, const struct nb_calib *c,
     put_u32(s, calls);
     put_u32(s, (uint32_t)n);
     for (size_t i = 0; i < n; i++) {
-        const double count = m->count[i / m->cols];
-        const double mean = count > 0.0 ? m->sum[i] / count : 1.0;
+        const double mean = nb_moment_mean(m, i);
         float v;
         uint32_t bits;
         NB_TRY(nb_imatrix_to_f32(mean * calls, m, &v, err));

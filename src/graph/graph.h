@@ -199,6 +199,8 @@ struct nb_op {
     const char *attrs[NB_NODE_ATTRS];
     int32_t quantizable;  /* input that is a weight quantization may replace; -1: none     */
     uint32_t f32_weights; /* bit i: input i is a small weight wanted as plain f32          */
+    uint32_t
+        ids_input; /* input that says which of a weight's matrices a token meets; 0: it has one */
     uint32_t q8_input; /* input that may be input 0 quantized to 8 bits, for weights that expand to
                              integers; 0: none                                             */
     /* Checks the inputs and describes the outputs, an array of n_out: type, rank and dim (the caller sets

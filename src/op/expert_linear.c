@@ -149,6 +149,7 @@ const struct nb_op nb_op_expert_linear = {
     .n_in = 5,
     .quantizable = W,
     .f32_weights = 1U << BIAS,
+    .ids_input = IDS,
     .q8_input = XQ,
     .shape = shape,
     .scratch_bytes = scratch_bytes,

@@ -48,7 +48,8 @@ struct run {
     uint64_t rows, cols, segment_rows;
     uint64_t row_in, row_out; /* bytes */
     uint8_t *side;            /* what the output's rows share, the largest of all weights */
-    float *importance;        /* (batch) of the weight's columns, row after row */
+    float *importance;        /* (matrices, batch) of a matrix' columns, row after row */
+    uint64_t mat_rows;        /* of one matrix: experts have several */
     size_t first;             /* segment of the chunk at hand */
 };
 
@@ -108,10 +109,12 @@ static void decode_result(const struct run *r, const struct batch *b, float *y)
     nb_tensor_decode(&t, b->row, b->n, y);
 }
 
-static enum nb_status encode(const struct run *r, const struct batch *b, const float *x)
+/* Rows of one matrix. */
+static enum nb_status encode_rows(const struct run *r, const struct batch *b, const float *x)
 {
     const struct nb_numfmt *to = r->t->type;
-    const float *importance = r->t->importance != NULL ? r->importance : NULL;
+    const float *importance =
+        r->t->importance != NULL ? r->importance + b->row / r->mat_rows * r->sizes.batch : NULL;
     if (to->kind != NB_NUMFMT_GRID)
         return nb_numfmt_encode(to, b->dst, x, importance, (size_t)(b->n * r->cols), NULL);
     const struct nb_grid_encode e = {
@@ -123,6 +126,23 @@ static enum nb_status encode(const struct run *r, const struct batch *b, const f
         .a = r->p->a,
     };
     return nb_grid_encode_rows(&e, b->dst, x, b->row, b->n, NULL);
+}
+
+/* Matrix by matrix: each has importance of its own. */
+static enum nb_status encode(const struct run *r, const struct batch *b, const float *x)
+{
+    struct batch part = *b;
+    for (uint64_t at = 0; at < b->n; at += part.n) {
+        part.row = b->row + at;
+        part.dst = b->dst + at * r->row_out;
+        part.n = b->n - at;
+        if (r->t->importance != NULL)
+            part.n = NB_MIN(part.n, r->mat_rows - part.row % r->mat_rows);
+        const enum nb_status st = encode_rows(r, &part, x + at * r->cols);
+        if (st != NB_OK)
+            return st;
+    }
+    return NB_OK;
 }
 
 /* One batch: decode, encode, decode again. Returns the index of an element that cannot be stored, n if all
@@ -311,6 +331,21 @@ static void finish_weight(struct run *r, struct nb_quant_report *report)
     }
 }
 
+static enum nb_status train_batch(const struct run *r, struct nb_grid_training *t, uint64_t row,
+                                  uint64_t n_rows, const float *x, struct nb_error *err)
+{
+    if (r->t->importance == NULL)
+        return nb_grid_train(t, x, NULL, n_rows, err);
+    while (n_rows > 0) { /* matrix by matrix */
+        const uint64_t n = NB_MIN(n_rows, r->mat_rows - row % r->mat_rows);
+        NB_TRY(nb_grid_train(t, x, r->importance + row / r->mat_rows * r->sizes.batch, n, err));
+        x += n * r->cols;
+        row += n;
+        n_rows -= n;
+    }
+    return NB_OK;
+}
+
 /* All rows of the weight at hand, in order, to the training. */
 static enum nb_status train(struct run *r, struct nb_grid_training *t, struct nb_error *err)
 {
@@ -322,7 +357,7 @@ static enum nb_status train(struct run *r, struct nb_grid_training *t, struct nb
         const size_t bad = first_bad(x, (size_t)(n * r->cols));
         if (bad < n * r->cols)
             return refuse_value(r, row * r->cols + bad, err);
-        NB_TRY(nb_grid_train(t, x, r->t->importance != NULL ? r->importance : NULL, n, err));
+        NB_TRY(train_batch(r, t, row, n, x, err));
         nb_model_drop_rows(r->p->model, r->weight, row, n);
         if (row % (64 * batch_rows) == 0)
             NB_TRY(report_progress(r, err));
@@ -360,8 +395,14 @@ static enum nb_status run_weight(struct run *r, size_t i, struct nb_quant_report
     r->row_in = r->t->source_bytes / r->rows;
     r->row_out = (r->t->bytes - r->t->side_bytes) / r->rows;
     const size_t n = (size_t)((r->rows + r->segment_rows - 1) / r->segment_rows);
-    for (size_t at = 0; r->t->importance != NULL && at < r->sizes.batch; at += (size_t)r->cols)
-        nb_moment_means(r->t->importance, 0, (size_t)r->cols, r->importance + at);
+    const uint64_t n_mat = nb_quant_matrices(&r->t->weight->t.shape);
+    r->mat_rows = r->rows / n_mat;
+    for (size_t k = 0; r->t->importance != NULL && k < n_mat; k++) {
+        float *w = r->importance + k * r->sizes.batch;
+        nb_moment_means(r->t->importance, k * (size_t)r->cols, (size_t)r->cols, w);
+        for (size_t at = (size_t)r->cols; at < r->sizes.batch; at += (size_t)r->cols)
+            memcpy(w + at, w, (size_t)r->cols * sizeof *w);
+    }
     NB_TRY(grow_segments(r, n, err));
     NB_TRY(find_side(r, err));
     const uint64_t per_chunk = NB_MAX(r->p->chunk_elements / (r->segment_rows * r->cols), 1);
@@ -381,7 +422,8 @@ static enum nb_status run_init(struct run *r, struct nb_error *err)
     for (size_t i = 0; i < p->n; i++) {
         const struct nb_quant_sizes s = nb_quant_sizes(&p->tensors[i]);
         if (p->tensors[i].importance != NULL)
-            batch = NB_MAX(batch, s.batch);
+            batch =
+                NB_MAX(batch, s.batch * (size_t)nb_quant_matrices(&p->tensors[i].weight->t.shape));
         r->scratch_bytes = NB_MAX(r->scratch_bytes, 2 * sizeof(float) * s.batch + s.gather);
         side = NB_MAX(side, p->tensors[i].side_bytes);
         if (p->tensors[i].weight->t.type->kind == NB_NUMFMT_GRID)

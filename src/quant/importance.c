@@ -60,13 +60,38 @@ static void say_missing(const struct nb_quant_plan *p)
                    n, low->weight->spec.name, low->type->name);
 }
 
+/* Experts that the text did not reach, and what becomes of them. */
+static void say_unseen(const struct nb_quant_plan *p)
+{
+    const struct nb_plan_tensor *first = NULL;
+    size_t unseen = 0, few = 0, tensors = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct nb_moment *m = p->tensors[i].importance;
+        size_t here = 0;
+        for (size_t k = 0; m != NULL && m->n_mat > 1 && k < m->n_mat; k++) {
+            here += m->count[k] < NB_CALIB_FEW_TOKENS;
+            unseen += m->count[k] <= 0.0;
+        }
+        first = first == NULL && here > 0 ? &p->tensors[i] : first;
+        tensors += here > 0;
+        few += here;
+    }
+    if (few > 0)
+        nb_log_msg(
+            p->settings.log, NB_LOG_WARN,
+            "importance: %zu matrices of experts in %zu tensors ('%s' ...) met fewer than %d "
+            "tokens, %zu of them none: the mean over the experts of their layer stands in; "
+            "a longer text, or calibrate --all-experts, reaches them",
+            few, tensors, first->weight->spec.name, NB_CALIB_FEW_TOKENS, unseen);
+}
+
 enum nb_status nb_quant_weigh(struct nb_quant_plan *p, struct nb_error *err)
 {
     const struct nb_calib *imatrix = p->settings.imatrix;
     NB_TRY(check_recipe(p, err));
     for (size_t i = 0; i < p->n; i++) {
         struct nb_plan_tensor *t = &p->tensors[i];
-        if (imatrix != NULL && t->weight->t.shape.n == 2)
+        if (imatrix != NULL && t->weight->t.shape.n >= 2)
             t->importance = nb_calib_find(imatrix, t->weight->spec.name);
         if (t->importance != NULL)
             NB_TRY(nb_moment_check(t->importance, &t->weight->t.shape, err));
@@ -84,6 +109,7 @@ enum nb_status nb_quant_weigh(struct nb_quant_plan *p, struct nb_error *err)
             "of another model",
             imatrix->n > 0 ? imatrix->items[0].name : "");
     say_missing(p);
+    say_unseen(p);
     return NB_OK;
 }
 

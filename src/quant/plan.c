@@ -27,6 +27,14 @@ struct nb_quant_sizes nb_quant_sizes(const struct nb_plan_tensor *t)
                                        (size_t)(segment * ((t->bytes - t->side_bytes) / rows))};
 }
 
+uint64_t nb_quant_matrices(const struct nb_shape *shape)
+{
+    uint64_t n = 1;
+    for (uint32_t i = 0; i + 2 < shape->n; i++)
+        n *= shape->dim[i];
+    return NB_MAX(n, 1);
+}
+
 /* Two buffers of encoded chunks, and each worker's scratch. */
 static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_elements,
                            uint64_t *chunk_bytes)
@@ -41,7 +49,8 @@ static uint64_t work_bytes(const struct nb_quant_plan *p, uint64_t chunk_element
         segment = NB_MAX(segment, s.segment);
         side = NB_MAX(side, t->side_bytes);
         if (t->importance != NULL)
-            importance = NB_MAX(importance, sizeof(float) * (uint64_t)s.batch);
+            importance = NB_MAX(importance, sizeof(float) * (uint64_t)s.batch *
+                                                nb_quant_matrices(&t->weight->t.shape));
         segments = NB_MAX(segments, rows / nb_segment_rows(&t->weight->t.shape) + 1);
         if (t->elements > 0)
             *chunk_bytes = NB_MAX(*chunk_bytes, (uint64_t)((double)chunk_elements *

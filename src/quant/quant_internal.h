@@ -28,6 +28,8 @@ struct nb_quant_sizes {
     size_t segment; /* encoded bytes of a segment           */
 };
 struct nb_quant_sizes nb_quant_sizes(const struct nb_plan_tensor *t);
+/* Matrices in a tensor (experts): each has importance of its own. At least 1. */
+uint64_t nb_quant_matrices(const struct nb_shape *shape);
 
 /* array.c: an array of zero bytes with its parts placed, to be filled. */
 NB_CHECKED enum nb_status nb_qarray_allocate(struct nb_qarray **out, const struct nb_numfmt *type,

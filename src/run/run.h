@@ -20,7 +20,8 @@ struct nb_session_options {
                                slower; isolates the error of the weights                      */
     bool hidden;            /* hidden states behind the last norm instead of logits; always of an
                                encoder, which takes a whole text at once and starts anew with it */
-    struct nb_pool *pool;   /* borrowed; NULL: one thread                                    */
+    bool all_experts;     /* every token meets every expert, those not chosen count 0: for taps   */
+    struct nb_pool *pool; /* borrowed; NULL: one thread                                    */
 };
 
 /* Borrows: w and everything behind it, for its life. */
@@ -53,8 +54,14 @@ void nb_session_memory(const struct nb_session *s, struct nb_session_memory *out
 struct nb_tap {
     const char *weight; /* canonical name                      */
     uint32_t edge;      /* which value it is, from 1 on        */
-    const float *x;     /* (n_tokens, k) */
+    const float
+        *x; /* (n_tokens, k), or with experts that read each their own (n_tokens, n_ids, k) */
     size_t n_tokens, k;
+    /* Experts: the matrices that each token meets, (n_tokens, n_ids), the first n_chosen of them with a
+     * weight; NULL: there is one, n_ids is 0. */
+    const uint32_t *ids;
+    size_t n_ids, n_chosen, n_experts;
+    bool per_id; /* x has a row for each id */
 };
 typedef void nb_tap_fn(void *ctx, const struct nb_tap *tap);
 void nb_session_tap(struct nb_session *s, nb_tap_fn *fn, void *ctx);

@@ -35,7 +35,9 @@ static enum nb_status set_up(struct nb_session *s, const struct nb_session_optio
     s->n_window = window_positions(s);
     s->pool = o->pool;
     s->kernels = nb_kernels_get();
-    NB_TRY(nb_arch_build(&s->w->hp, o->hidden, &s->g, err));
+    struct nb_hparams hp = s->w->hp;
+    hp.all_experts = o->all_experts;
+    NB_TRY(nb_arch_build(&hp, o->hidden, &s->g, err));
     nb_graph_set_int(&s->g, "halves", s->w->rope_halves);
     if (!o->float_activations)
         NB_TRY(nb_session_lower(&s->g, s->w, err));
@@ -78,17 +80,33 @@ void nb_session_destroy(struct nb_session *s)
     nb_free(s->a, s);
 }
 
+/* What experts read is another edge than the same value read by all tokens. */
+static void add_experts(const struct nb_session *s, const struct nb_node *n, struct nb_tap *tap)
+{
+    const struct nb_slot *ids = &s->slots[n->in[n->op->ids_input]];
+    const struct nb_shape *shape = &s->slots[n->in[n->op->quantizable]].tensor->shape;
+    tap->ids = ids->data;
+    tap->n_ids = (size_t)ids->cols;
+    tap->n_chosen = NB_MIN((size_t)s->w->hp.n_experts_used, tap->n_ids);
+    tap->n_experts = (size_t)shape->dim[0];
+    tap->per_id = tap->k != shape->dim[2];
+    tap->k = (size_t)shape->dim[2];
+    tap->edge += (uint32_t)s->g.n_values;
+}
+
 static void tap_node(const struct nb_session *s, const struct nb_node *n)
 {
     const int32_t weight = n->op->quantizable;
     if (weight < 0 || s->g.values[n->in[0]].type != NB_VALUE_F32)
         return;
     const struct nb_slot *x = &s->slots[n->in[0]];
-    const struct nb_tap tap = {.weight = s->g.values[n->in[weight]].name,
-                               .edge = n->in[0],
-                               .x = x->data,
-                               .n_tokens = (size_t)x->rows,
-                               .k = (size_t)x->cols};
+    struct nb_tap tap = {.weight = s->g.values[n->in[weight]].name,
+                         .edge = n->in[0],
+                         .x = x->data,
+                         .n_tokens = (size_t)x->rows,
+                         .k = (size_t)x->cols};
+    if (n->op->ids_input)
+        add_experts(s, n, &tap);
     if (tap.n_tokens > 0)
         s->tap(s->tap_ctx, &tap);
 }

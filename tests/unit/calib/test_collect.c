@@ -1,5 +1,6 @@
 /* Collecting: the sums are those of the activations, for any threads, and each edge is summed once. */
 #include "calib/calib.h"
+#include "dialect/dialect.h"
 #include "support/tiny_llama.h"
 
 #define TOKENS 70
@@ -111,6 +112,97 @@ static void test_threads(void **state)
     tiny_fini(&t);
 }
 
+/* ---- experts ---- */
+
+/* What a tap of its own sees of one expert. */
+struct expert_seen {
+    const char *name;
+    size_t expert, tokens, edges;
+    double sum[128];
+};
+
+static void on_expert_tap(void *ctx, const struct nb_tap *tap)
+{
+    struct expert_seen *s = ctx;
+    if (strcmp(tap->weight, s->name) != 0)
+        return;
+    assert_non_null(tap->ids);
+    assert_in_range(tap->k, 1, 128);
+    for (size_t i = 0; i < tap->n_tokens * tap->n_ids; i++) {
+        const float *x = tap->x + (tap->per_id ? i : i / tap->n_ids) * tap->k;
+        if (tap->ids[i] != s->expert)
+            continue;
+        s->tokens++;
+        for (size_t j = 0; j < tap->k; j++)
+            s->sum[j] += (double)x[j] * (double)x[j];
+    }
+}
+
+static struct nb_calib *collect_experts(const struct nb_model *m, bool all)
+{
+    struct nb_calib *c;
+    assert_ok(nb_calib_create(&c, NULL, &err), &err);
+    const struct nb_collect_job job = {.w = &m->w,
+                                       .tokens = tokens,
+                                       .n_tokens = TOKENS,
+                                       .bos = -1,
+                                       .ctx = CTX,
+                                       .chunks = 1,
+                                       .all_experts = all};
+    assert_ok(nb_calib_collect(c, &job, &err), &err);
+    return c;
+}
+
+static void run_experts(const struct nb_model *m, bool all, struct expert_seen *seen, float *logits)
+{
+    struct nb_session *s;
+    const struct nb_session_options o = {
+        .n_ctx = CTX, .kv_type = &nb_numfmt_f32, .float_activations = true, .all_experts = all};
+    assert_ok(nb_session_create(&s, &m->w, &o, NULL, &err), &err);
+    nb_session_tap(s, on_expert_tap, seen);
+    assert_ok(nb_session_eval(s, tokens, CTX, logits, 0, &err), &err);
+    nb_session_destroy(s);
+}
+
+/* An expert's sums are of the tokens that came to it; when all come to all, the model says the same. */
+static void test_experts(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_down_exps.weight"};
+    enum { E = 8, USED = 3, VOCAB = 96 };
+    static float few[CTX * VOCAB], all[CTX * VOCAB];
+    struct nb_model *m;
+    for (uint32_t i = 0; i < TOKENS; i++)
+        tokens[i] = (i * 37 + 11) % VOCAB;
+    assert_ok(nb_model_open(&m, nbtest_root("tests/golden/archs/qwen3-moe"), NULL, NULL, &err),
+              &err);
+    struct nb_calib *c = collect_experts(m, false), *d = collect_experts(m, true);
+    for (size_t k = 0; k < NB_COUNTOF(names); k++) {
+        const struct nb_moment *a = nb_calib_find(c, names[k]), *b = nb_calib_find(d, names[k]);
+        assert_int_equal(a->n_mat, E);
+        double n = 0.0;
+        for (size_t e = 0; e < E; e++) {
+            struct expert_seen seen = {.name = names[k], .expert = e};
+            run_experts(m, false, &seen, few);
+            assert_true(a->count[e] == (double)seen.tokens);
+            assert_memory_equal(a->sum + e * a->cols, seen.sum, a->cols * sizeof *a->sum);
+            n += a->count[e];
+            seen = (struct expert_seen){.name = names[k], .expert = e};
+            run_experts(m, true, &seen, all);
+            assert_int_equal(seen.tokens, CTX);
+            assert_true(b->count[e] == CTX && b->chosen[e] == a->count[e]);
+            assert_memory_equal(b->sum + e * b->cols, seen.sum, b->cols * sizeof *b->sum);
+            assert_bits_array(few, all, CTX * VOCAB);
+        }
+        assert_true(n == (double)(USED * CTX));
+        assert_null(a->chosen);
+    }
+    assert_int_equal(nb_calib_find(c, "blk.0.ffn_gate_inp.weight")->n_mat, 1);
+    nb_calib_destroy(c);
+    nb_calib_destroy(d);
+    nb_model_close(m);
+}
+
 static int stop(void *ctx, const char *what, uint64_t done, uint64_t total, const char *unit)
 {
     (void)what;
@@ -167,4 +259,5 @@ static void test_out_of_memory(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_sums), cmocka_unit_test(test_threads),
-             cmocka_unit_test(test_refused), cmocka_unit_test(test_out_of_memory))
+             cmocka_unit_test(test_experts), cmocka_unit_test(test_refused),
+             cmocka_unit_test(test_out_of_memory))

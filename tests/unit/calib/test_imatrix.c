@@ -86,7 +86,7 @@ static void test_dat(void **state)
     nb_moment_means(&c->items[1], 0, 300, a);
     nb_moment_means(m, 0, 300, b);
     assert_bits_array(a, b, 300);
-    /* It does not say how a vector is divided among matrices; nothing seen is ones. */
+    /* It does not say how a vector is divided among matrices. */
     m = nb_calib_find(back, "blk.0.ffn_up_exps.weight");
     const struct nb_shape shape = {.n = 3, .dim = {3, 7, 4}};
     assert_int_equal(m->n_mat, 1);
@@ -94,7 +94,7 @@ static void test_dat(void **state)
     nb_moment_means(&c->items[2], 0, 12, a);
     nb_moment_means(m, 0, 12, b);
     assert_bits_array(a, b, 12);
-    assert_bits(b[5], 1.0F);
+    assert_bits(b[5], 1.5F); /* the mean of the other matrices: 0.5 and 2.5 */
     assert_bits(b[8], 2.25F);
     nb_calib_destroy(back);
     nb_calib_destroy(c);
@@ -259,6 +259,37 @@ static void test_merge(void **state)
     nb_calib_destroy(a);
 }
 
+/* Few tokens are filled up to 32 with the mean of all matrices; one matrix alone has none to ask. */
+static void test_few_tokens(void **state)
+{
+    (void)state;
+    struct nb_calib *c;
+    struct nb_coverage v;
+    float x[6];
+    assert_ok(nb_calib_create(&c, NULL, &err), &err);
+    struct nb_moment *m = add(c, "blk.0.ffn_up_exps.weight", 3, 2, 0.0);
+    const double count[] = {68.0, 24.0, 0.0}, sum[] = {136.0, 34.0, 12.0, 58.0, 0.0, 0.0};
+    memcpy(m->count, count, sizeof count);
+    memcpy(m->sum, sum, sizeof sum);
+    nb_moment_means(m, 0, 6, x);
+    const double all[] = {148.0 / 92.0, 92.0 / 92.0};
+    assert_bits(x[0], 2.0F);
+    assert_bits(x[1], 0.5F);
+    assert_close((double)x[2], (12.0 + 8.0 * all[0]) / 32.0, 1e-6);
+    assert_close((double)x[3], (58.0 + 8.0 * all[1]) / 32.0, 1e-6);
+    assert_close((double)x[4], all[0], 1e-6);
+    assert_bits(x[5], 1.0F);
+    assert_ok(nb_moment_coverage(m, &v, NULL, &err), &err);
+    assert_int_equal(v.n_experts, 3);
+    assert_int_equal(v.unseen, 1);
+    assert_int_equal(v.few, 2);
+    assert_true(v.least == 0.0 && v.median == 24.0 && v.most == 68.0);
+    m = add(c, "blk.0.ffn_up.weight", 1, 2, 1.0);
+    nb_moment_means(m, 0, 2, x);
+    assert_bits(x[1], 0.5F);
+    nb_calib_destroy(c);
+}
+
 static void test_shapes(void **state)
 {
     (void)state;
@@ -297,4 +328,5 @@ static void test_out_of_memory(void **state)
 NB_TEST_MAIN(cmocka_unit_test(test_gguf), cmocka_unit_test(test_dat),
              cmocka_unit_test(test_dat_layout), cmocka_unit_test(test_dat_refused),
              cmocka_unit_test(test_gguf_refused), cmocka_unit_test(test_merge),
-             cmocka_unit_test(test_shapes), cmocka_unit_test(test_out_of_memory))
+             cmocka_unit_test(test_shapes), cmocka_unit_test(test_few_tokens),
+             cmocka_unit_test(test_out_of_memory))

@@ -102,6 +102,50 @@ static void test_weighed(void **state)
     nb_model_close(m);
 }
 
+/* Experts in one tensor are each rounded by what they saw, wherever chunks of rows are cut. */
+static void test_experts(void **state)
+{
+    (void)state;
+    static const char name[] = "blk.0.ffn_up_exps.weight";
+    enum { E = 8, COLS = 32, ROWS = 32 };
+    struct nb_model *m = case_open(nbtest_root("tests/golden/archs/qwen3-moe")), *q;
+    struct nb_quant_report report = {.snr_db = NULL};
+    struct nb_quant_plan *p;
+    struct nb_calib *c;
+    struct nb_moment *e;
+    struct nb_recipe r;
+    size_t i = 0;
+    assert_ok(nb_calib_create(&c, NULL, &err), &err);
+    assert_ok(nb_calib_add(c, name, E, COLS, &e, &err), &err);
+    for (size_t k = 0; k < E * COLS; k++)
+        e->sum[k] = k % 7 == k / COLS % 7 ? 4000.0 : 10.0;
+    for (size_t k = 0; k < E; k++)
+        e->count[k] = k == 3 ? 0.0 : 100.0; /* one has seen nothing */
+    nb_recipe_init(&r, NULL);
+    r.type = "q4_0";
+    assert_ok(plan(&p, m, &r, c, NULL), &err);
+    assert_non_null(case_tensor(p, name)->importance);
+    assert_ok(nb_quant_run(p, &report, &err), &err);
+    nb_quant_plan_destroy(p);
+    q = case_open(nbtest_tmp("x.gguf"));
+    while (strcmp(m->w.items[i].spec.name, name) != 0)
+        i++;
+    for (size_t row = 0; row < E * ROWS; row++) {
+        float x[COLS], w[COLS];
+        uint8_t want[COLS];
+        nb_model_read_rows(m, i, row, 1, x);
+        nb_moment_means(e, row / ROWS * COLS, COLS, w);
+        const struct nb_numfmt *f = q->w.items[i].t.type;
+        assert_string_equal(f->name, "q4_0");
+        assert_ok(nb_numfmt_encode(f, want, x, w, COLS, &err), &err);
+        assert_memory_equal(nb_model_row(q, i, row), want, f->block_bytes);
+    }
+    nb_model_close(q);
+    nb_recipe_fini(&r);
+    nb_calib_destroy(c);
+    nb_model_close(m);
+}
+
 static void on_log(void *ctx, enum nb_log_level level, const char *message)
 {
     char *last = ctx;
@@ -163,5 +207,5 @@ static void test_refused(void **state)
     nb_model_close(m);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_weighed), cmocka_unit_test(test_said),
-             cmocka_unit_test(test_refused))
+NB_TEST_MAIN(cmocka_unit_test(test_weighed), cmocka_unit_test(test_experts),
+             cmocka_unit_test(test_said), cmocka_unit_test(test_refused))
