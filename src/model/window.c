@@ -23,8 +23,12 @@ static void set_by_rule(struct nb_hparams *hp, uint32_t period)
 /* A window that nothing falls out of. Where some layers have none, windowed ones may differ in more. */
 static void drop_wide(struct nb_hparams *hp)
 {
-    if (hp->window >= hp->n_ctx_train && hp->arch->window_period == 0)
+    if (hp->arch->window_period > 0)
+        return;
+    if (hp->window >= hp->n_ctx_train)
         hp->window = 0;
+    if (hp->window == 0)
+        memset(&hp->windowed, 0, sizeof hp->windowed);
 }
 
 static enum nb_status read_types(struct nb_hparams *hp, const nb_json *types, struct nb_error *err)

@@ -34,6 +34,8 @@ OTHERWISE = {
     "gemma3-linear-old": SCALE,
     "gemma3-old": SCALE,
     "gpt-neox-no-bias": "wants biases and a head of its own in architecture gptneox",
+    "starcoder2": "has no windows in architecture starcoder2",
+    "starcoder2-no-bias-old": "wants biases in architecture starcoder2",
     "phi3-longrope-long-old": "has no windows in architecture phi3",
     "phi3-longrope-short": "rounds its context up to 256, beyond the original one: the long factors",
     "phi3-mini4-old": "rounds its context up to 256, beyond the original one: the long factors",
