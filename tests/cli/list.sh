@@ -15,3 +15,13 @@ expect 0 list formats
 says out q4_k "llama.cpp" "d f16 2"
 expect 0 list grids
 says out int4_g128_asym nvfp4_e2m1 "codes | scales | zeros"
+
+# docs/models.md has a line for each architecture
+expect 0 list architectures --json
+python3 - "$NB_ROOT/docs/models.md" <<'PY' || fail "docs/models.md lacks an architecture"
+import json, sys
+page = open(sys.argv[1], encoding="utf-8").read()
+names = {x["name"] for x in json.load(open("out"))["architectures"]}
+missing = [n for n in names if f"| `{n}`" not in page]
+sys.exit(f"missing: {missing}" if missing else 0)
+PY
