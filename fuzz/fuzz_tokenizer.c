@@ -1,5 +1,5 @@
 /* fuzz/fuzz_tokenizer.c: any bytes as a tokenizer.json, then, behind a zero byte, a
- * tokenizer_config.json. What loads encodes and decodes texts, streams them, describes itself as a plain
+ * tokenizer_config.json; as a tokenizer.model if they begin with a field of one. What loads encodes and decodes texts, streams them, describes itself as a plain
  * vocabulary and as a tokenizer.json, and both give a tokenizer again. */
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +100,12 @@ static void copies(const struct nb_tokenizer *tok, struct nb_text tail)
     nb_str_fini(&json);
 }
 
+/* Pieces, trainer or normalizer first; no JSON text begins so. */
+static bool is_spm(const uint8_t *data, size_t size)
+{
+    return size > 1 && (data[0] == 0x0a || data[0] == 0x12 || data[0] == 0x1a) && data[1] != '{';
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct nb_tokenizer *tok;
@@ -110,8 +116,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *config = zero == NULL ? NULL : zero + 1;
     const struct nb_text tail = {text + (size > TAIL_BYTES ? size - TAIL_BYTES : 0),
                                  NB_MIN(size, (size_t)TAIL_BYTES)};
-    const enum nb_status st = nb_tokenizer_from_json(&tok, text, n, config,
-                                                     config == NULL ? 0 : size - n - 1, NULL, &err);
+    const struct nb_spm_files files = {{text, size}, {NULL, 0}, {NULL, 0}};
+    const enum nb_status st =
+        is_spm(data, size) ? nb_tokenizer_from_spm(&tok, &files, NULL, &err)
+                           : nb_tokenizer_from_json(&tok, text, n, config,
+                                                    config == NULL ? 0 : size - n - 1, NULL, &err);
     if (st != NB_OK) {
         require(err.status == st && err.message[0] != '\0');
         return 0;

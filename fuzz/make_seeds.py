@@ -6,6 +6,7 @@ readers: counts and lengths that overflow, tensors larger than the file, overlap
 Not made here: crash-*, found by the fuzzers, and peer-all, written by the packages `gguf` and
 `safetensors` with a tensor of each type and metadata of each kind, and by `numpy`.
 """
+import base64
 import json
 import os
 import struct
@@ -184,6 +185,16 @@ SPLIT_LLAMA3 = ("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{
                 "[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+")
 
 
+def charsmap():
+    """A trie with one string, "x" -> "yy": units of darts-clone (offset << 10, leaf bit 8, label)."""
+    units = [0] * 256
+    units[0] = 1 << 10
+    units[1 ^ ord("x")] = (2 << 10) | 0x100 | ord("x")
+    units[1 ^ ord("x") ^ 2] = 1 << 31
+    blob = struct.pack("<I", 4 * len(units)) + struct.pack("<%dI" % len(units), *units) + b"yy\0"
+    return base64.b64encode(blob).decode()
+
+
 def tokenizer_seeds():
     bl = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     letters = [c for b, c in sorted(bytes_to_unicode().items())]
@@ -227,6 +238,31 @@ def tokenizer_seeds():
         "type": "BPE", "vocab": {"a": 7, "b": 1 << 31}, "merges": []}}))
     put("tokenizer", "no-model", b"{}")
     put("tokenizer", "unigram", dump({"model": {"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": 0}}))
+    words = ["[UNK]", "[CLS]", "[SEP]", "h", "e", "##l", "##o", "he", "##llo", ",", "\u4e2d"]
+    bert = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+            "lowercase": True}
+    put("tokenizer", "wordpiece", dump({
+        **tokenizer([], []), "normalizer": bert, "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100, "vocab": {t: i for i, t in enumerate(words)}}}))
+    steps = [{"type": "Precompiled", "precompiled_charsmap": charsmap()}, {"type": "Nmt"}, {"type": "NFKC"},
+             {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}, {"type": "Strip"},
+             {"type": "NFD"}, {"type": "StripAccents"}, {"type": "Lowercase"}]
+    put("tokenizer", "unigram-all", dump({
+        **tokenizer([], []), "normalizer": {"type": "Sequence", "normalizers": steps},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Contiguous"}, meta]}, "decoder": spd,
+        "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": True,
+                  "vocab": [[t, -1.5 * i] for i, t in enumerate(sp)]}}))
+    piece = lambda t, score, kind: b"\x0a" + bytes([len(t.encode()) + 9]) + b"\x0a" + bytes([len(t.encode())]) + \
+        t.encode() + b"\x15" + struct.pack("<f", score) + b"\x18" + bytes([kind])
+    pieces = b"".join(piece(t, -float(i), 2 if i == 0 else 3 if i < 3 else 6 if t[0] == "<" else 1)
+                      for i, t in enumerate(sp))
+    put("tokenizer", "spm-bpe", pieces + b"\x12\x02\x18\x02\x1a\x04\x18\x01\x20\x00")
+    put("tokenizer", "spm-unigram", pieces + b"\x12\x02\x18\x01")
+    put("tokenizer", "spm-words", pieces + b"\x12\x02\x18\x03")
     put("tokenizer", "same-id", dump({**tokenizer([], []), "model": {"type": "BPE", "vocab": {"a": 1, "b": 1},
                                                                      "merges": [["a", "b"]]}}))
     for name, pattern in [("regex-nested", "(a*)*b"), ("regex-empty", ""), ("regex-bad", "(("),

@@ -148,6 +148,7 @@ NB_CHECKED enum nb_status nb_grid_find(struct nb_model *m, const struct nb_tenso
 #define NB_HF_GENERATION       "generation_config.json"
 #define NB_HF_TOKENIZER        "tokenizer.json"
 #define NB_HF_TOKENIZER_CONFIG "tokenizer_config.json"
+#define NB_HF_PIECES           "tokenizer.model"
 #define NB_HF_POOLING          "1_Pooling/config.json" /* of sentence-transformers */
 #define NB_HF_WEIGHTS          "model.safetensors"
 #define NB_HF_INDEX            "model.safetensors.index.json"
@@ -171,5 +172,11 @@ void nb_hf_abort(struct nb_export *e);
 NB_CHECKED enum nb_status nb_hf_write_texts(struct nb_export *e, struct nb_error *err);
 NB_CHECKED enum nb_status nb_hf_text_bytes(struct nb_export *e, uint64_t *bytes,
                                            struct nb_error *err);
+
+/* A text of the folder. NB_ERR_NOT_FOUND, without a message: it is not there. Init by this. */
+NB_CHECKED enum nb_status nb_hf_read_text(struct nb_str *out, const struct nb_model *m,
+                                          const char *name, struct nb_error *err);
+/* hf_tokenizer.c */
+NB_CHECKED enum nb_status nb_hf_read_tokenizer(struct nb_model *m, struct nb_error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* dialect/hf.c: Hugging Face folders: config.json, safetensors (one file or shards), tokenizer.json.
  *
  * Rules: docs/formats/safetensors.md (shards), docs/architectures.md, docs/tokenizers.md. Weights are f32, f16 or bf16.
- * Left out: pickled checkpoints, quantized checkpoints, tokenizer.model.
+ * Left out: pickled checkpoints, quantized checkpoints.
  */
 #include "dialect/dialect_internal.h"
 
@@ -9,11 +9,10 @@
 #include <string.h>
 
 #define QUOTE_BYTES 96
-#define HF_TEMPLATE "chat_template.jinja"
 
 /* A file of a folder, as text. NB_ERR_NOT_FOUND without a message if it does not exist. */
-static enum nb_status read_text(struct nb_str *out, const struct nb_model *m, const char *name,
-                                struct nb_error *err)
+enum nb_status nb_hf_read_text(struct nb_str *out, const struct nb_model *m, const char *name,
+                               struct nb_error *err)
 {
     char *path = nb_path_join(m->a, m->path, name);
     nb_str_init(out, m->a);
@@ -141,7 +140,7 @@ static enum nb_status read_config(struct nb_model *m, struct nb_error *err)
 {
     struct nb_str text;
     nb_json *root = NULL;
-    enum nb_status st = read_text(&text, m, NB_HF_CONFIG, err);
+    enum nb_status st = nb_hf_read_text(&text, m, NB_HF_CONFIG, err);
     if (st == NB_ERR_NOT_FOUND)
         st = NB_ERROR(err, st, "no %s in this folder", NB_HF_CONFIG);
     if (st == NB_OK)
@@ -170,7 +169,7 @@ static enum nb_status read_pooling(struct nb_model *m, struct nb_error *err)
                  {"pooling_mode_lasttoken", NB_POOLING_LAST}};
     struct nb_str text;
     nb_json *root = NULL;
-    enum nb_status st = read_text(&text, m, NB_HF_POOLING, err);
+    enum nb_status st = nb_hf_read_text(&text, m, NB_HF_POOLING, err);
     if (st == NB_OK)
         st = nb_json_parse(&root, text.data, text.len, NB_HF_POOLING, err);
     for (size_t i = 0; st == NB_OK && i < NB_COUNTOF(modes); i++) {
@@ -274,7 +273,7 @@ static enum nb_status open_weights(struct nb_model *m, struct nb_error *err)
     NB_TRY(has_file(m, NB_HF_WEIGHTS, &single, err));
     if (single)
         return add_weights(m, NB_HF_WEIGHTS, err);
-    enum nb_status st = read_text(&text, m, NB_HF_INDEX, err);
+    enum nb_status st = nb_hf_read_text(&text, m, NB_HF_INDEX, err);
     if (st == NB_ERR_NOT_FOUND)
         st = no_weights(m, err);
     if (st == NB_OK)
@@ -308,72 +307,6 @@ static enum nb_status read_weights(struct nb_model *m, struct nb_error *err)
     return st;
 }
 
-/* ---- tokenizer ---- */
-
-static enum nb_status make_tokenizer(struct nb_model *m, const struct nb_str *text,
-                                     const struct nb_str *config, struct nb_error *err)
-{
-    struct nb_error why;
-    nb_error_clear(&why);
-    const bool has_config = config->data != NULL;
-    const enum nb_status st = nb_tokenizer_from_json(&m->tokenizer, text->data, text->len,
-                                                     has_config ? config->data : NULL,
-                                                     has_config ? config->len : 0, m->a, &why);
-    if (st == NB_ERR_UNSUPPORTED)
-        return nb_model_without_tokenizer(m, why.message);
-    if (st != NB_OK && err != NULL)
-        *err = why;
-    return st;
-}
-
-static enum nb_status read_template(struct nb_model *m, struct nb_error *err)
-{
-    struct nb_str text;
-    const struct nb_text t = nb_tokenizer_vocab(m->tokenizer)->chat_template;
-    if (t.s != NULL) {
-        m->chat_template = nb_arena_strndup(&m->arena, t.s, t.n);
-        if (m->chat_template == NULL)
-            NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-        return NB_OK;
-    }
-    enum nb_status st = read_text(&text, m, HF_TEMPLATE, err);
-    if (st == NB_OK) {
-        m->chat_template = nb_arena_strndup(&m->arena, text.data, text.len);
-        if (m->chat_template == NULL)
-            st = NB_ERROR(err, NB_ERR_NOMEM, "out of memory");
-    }
-    nb_str_fini(&text);
-    return st == NB_ERR_NOT_FOUND ? NB_OK : st;
-}
-
-static enum nb_status no_tokenizer(struct nb_model *m, struct nb_error *err)
-{
-    bool pieces = false;
-    NB_TRY(has_file(m, "tokenizer.model", &pieces, err));
-    return nb_model_without_tokenizer(m, pieces ? "the folder has a tokenizer.model, but no "
-                                                  "tokenizer.json, which is what nibble reads"
-                                                : "the folder has no tokenizer.json");
-}
-
-static enum nb_status read_tokenizer(struct nb_model *m, struct nb_error *err)
-{
-    struct nb_str text, config;
-    nb_str_init(&config, m->a);
-    enum nb_status st = read_text(&text, m, NB_HF_TOKENIZER, err);
-    if (st == NB_ERR_NOT_FOUND) {
-        st = no_tokenizer(m, err);
-    } else if (st == NB_OK) {
-        st = read_text(&config, m, NB_HF_TOKENIZER_CONFIG, err);
-        if (st == NB_OK || st == NB_ERR_NOT_FOUND)
-            st = make_tokenizer(m, &text, &config, err);
-    }
-    nb_str_fini(&config);
-    nb_str_fini(&text);
-    if (st == NB_OK && m->tokenizer != NULL)
-        st = read_template(m, err);
-    return st;
-}
-
 /* ---- the dialect ---- */
 
 static bool reads(const char *path)
@@ -391,7 +324,7 @@ static enum nb_status open_hf(struct nb_model *m, struct nb_error *err)
     if (st == NB_OK)
         st = m->unknown ? nb_any_assemble(m, err) : read_weights(m, err);
     if (st == NB_OK && !m->unknown)
-        st = read_tokenizer(m, err);
+        st = nb_hf_read_tokenizer(m, err);
     if (st != NB_OK)
         return nb_error_prefix(err, st, "%s", m->path);
     if (m->unknown)

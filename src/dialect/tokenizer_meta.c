@@ -229,10 +229,9 @@ static enum nb_status get_vocab(const struct nb_meta *meta, struct nb_vocab *v,
     (void)nb_meta_bool(meta, "tokenizer.ggml.remove_extra_whitespaces",
                        &v->remove_extra_whitespaces);
     (void)nb_meta_text(meta, "tokenizer.chat_template", &v->chat_template);
-    if (v->kind == NB_VOCAB_UNIGRAM) {
-        v->byte_fallback = has_bytes(v);
+    v->byte_fallback = has_bytes(v);
+    if (v->kind == NB_VOCAB_UNIGRAM || v->kind == NB_VOCAB_SPM)
         NB_TRY(get_charsmap(meta, v, scratch, err));
-    }
     return v->kind == NB_VOCAB_WORDPIECE ? get_wordpiece(meta, v, scratch, err) : NB_OK;
 }
 

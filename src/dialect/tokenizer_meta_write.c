@@ -112,7 +112,7 @@ static enum nb_status set_scalars(struct nb_meta *meta, const struct nb_vocab *v
     if (v->kind == NB_VOCAB_BPE)
         return NB_OK;
     NB_TRY(nb_meta_set_bool(meta, "tokenizer.ggml.add_space_prefix", v->add_space_prefix));
-    if (v->kind == NB_VOCAB_SPM)
+    if (v->kind == NB_VOCAB_SPM && !v->remove_extra_whitespaces && v->charsmap.n == 0)
         return NB_OK;
     NB_TRY(nb_meta_set_bool(meta, "tokenizer.ggml.remove_extra_whitespaces",
                             v->remove_extra_whitespaces));

@@ -85,6 +85,14 @@ NB_CHECKED enum nb_status nb_tokenizer_from_json(struct nb_tokenizer **out, cons
                                                  size_t n, const char *config, size_t n_config,
                                                  const struct nb_allocator *a,
                                                  struct nb_error *err);
+/* tokenizer.model of SentencePiece, and beside it tokenizer_config.json and added_tokens.json, which may be
+ * absent (s == NULL). */
+struct nb_spm_files {
+    struct nb_text model, config, added;
+};
+NB_CHECKED enum nb_status nb_tokenizer_from_spm(struct nb_tokenizer **out,
+                                                const struct nb_spm_files *files,
+                                                const struct nb_allocator *a, struct nb_error *err);
 /* Copies all it needs. */
 NB_CHECKED enum nb_status nb_tokenizer_from_vocab(struct nb_tokenizer **out,
                                                   const struct nb_vocab *v,

@@ -350,6 +350,9 @@ struct nb_text nb_tok_copy(struct nb_tokenizer *tok, struct nb_text t); /* s == 
  * the description cannot say what the pipeline does. */
 NB_CHECKED enum nb_status nb_tok_pieces_from_vocab(struct nb_tokenizer *tok,
                                                    const struct nb_vocab *v, struct nb_error *err);
+/* Adds the normalizer step. */
+NB_CHECKED enum nb_status nb_tok_copy_charsmap(struct nb_tokenizer *tok, struct nb_text blob,
+                                               struct nb_error *err);
 void nb_tok_describe_pieces(struct nb_tokenizer *tok);
 
 /* ---- json_model.c, json_pipeline.c: reading tokenizer.json ---- */

@@ -275,9 +275,22 @@ static enum nb_status copy_settings(struct nb_tokenizer *tok, const struct nb_vo
     return NB_OK;
 }
 
-static void spm_pipeline(struct nb_tokenizer *tok, const struct nb_vocab *v)
+static enum nb_status spm_pipeline(struct nb_tokenizer *tok, const struct nb_vocab *v,
+                                   struct nb_error *err)
 {
     struct nb_pipeline *p = &tok->pipe;
+    if (v->charsmap.n != 0)
+        NB_TRY(nb_tok_copy_charsmap(tok, v->charsmap, err));
+    if (v->remove_extra_whitespaces) {
+        p->norm[p->n_norm++] = (struct nb_norm_step){.kind = NB_NORM_REPLACE,
+                                                     .regex = true,
+                                                     .pattern = NB_TEXT_LIT("^ +| +$"),
+                                                     .content = NB_TEXT_LIT("")};
+        p->norm[p->n_norm++] = (struct nb_norm_step){.kind = NB_NORM_REPLACE,
+                                                     .regex = true,
+                                                     .pattern = NB_TEXT_LIT(" {2,}"),
+                                                     .content = NB_TEXT_LIT(" ")};
+    }
     if (v->add_space_prefix && v->space_prefix_first_only) {
         p->pre[p->n_pre++] = (struct nb_pre_step){.kind = NB_PRE_METASPACE,
                                                   .prepend = NB_PREPEND_FIRST,
@@ -298,6 +311,7 @@ static void spm_pipeline(struct nb_tokenizer *tok, const struct nb_vocab *v)
                                      .strip_start = v->add_space_prefix ? 1 : 0};
     tok->bpe.byte_fallback = true;
     tok->bpe.fuse_unk = true;
+    return NB_OK;
 }
 
 static enum nb_status fill_from_vocab(struct nb_tokenizer *tok, const struct nb_vocab *v,
@@ -310,7 +324,7 @@ static enum nb_status fill_from_vocab(struct nb_tokenizer *tok, const struct nb_
     for (size_t i = 0; i < v->n_merges; i++)
         NB_TRY(add_merge_text(tok, v->merges[i], err));
     if (v->kind == NB_VOCAB_SPM) {
-        spm_pipeline(tok, v);
+        NB_TRY(spm_pipeline(tok, v, err));
         if (v->n_merges == 0)
             NB_TRY(nb_tok_merges_from_scores(tok, err));
     } else if (v->kind != NB_VOCAB_BPE) {

@@ -21,7 +21,7 @@ static enum nb_status copy_scores(struct nb_tokenizer *tok, const struct nb_voca
     return NB_OK;
 }
 
-static enum nb_status copy_charsmap(struct nb_tokenizer *tok, struct nb_text blob,
+enum nb_status nb_tok_copy_charsmap(struct nb_tokenizer *tok, struct nb_text blob,
                                     struct nb_error *err)
 {
     struct nb_norm_step step = {.kind = NB_NORM_PRECOMPILED};
@@ -42,7 +42,7 @@ static enum nb_status unigram(struct nb_tokenizer *tok, const struct nb_vocab *v
                                                                  : NB_PREPEND_ALWAYS;
     NB_TRY(copy_scores(tok, v, err));
     if (v->charsmap.n != 0)
-        NB_TRY(copy_charsmap(tok, v->charsmap, err));
+        NB_TRY(nb_tok_copy_charsmap(tok, v->charsmap, err));
     if (v->remove_extra_whitespaces)
         p->pre[p->n_pre++] =
             (struct nb_pre_step){.kind = NB_PRE_WHITESPACE, .behavior = NB_SPLIT_REMOVED};

@@ -86,7 +86,7 @@ static void test_single(void **state)
     assert_true(m->w.rope_halves);
     assert_true(m->w.hp.tied);
     assert_null(m->tokenizer);
-    assert_non_null(strstr(m->tokenizer_problem, "no tokenizer.json"));
+    assert_non_null(strstr(m->tokenizer_problem, "neither tokenizer.json nor tokenizer.model"));
     assert_null(m->w.rope_divisors);
     const struct nb_weight *q = nb_weights_find(&m->w, "blk.1.attn_q.weight");
     assert_non_null(q);
