@@ -50,7 +50,7 @@ NB_CHECKED enum nb_status nb_form_vector(struct nb_model *m, size_t i, struct nb
 NB_CHECKED enum nb_status nb_any_arch(struct nb_model *m, const char *name, size_t n,
                                       struct nb_error *err);
 NB_CHECKED enum nb_status nb_any_assemble(struct nb_model *m, struct nb_error *err);
-#define NB_ANY_HINT "its tensors can be quantized by their shapes alone (--any-arch)"
+#define NB_ANY_HINT "--any-arch quantizes it by the shapes of its tensors"
 
 /* The list of supported architectures for messages: "llama, ...". Returns dst. */
 #define NB_ARCH_LIST_BYTES 512

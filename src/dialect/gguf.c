@@ -43,7 +43,7 @@ static enum nb_status find_arch(struct nb_model *m, const struct nb_file *f, str
         return nb_any_arch(m, name.s, name.n, err);
     if (m->unknown)
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                "%s: architecture '%s' is not supported; supported: %s; " NB_ANY_HINT, f->path,
+                "%s: architecture '%s' is not supported; " NB_ANY_HINT "; supported: %s", f->path,
                 nb_printable(quote, sizeof quote, name.s, name.n), nb_arch_list(list, sizeof list));
     return NB_OK;
 }

@@ -80,7 +80,7 @@ static enum nb_status find_arch(struct nb_model *m, const nb_json *config, struc
         return nb_any_arch(m, name, n, err);
     if (m->unknown)
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                "config.json: architecture '%s' is not supported; supported: %s; " NB_ANY_HINT,
+                "config.json: architecture '%s' is not supported; " NB_ANY_HINT "; supported: %s",
                 nb_printable(quote, sizeof quote, name, n), nb_arch_list(list, sizeof list));
     return NB_OK;
 }

@@ -7,7 +7,7 @@ copy() { # DIR: the bundled model under another name
 }
 copy nobody
 expect 3 quantize nobody -o q.gguf --type q8_0
-says err "architecture 'NobodyForCausalLM' is not supported; supported: llama, " "--any-arch"
+says err "architecture 'NobodyForCausalLM' is not supported; --any-arch" "supported: llama, "
 expect 3 run nobody -p text
 says err NobodyForCausalLM
 expect 0 inspect nobody

@@ -145,7 +145,7 @@ static bool has_lists(void *ctx, const char *name)
 static void test_lists_alone(void **state)
 {
     (void)state;
-    struct nb_hparams hp = {.head_dim = 16};
+    struct nb_hparams hp = {.arch = nb_arch_by_name("llama"), .head_dim = 16};
     const struct entry e[] = {{"scaling.original_context_length", NULL, 16},
                               {"scaling.attn_factor", NULL, 1.5F}};
     assert_ok(read_entries(&hp.rope, e, 1), &err);

@@ -78,8 +78,8 @@ static void test_partial(void **state)
               &err);
     assert_int_equal(hp.rope.dim, 4);
     assert_bits(hp.rope.base, 77.0F);
-    assert_ok(rope_read(&hp, &arch, "\"partial_rotary_factor\": 0", &err), &err);
-    assert_int_equal(hp.rope.dim, 0);
+    assert_fails(rope_read(&hp, &arch, "\"partial_rotary_factor\": 0", &err), NB_ERR_FORMAT, &err,
+                 "turns 0 dimensions of 16, expected an even number");
     assert_fails(rope_read(&hp, &arch, "\"partial_rotary_factor\": 0.2", &err), NB_ERR_FORMAT, &err,
                  "turns 3 dimensions of 16, expected an even number");
     round_trip(&arch, "\"partial_rotary_factor\": 0.375");
