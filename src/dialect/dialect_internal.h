@@ -40,7 +40,7 @@ struct nb_shape nb_form_shape(const struct nb_tensor_spec *spec, bool hf);
 #define NB_ALL_EXPERTS   UINT64_MAX
 const char *nb_form_name(const struct nb_tensor_spec *spec, uint64_t expert,
                          char dst[NB_HF_NAME_BYTES]);
-/* Tensors of a Hugging Face file that hold the weight as this type: experts, or one. */
+/* Tensors of a Hugging Face file that hold the weight as this type: one for each expert, or one. */
 uint64_t nb_form_tensors(const struct nb_tensor_spec *spec, const struct nb_numfmt *type);
 /* Weight i was just taken from its file: a vector is turned into canonical form. */
 NB_CHECKED enum nb_status nb_form_vector(struct nb_model *m, size_t i, struct nb_error *err);
@@ -110,6 +110,7 @@ struct nb_export {
     struct nb_grid_writer *grid; /* of the weight at hand; NULL: it has no parts */
     uint8_t *head;               /* rows held back: of a head, or of a whole weight */
     size_t head_bytes, head_at;
+    uint8_t *gate; /* NB_HF_GATE_HALF, whole, until its other half comes */
 };
 
 /* A writer for the weights order[first .. first + count) under their canonical or their HF names. */

@@ -126,6 +126,7 @@ void nb_export_destroy(struct nb_export *e)
     nb_meta_fini(&e->shard_meta);
     nb_meta_fini(&e->extra);
     nb_free(e->a, e->head);
+    nb_free(e->a, e->gate);
     nb_arena_fini(&e->arena);
     nb_free(e->a, e);
 }

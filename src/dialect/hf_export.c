@@ -99,16 +99,20 @@ static enum nb_status refuse_blocks(const struct nb_export *e, struct nb_error *
     return NB_OK;
 }
 
-/* Two weights in one tensor would have to be written at once. */
-static enum nb_status refuse_halves(const struct nb_export *e, struct nb_error *err)
+/* Two weights in one tensor: of one float type. */
+static enum nb_status check_halves(const struct nb_export *e, struct nb_error *err)
 {
-    for (size_t k = 0; k < e->n_order; k++) {
-        const struct nb_tensor_spec *spec = &e->spec.model->items[e->order[k]].spec;
-        if (spec->form == NB_HF_GATE_HALF)
+    for (size_t k = 0; k + 1 < e->n_order; k++) {
+        const size_t i = e->order[k], j = e->order[k + 1];
+        const struct nb_tensor_spec *spec = &e->spec.model->items[i].spec;
+        if (spec->form != NB_HF_GATE_HALF)
+            continue;
+        if (e->spec.types[i] != e->spec.types[j] || e->spec.types[i]->kind != NB_NUMFMT_FLOAT)
             NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                    "tensor '%s': folders of this architecture have it and its up in one ('%s'), "
-                    "which is read but not written; give an output that ends in .gguf",
-                    spec->name, spec->hf);
+                    "tensors '%s' as %s and '%s' as %s: folders of this architecture hold them in "
+                    "one, which must be of one float type; give an output that ends in .gguf",
+                    spec->name, e->spec.types[i]->name, e->spec.model->items[j].spec.name,
+                    e->spec.types[j]->name);
     }
     return NB_OK;
 }
@@ -116,7 +120,7 @@ static enum nb_status refuse_halves(const struct nb_export *e, struct nb_error *
 static enum nb_status prepare(struct nb_export *e, struct nb_error *err)
 {
     NB_TRY(refuse_blocks(e, err));
-    NB_TRY(refuse_halves(e, err));
+    NB_TRY(check_halves(e, err));
     return cut_shards(e, err);
 }
 
@@ -263,6 +267,23 @@ static enum nb_status put_less_one(struct nb_export *e, const struct nb_numfmt *
     return st == NB_OK ? put(e, e->head, e->head_bytes, err) : st;
 }
 
+/* Expert by expert: the rows of the gate, then those of up. */
+static enum nb_status put_halves(struct nb_export *e, uint64_t n_experts, struct nb_error *err)
+{
+    const size_t bytes = e->head_bytes / (size_t)n_experts;
+    enum nb_status st = NB_OK;
+    if (e->gate == NULL)
+        NB_FAIL(err, NB_ERR_INTERNAL, "the second half of a tensor came first");
+    for (size_t x = 0; x < n_experts && st == NB_OK; x++) {
+        st = put(e, e->gate + x * bytes, bytes, err);
+        if (st == NB_OK)
+            st = put(e, e->head + x * bytes, bytes, err);
+    }
+    nb_free(e->a, e->gate);
+    e->gate = NULL;
+    return st;
+}
+
 /* What is held back goes out as the file wants it. */
 static enum nb_status put_held(struct nb_export *e, size_t i, struct nb_error *err)
 {
@@ -277,11 +298,15 @@ static enum nb_status put_held(struct nb_export *e, size_t i, struct nb_error *e
         return put_transposed(e, rows, w->t.shape.dim[1], err);
     case NB_HF_MINUS_ONE:
         return put_less_one(e, e->spec.types[i], (size_t)rows, err);
+    case NB_HF_GATE_HALF:
+        e->gate = e->head;
+        e->head = NULL;
+        return NB_OK;
+    case NB_HF_UP_HALF:
+        return put_halves(e, rows, err);
     case NB_HF_PLAIN:
     case NB_HF_ROW:
     case NB_HF_EXPERTS:
-    case NB_HF_GATE_HALF:
-    case NB_HF_UP_HALF:
         break;
     }
     return put(e, e->head, e->head_bytes, err);

@@ -65,6 +65,8 @@ const char *nb_form_name(const struct nb_tensor_spec *spec, uint64_t expert,
 
 uint64_t nb_form_tensors(const struct nb_tensor_spec *spec, const struct nb_numfmt *type)
 {
+    if (spec->form == NB_HF_GATE_HALF)
+        return 0; /* it goes out with the other half */
     return spec->form == NB_HF_EXPERTS && type->kind != NB_NUMFMT_GRID ? spec->shape.dim[0] : 1;
 }
 

@@ -8,12 +8,13 @@
 
 #define SCALE_MAX 1e6
 
-static void init(struct nb_hparams *hp)
+void nb_granite_init(struct nb_hparams *hp)
 {
     hp->logit_divides = true;
 }
 
-static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
+enum nb_status nb_granite_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                  struct nb_error *err)
 {
     NB_TRY(nb_sizes_from_hf(hp, config, err));
     NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
@@ -31,9 +32,8 @@ static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, stru
     return nb_rope_from_hf(hp, config, err);
 }
 
-static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
+enum nb_status nb_granite_to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
 {
-    nb_sizes_to_hf(hp, "GraniteForCausalLM", "granite", s);
     nb_config_put_real(s, "rms_norm_eps", hp->norm_eps);
     NB_TRY(nb_rope_to_hf(hp, s, err));
     nb_config_put_real(s, "embedding_multiplier", hp->embd_scale);
@@ -47,8 +47,8 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
     return NB_OK;
 }
 
-static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
-                                struct nb_error *err)
+enum nb_status nb_granite_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
+                                    struct nb_error *err)
 {
     if (hp->attn_scale == 0.0F)
         hp->attn_scale = (float)(1.0 / sqrt((double)hp->head_dim));
@@ -56,9 +56,16 @@ static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *met
                         err);
 }
 
-static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
+enum nb_status nb_granite_to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
 {
-    return nb_meta_set_f32(meta, "granite.logit_scale", hp->logit_scale);
+    char key[NB_KEY_BYTES];
+    return nb_meta_set_f32(meta, nb_meta_key(key, hp->arch->name, "logit_scale"), hp->logit_scale);
+}
+
+static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
+{
+    nb_sizes_to_hf(hp, "GraniteForCausalLM", "granite", s);
+    return nb_granite_to_hf(hp, s, err);
 }
 
 static const char *const hf_classes[] = {"GraniteForCausalLM", NULL};
@@ -70,9 +77,9 @@ const struct nb_arch nb_arch_granite = {
     .hf_classes = hf_classes,
     .ignored = ignored,
     .rope_halves_gguf = false,
-    .init = init,
-    .from_hf = from_hf,
+    .init = nb_granite_init,
+    .from_hf = nb_granite_from_hf,
     .to_hf = to_hf,
-    .from_meta = from_meta,
-    .to_meta = to_meta,
+    .from_meta = nb_granite_from_meta,
+    .to_meta = nb_granite_to_meta,
 };

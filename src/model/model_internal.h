@@ -119,6 +119,17 @@ void nb_qwen_window_to_hf(const struct nb_hparams *hp, struct nb_str *s);
 
 /* ---- rotary embedding (rope.c, rope_hf.c, rope_gguf.c), by hp->arch->rope; hp's sizes are known ---- */
 
+/* ---- Granite, with experts or without (granite.c) ---- */
+void nb_granite_init(struct nb_hparams *hp);
+NB_CHECKED enum nb_status nb_granite_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                             struct nb_error *err);
+/* All but the names and sizes. */
+NB_CHECKED enum nb_status nb_granite_to_hf(const struct nb_hparams *hp, struct nb_str *s,
+                                           struct nb_error *err);
+NB_CHECKED enum nb_status nb_granite_from_meta(struct nb_hparams *hp, const struct nb_meta *meta,
+                                               struct nb_error *err);
+NB_CHECKED enum nb_status nb_granite_to_meta(const struct nb_hparams *hp, struct nb_meta *meta);
+
 /* ---- mixtures of experts (experts.c) ---- */
 static inline bool nb_has_experts(const struct nb_hparams *hp, uint32_t layer)
 {
