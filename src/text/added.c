@@ -181,30 +181,20 @@ static bool allowed(const struct nb_encoder *e, const struct nb_added *hit, size
     return !worst || is_blank(hit->text) || !stands_in(hit->text, e->origins->marks);
 }
 
-/* The same for a token found in normalized text: it is the next one of the raw span, or, where the
- * normalizer made or broke one, not to be trusted. */
-static bool allowed_normalized(const struct nb_added_set *s, struct nb_encoder *e,
-                               const struct nb_added *hit)
+size_t nb_added_forbidden(const struct nb_encoder *e, struct nb_text span)
 {
-    const struct nb_text span = e->span;
-    while (e->span_at < span.n) {
-        const size_t at = e->span_at;
-        const struct nb_added *raw = longest(s, span.s + at, span.n - at);
-        e->span_at += raw != NULL ? raw->text.n : 1;
-        if (raw != NULL)
-            return raw == hit && allowed(e, hit, (size_t)(span.s - e->whole.s) + at);
+    const struct nb_added_set *s = &e->tok->guarded;
+    if (e->origins == NULL || s->n == 0)
+        return 0;
+    for (size_t i = 0; i < span.n; i++) {
+        const struct nb_added *hit = longest(s, span.s + i, span.n - i);
+        size_t len;
+        if (hit == NULL || allowed(e, hit, (size_t)(span.s - e->whole.s) + i))
+            continue;
+        (void)nb_utf8_take(span.s + i, span.n - i, &len);
+        return i + len;
     }
-    return e->tok->types[hit->id] == NB_TOKEN_USER;
-}
-
-static bool permitted(const struct nb_added_set *s, struct nb_encoder *e,
-                      const struct nb_added *hit, struct nb_text t, size_t at)
-{
-    if (e->origins == NULL)
-        return true;
-    if (s == &e->tok->normalized)
-        return allowed_normalized(s, e, hit);
-    return allowed(e, hit, (size_t)(t.s - e->whole.s) + at);
+    return 0;
 }
 
 enum nb_status nb_added_split(const struct nb_added_set *s, struct nb_encoder *e, struct nb_text t,
@@ -223,7 +213,8 @@ enum nb_status nb_added_split(const struct nb_added_set *s, struct nb_encoder *e
         i = end;
         if ((type == NB_TOKEN_CONTROL || type == NB_TOKEN_UNKNOWN) && !e->special)
             continue;
-        if (!permitted(s, e, hit, t, start))
+        if (s == &e->tok->raw && e->origins != NULL &&
+            !allowed(e, hit, (size_t)(t.s - e->whole.s) + start))
             continue;
         if ((flags & NB_TOKEN_SINGLE_WORD) && !stands_alone(t, start, end))
             continue;

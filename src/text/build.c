@@ -54,6 +54,7 @@ enum nb_status nb_tok_create(struct nb_tokenizer **out, uint32_t n, const struct
     nb_map_init(&tok->bpe.words, a);
     nb_added_init(&tok->raw, a);
     nb_added_init(&tok->normalized, a);
+    nb_added_init(&tok->guarded, a);
     tok->bpe.a = a;
     tok->pieces_model.trie.a = a;
     tok->word = nb_bpe_word;
@@ -87,6 +88,7 @@ void nb_tokenizer_destroy(struct nb_tokenizer *tok)
     nb_bpe_fini(&tok->bpe);
     nb_added_fini(&tok->raw);
     nb_added_fini(&tok->normalized);
+    nb_added_fini(&tok->guarded);
     nb_map_fini(&tok->ids);
     nb_free(tok->a, tok->merges);
     nb_arena_fini(&tok->arena);
@@ -232,8 +234,11 @@ static enum nb_status build_added(struct nb_tokenizer *tok, struct nb_regex_run 
             continue;
         NB_TRY(spelling(tok, i, &t, run, err));
         NB_TRY(nb_added_put(normalized ? &tok->normalized : &tok->raw, t, (int32_t)i, err));
+        if (normalized)
+            NB_TRY(nb_added_put(&tok->guarded, tok->tokens[i], (int32_t)i, err));
     }
     NB_TRY(nb_added_seal(&tok->raw, err));
+    NB_TRY(nb_added_seal(&tok->guarded, err));
     return nb_added_seal(&tok->normalized, err);
 }
 

@@ -46,12 +46,21 @@ static enum nb_status words(struct nb_encoder *e, struct nb_text span, bool at_s
     return nb_pretokenize(e, 0, span, at_start);
 }
 
-static enum nb_status raw_span(struct nb_encoder *e, struct nb_text span, bool at_start)
+static enum nb_status normalized_span(struct nb_encoder *e, struct nb_text span, bool at_start)
 {
-    e->span = span;
-    e->span_at = 0;
     NB_TRY(nb_normalize(&e->tok->pipe, &span, span, &e->arena, e->run, e->err));
     return nb_added_split(&e->tok->normalized, e, span, at_start, words);
+}
+
+/* Tokens looked for in normalized text are out of reach of their origins there: a message that holds
+ * one is cut inside it, so that it is none. */
+static enum nb_status raw_span(struct nb_encoder *e, struct nb_text span, bool at_start)
+{
+    for (size_t cut; (cut = nb_added_forbidden(e, span)) > 0; at_start = false) {
+        NB_TRY(normalized_span(e, (struct nb_text){span.s, cut}, at_start));
+        span = (struct nb_text){span.s + cut, span.n - cut};
+    }
+    return normalized_span(e, span, at_start);
 }
 
 static bool has_gap(struct nb_text s)

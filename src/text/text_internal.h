@@ -295,6 +295,10 @@ typedef enum nb_status (*nb_span_fn)(struct nb_encoder *e, struct nb_text span, 
 NB_CHECKED enum nb_status nb_added_split(const struct nb_added_set *s, struct nb_encoder *e,
                                          struct nb_text text, bool at_start, nb_span_fn fn);
 
+/* Behind the first character of a token of tok->guarded in the span that its writer may not write; 0:
+ * there is none. */
+size_t nb_added_forbidden(const struct nb_encoder *e, struct nb_text span);
+
 /* ---- the tokenizer ---- */
 struct nb_merge {
     uint32_t left, right, id, rank; /* ids; equal ranks: the leftmost pair of a word first */
@@ -321,6 +325,7 @@ struct nb_tokenizer {
     struct nb_pieces pieces_model; /* unigram, WordPiece */
     nb_word_fn *word;              /* the model */
     struct nb_added_set raw, normalized;
+    struct nb_added_set guarded; /* those of normalized, as they are spelled */
     int32_t eog[16];
     size_t n_eog;
 };
@@ -396,8 +401,6 @@ struct nb_encoder {
     bool special, gap;
     const struct nb_origins *origins; /* NULL: all of the text may hold special tokens */
     struct nb_text whole;             /* what origins->from goes with */
-    struct nb_text span;              /* of the raw text, being encoded */
-    size_t span_at;                   /* its added tokens have been looked at up to there */
 };
 /* Who wrote a text. Borrows: both. */
 struct nb_origins {

@@ -13,6 +13,8 @@ replays any file that NB_CHATS names.
 chats.json: {"date", "chats": [[[role, content]...]...],
              "templates": [{"name", "source", "tokens": {...}, "variables": {...}, "out": [...]}]}
 out has, for each chat, the text without and with a generation prompt; null: the template refuses it.
+"ids": [{"tokenizer", "normalized", "template", "chat", "ids"}...]: what Hugging Face tokenizers makes of such texts with
+the tokenizers of make_tokenizers.py; normalized: with special tokens looked for in normalized text.
 """
 import argparse
 import datetime
@@ -20,6 +22,7 @@ import json
 import pathlib
 
 import jinja2
+import tokenizers
 import jinja2.ext
 import jinja2.sandbox
 
@@ -115,6 +118,24 @@ def sources(paths):
                 yield p.stem, p.read_bytes().decode()
 
 
+def ids_of(rows):
+    for file, name in [("text_qwen2.json", "chatml-qwen25"), ("text_llama3.json", "llama3.1"), ("text_spm.json", "llama2"),
+                       ("text_metaspace.json", "mistral-v3")]:
+        row = next((r for r in rows if r["name"] == name), None)
+        if row is None:
+            return
+        for normalized in (False, True):
+            source = json.loads((HERE / file).read_text())
+            for t in source["added_tokens"]:
+                t["normalized"] = t["normalized"] or (normalized and t["special"])
+            tok = tokenizers.Tokenizer.from_str(json.dumps(source))
+            for i in (0, 1, 2, 3, 4, 7, 8):
+                text = row["out"][2 * i + 1]
+                if text is not None:
+                    yield {"tokenizer": file, "normalized": normalized, "template": rows.index(row), "chat": i,
+                           "ids": tok.encode(text, add_special_tokens=False).ids}
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--out", default=HERE / "chats.json")
@@ -136,7 +157,8 @@ def main():
         f.write('{"date":"%s",\n"chats":%s,\n"templates":[\n' % (DATE.strftime("%Y-%m-%d"),
                                                               json.dumps(CHATS, separators=(",", ":"))))
         f.write(",\n".join(json.dumps(r, separators=(",", ":")) for r in rows))
-        f.write("\n]}\n")
+        f.write("\n],\n")
+        f.write('"ids":[\n%s\n]}\n' % ",\n".join(json.dumps(r, separators=(",", ":")) for r in ids_of(rows)))
     print(f"{args.out}: {len(rows)} templates, {len(CHATS)} conversations")
 
 
