@@ -174,6 +174,20 @@ struct nb_iq_grid {
 typedef void nb_round_iq_f32_fn(int8_t *codes, const struct nb_iq_grid *grid, const float *x,
                                 const float *w, const float *inv, size_t n_rows);
 
+/* Errors of n choices of code words for the sub-blocks of an IQ block, each a parabola of the sub-block's
+ * scale s: least + bend (s - vertex)^2. */
+enum { NB_IQ_LINES = 12, NB_IQ_SUBS = 16 };
+struct nb_iq_lines {
+    uint32_t n, n_subs;
+    float unit; /* s = (d (0.5 + code)) unit, code in 0..15 */
+    float vertex[NB_IQ_LINES][NB_IQ_SUBS], bend[NB_IQ_LINES][NB_IQ_SUBS],
+        least[NB_IQ_LINES][NB_IQ_SUBS];
+};
+/* error[i] = what the best line of each sub-block, at the code nearest to its vertex, comes to with d[i].
+ * inv: 1 / (d unit). error, d, inv: (n); n > 0 */
+typedef void nb_promise_iq_f32_fn(float *error, const struct nb_iq_lines *u, const float *d,
+                                  const float *inv, size_t n);
+
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
 #include "kernels/kernels.inc"
@@ -219,6 +233,7 @@ struct nb_kernels {
     nb_fit_k_fn *fit_q6_k_f32;
     nb_fit_k_fn *fit_q4_k_f32;
     nb_round_iq_f32_fn *round_iq_f32;
+    nb_promise_iq_f32_fn *promise_iq_f32;
     nb_fit_k_fn *fit_q5_k_f32;
     nb_enc_fn *enc_iq4_nl_f32;
     nb_enc_fn *enc_mxfp4_f32;

@@ -13,7 +13,14 @@
 
 #include <math.h>
 
-enum { BLOCK = 256, MAX_CODE = 15, MAX_SUB = 32, MAX_SUBS = 16, MAX_LINES = 12 };
+enum {
+    BLOCK = 256,
+    MAX_CODE = 15,
+    MAX_SUB = 32,
+    MAX_SUBS = NB_IQ_SUBS,
+    MAX_LINES = NB_IQ_LINES,
+    TRIALS = 36,
+};
 
 /* Scale codes tried exactly at d, rounds of least squares. */
 enum { CODES = 2, ROUNDS = 4, MAX_RUNGS = MAX_LINES - CODES - 1 };
@@ -27,16 +34,11 @@ struct ladder {
 static const struct ladder two_bits = {4, 0.65F, 1.3F};
 static const struct ladder three_bits = {6, 0.6F, 1.2F};
 
-/* The error of one choice of code words. */
-struct lines {
-    uint32_t n;
-    float vertex[MAX_LINES], bend[MAX_LINES], least[MAX_LINES];
-};
-
 /* A block in units of its largest magnitude: x = stored values * shrink. */
 struct block {
     const struct nb_iq_book *book;
     float x[BLOCK], w[BLOCK];
+    float energy[MAX_SUBS]; /* sum w x^2 */
     float grow, shrink;
     uint32_t n_subs;
 };
@@ -62,6 +64,11 @@ static void load(struct block *b, const struct nb_iq_book *book, const float *x,
         b->x[i] = v > 4.0F ? 4.0F : v < -4.0F ? -4.0F : v;
     }
     nb_iq_weights(b->w, importance);
+    for (uint32_t i = 0; i < b->n_subs; i++) {
+        b->energy[i] = 0.0F;
+        for (uint32_t j = i * book->sub; j < (i + 1) * book->sub; j++)
+            b->energy[i] += b->w[j] * b->x[j] * b->x[j];
+    }
 }
 
 /* What d will be when it is read back. */
@@ -70,106 +77,55 @@ static float stored(const struct block *b, float d)
     return nb_via_f16(d * b->grow) * b->shrink;
 }
 
-/* Unused parabolas promise nothing. */
-static void clear(struct lines *u)
-{
-    u->n = 0;
-    for (uint32_t k = 0; k < MAX_LINES; k++) {
-        u->vertex[k] = 0.0F;
-        u->bend[k] = 0.0F;
-        u->least[k] = INFINITY;
-    }
-}
-
 /* Exact code words of every sub-block at a scale of its own, kept as parabolas. scale: (n_subs). */
-static void add_lines(struct lines *u, const struct block *b, const float *scale)
+static void add_lines(struct nb_iq_lines *u, const struct block *b, const float *scale)
 {
     const uint32_t sub = b->book->sub;
     int8_t codes[BLOCK];
     nb_iq_round_block(b->book, scale, b->x, b->w, codes);
-    for (uint32_t i = 0; i < b->n_subs; i++, u++) {
-        float energy = 0.0F;
+    nb_assert(u->n < MAX_LINES);
+    const uint32_t k = u->n++;
+    for (uint32_t i = 0; i < b->n_subs; i++) {
         float lx = 0.0F;
         float l2 = 0.0F;
         for (uint32_t j = i * sub; j < (i + 1) * sub; j++) {
             const float c = (float)codes[j];
-            energy += b->w[j] * b->x[j] * b->x[j];
             lx += b->w[j] * c * b->x[j];
             l2 += b->w[j] * c * c;
         }
-        nb_assert(u->n < MAX_LINES);
-        u->vertex[u->n] = l2 > 0.0F ? lx / l2 : 0.0F;
-        u->bend[u->n] = l2;
-        u->least[u->n] = energy - u->vertex[u->n] * lx;
-        u->n++;
+        u->vertex[k][i] = l2 > 0.0F ? lx / l2 : 0.0F;
+        u->bend[k][i] = l2;
+        u->least[k][i] = b->energy[i] - u->vertex[k][i] * lx;
     }
 }
 
-static float line_error(const struct lines *u, uint32_t k, float s)
+static inline float line_error(const struct nb_iq_lines *u, uint32_t k, uint32_t i, float s)
 {
-    const float off = s - u->vertex[k];
-    return u->least[k] + u->bend[k] * (off * off);
+    const float off = s - u->vertex[k][i];
+    return u->least[k][i] + u->bend[k][i] * (off * off);
 }
 
-/* The best parabola and code of sub-block i; returns its error. */
-static float pick(struct choice *c, const struct lines *u, const struct block *b, uint32_t i,
-                  float inv)
+/* Codes for c->d, and the parabolas, of least error. */
+static void choose(struct choice *c, const struct nb_iq_lines *u, const struct block *b)
 {
-    float best = INFINITY;
-    for (uint32_t k = 0; k < u->n; k++) {
-        const int32_t l = nb_code(u->vertex[k] * inv - 0.5F, 1.0F, 0.0F, (float)MAX_CODE);
-        const float e = line_error(u, k, nb_iq_scale(b->book, c->d, l));
-        if (e < best) {
-            best = e;
-            c->code[i] = (uint8_t)l;
-            c->line[i] = (uint8_t)k;
-        }
-    }
-    return best;
-}
-
-/* The least error that n parabolas (4, 8 or 12: a loop of fixed length becomes vectors) promise at d. */
-static inline __attribute__((always_inline)) float least_of(const struct lines *u, float d,
-                                                            float inv, float unit, uint32_t n)
-{
-    float e[MAX_LINES];
-    for (uint32_t k = 0; k < n; k++) {
-        float l = u->vertex[k] * inv - 0.5F;
-        l = l < 0.0F ? 0.0F : l;
-        l = l > (float)MAX_CODE ? (float)MAX_CODE : l;
-        l = (l + 12582912.0F) - 12582912.0F;
-        const float off = (d * (0.5F + l)) * unit - u->vertex[k];
-        e[k] = u->least[k] + u->bend[k] * (off * off);
-    }
-    for (uint32_t k = 4; k < n; k++)
-        e[k % 4] = e[k % 4] < e[k] ? e[k % 4] : e[k];
-    const float lo = e[0] < e[1] ? e[0] : e[1];
-    const float hi = e[2] < e[3] ? e[2] : e[3];
-    return lo < hi ? lo : hi;
-}
-
-static float estimate(float d, const struct lines *u, const struct block *b)
-{
-    const float inv = nb_inverse(d * b->book->unit);
-    const float unit = b->book->unit;
-    float sum = 0.0F;
-    for (uint32_t i = 0; i < b->n_subs; i++)
-        sum += u[i].n <= 4   ? least_of(&u[i], d, inv, unit, 4)
-               : u[i].n <= 8 ? least_of(&u[i], d, inv, unit, 8)
-                             : least_of(&u[i], d, inv, unit, MAX_LINES);
-    return sum;
-}
-
-/* Codes for c->d by the parabolas. */
-static void choose(struct choice *c, const struct lines *u, const struct block *b)
-{
-    const float inv = nb_inverse(c->d * b->book->unit);
+    const float inv = nb_inverse(c->d * u->unit);
     c->error = 0.0F;
-    for (uint32_t i = 0; i < b->n_subs; i++)
-        c->error += pick(c, &u[i], b, i, inv);
+    for (uint32_t i = 0; i < u->n_subs; i++) {
+        float least = INFINITY;
+        for (uint32_t k = 0; k < u->n; k++) {
+            const int32_t l = nb_code(u->vertex[k][i] * inv - 0.5F, 1.0F, 0.0F, (float)MAX_CODE);
+            const float e = line_error(u, k, i, nb_iq_scale(b->book, c->d, l));
+            if (e < least) {
+                least = e;
+                c->code[i] = (uint8_t)l;
+                c->line[i] = (uint8_t)k;
+            }
+        }
+        c->error += least;
+    }
 }
 
-static void polish(struct choice *c, const struct lines *u, const struct block *b)
+static void polish(struct choice *c, const struct nb_iq_lines *u, const struct block *b)
 {
     choose(c, u, b);
     for (int round = 0; round < ROUNDS; round++) {
@@ -178,8 +134,8 @@ static void polish(struct choice *c, const struct lines *u, const struct block *
         float den = 0.0F;
         for (uint32_t i = 0; i < b->n_subs; i++) {
             const float m = nb_iq_scale(b->book, 1.0F, c->code[i]);
-            num += m * u[i].bend[c->line[i]] * u[i].vertex[c->line[i]];
-            den += m * u[i].bend[c->line[i]] * m;
+            num += m * u->bend[c->line[i]][i] * u->vertex[c->line[i]][i];
+            den += m * u->bend[c->line[i]][i] * m;
         }
         next.d = den > 0.0F ? stored(b, num / den) : c->d;
         if (next.d == c->d)
@@ -191,40 +147,50 @@ static void polish(struct choice *c, const struct lines *u, const struct block *
     }
 }
 
-/* The codes that promise most at d, best first. */
-static void promising(uint32_t code[CODES], const struct lines *u, const struct block *b, float d)
+/* The scales of the codes that promise most at d: best, second. The loops over sub-blocks are of one
+ * length, so that they become vectors; those that a format lacks have no error. */
+static void promising(float scale[CODES][MAX_SUBS], const struct nb_iq_lines *u,
+                      const struct block *b, float d)
 {
-    float promise[MAX_CODE + 1];
-    for (int32_t l = 0; l <= MAX_CODE; l++) {
-        promise[l] = INFINITY;
-        for (uint32_t k = 0; k < u->n; k++) {
-            const float e = line_error(u, k, nb_iq_scale(b->book, d, l));
-            promise[l] = e < promise[l] ? e : promise[l];
-        }
+    float best[MAX_SUBS];
+    float next[MAX_SUBS];
+    for (uint32_t i = 0; i < MAX_SUBS; i++) {
+        best[i] = next[i] = INFINITY;
+        scale[0][i] = scale[1][i] = nb_iq_scale(b->book, d, 0);
     }
-    for (int t = 0; t < CODES; t++) {
-        code[t] = 0;
-        for (uint32_t l = 1; l <= MAX_CODE; l++)
-            code[t] = promise[l] < promise[code[t]] ? l : code[t];
-        promise[code[t]] = INFINITY;
+    for (int32_t l = 0; l <= MAX_CODE; l++) {
+        const float s = nb_iq_scale(b->book, d, l);
+        float promise[MAX_SUBS];
+        for (uint32_t i = 0; i < MAX_SUBS; i++)
+            promise[i] = INFINITY;
+        for (uint32_t k = 0; k < u->n; k++) {
+            for (uint32_t i = 0; i < MAX_SUBS; i++) {
+                const float e = line_error(u, k, i, s);
+                promise[i] = e < promise[i] ? e : promise[i];
+            }
+        }
+        for (uint32_t i = 0; i < MAX_SUBS; i++) {
+            const float e = promise[i];
+            const float old = scale[0][i];
+            const float beaten = e < best[i] ? best[i] : e;
+            scale[1][i] = e < best[i] ? old : e < next[i] ? s : scale[1][i];
+            scale[0][i] = e < best[i] ? s : old;
+            next[i] = beaten < next[i] || e < best[i] ? beaten : next[i];
+            best[i] = e < best[i] ? e : best[i];
+        }
     }
 }
 
-static void settle(const struct choice *c, struct lines *u, const struct block *b)
+static void settle(const struct choice *c, struct nb_iq_lines *u, const struct block *b)
 {
     float scale[CODES][MAX_SUBS];
-    for (uint32_t i = 0; i < b->n_subs; i++) {
-        uint32_t code[CODES];
-        promising(code, &u[i], b, c->d);
-        for (int t = 0; t < CODES; t++)
-            scale[t][i] = nb_iq_scale(b->book, c->d, (int32_t)code[t]);
-    }
+    promising(scale, u, b, c->d);
     for (int t = 0; t < CODES; t++)
         add_lines(u, b, scale[t]);
 }
 
 /* The ladder; returns the largest of the sub-blocks' best scales. */
-static float climb(struct lines *u, const struct block *b)
+static float climb(struct nb_iq_lines *u, const struct block *b)
 {
     const struct nb_iq_grid *grid = b->book->grid;
     const struct ladder *ladder = grid->base == 3 ? &two_bits : &three_bits;
@@ -254,34 +220,45 @@ static float climb(struct lines *u, const struct block *b)
     float top = 0.0F;
     for (uint32_t i = 0; i < b->n_subs; i++) {
         uint32_t best = 0;
-        for (uint32_t k = 1; k < u[i].n; k++)
-            best = u[i].least[k] < u[i].least[best] ? k : best;
-        top = u[i].vertex[best] > top ? u[i].vertex[best] : top;
+        for (uint32_t k = 1; k < u->n; k++)
+            best = u->least[k][i] < u->least[best][i] ? k : best;
+        top = u->vertex[best][i] > top ? u->vertex[best][i] : top;
     }
     return top;
 }
 
-static __attribute__((noinline)) void search(struct choice *best, const struct block *b)
+/* The d that promises least, of 36 that put the scale `top` on one of the upper codes. */
+static float promising_d(const struct nb_iq_lines *u, const struct block *b, float top)
 {
     static const float more[] = {-0.25F, 0.0F, 0.25F, 0.5F};
-    struct lines u[MAX_SUBS];
-    for (uint32_t i = 0; i < b->n_subs; i++)
-        clear(&u[i]);
-    const float top = climb(u, b);
-    float least = INFINITY;
-    for (int32_t l = MAX_CODE; l >= MAX_CODE / 2; l--) {
-        for (size_t k = 0; k < NB_COUNTOF(more); k++) {
-            const float d = stored(b, top / ((0.5F + (float)l + more[k]) * b->book->unit));
-            const float e = estimate(d, u, b);
-            if (e < least) {
-                least = e;
-                best->d = d;
-            }
-        }
+    float d[TRIALS];
+    float inv[TRIALS];
+    float error[TRIALS];
+    for (int32_t t = 0; t < TRIALS; t++) {
+        const float code = (float)(MAX_CODE - t / (int32_t)NB_COUNTOF(more));
+        d[t] = stored(b, top / ((0.5F + code + more[t % (int32_t)NB_COUNTOF(more)]) * u->unit));
+        inv[t] = nb_inverse(d[t] * u->unit);
     }
-    polish(best, u, b);
-    settle(best, u, b);
-    polish(best, u, b);
+    nb_kernels_get()->promise_iq_f32(error, u, d, inv, TRIALS);
+    float least = INFINITY;
+    float best = 0.0F;
+    for (uint32_t t = 0; t < TRIALS; t++) {
+        best = error[t] < least ? d[t] : best;
+        least = error[t] < least ? error[t] : least;
+    }
+    return best;
+}
+
+static __attribute__((noinline)) void search(struct choice *best, const struct block *b)
+{
+    struct nb_iq_lines u;
+    memset(&u, 0, sizeof u);
+    u.n_subs = b->n_subs;
+    u.unit = b->book->unit;
+    best->d = promising_d(&u, b, climb(&u, b));
+    polish(best, &u, b);
+    settle(best, &u, b);
+    polish(best, &u, b);
 }
 
 void nb_iq_fit(const struct nb_iq_book *book, struct nb_grid *g, const float *x,

@@ -763,6 +763,8 @@ static const struct op ops[] = {
     {"fit_iq4_xs_f32", fit_count, fit_case, setup_fit, call_fit, {.n = 256}, bytes4},
     {"round_iq_f32", round_iq_count, round_iq_case, setup_round_iq, call_round_iq,
      {.n = 256, .variant = 1}, bytes4},
+    {"promise_iq_f32", promise_iq_count, promise_iq_case, setup_promise_iq, call_promise_iq,
+     {.n = 36, .rows = 16, .cols = 4}, bytes4},
     {"xor_u64", length_count, length_case, setup_xor, call_xor, {.n = 32768}, bytes1},
     {"peak_f32", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},
     {"peak_s8", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},

@@ -87,5 +87,9 @@ size_t round_iq_count(void);
 void round_iq_case(struct kase *c, size_t i);
 void setup_round_iq(struct work *w, const struct kase *c);
 void call_round_iq(void (*fn)(void), struct work *w, const struct kase *c);
+size_t promise_iq_count(void);
+void promise_iq_case(struct kase *c, size_t i);
+void setup_promise_iq(struct work *w, const struct kase *c);
+void call_promise_iq(void (*fn)(void), struct work *w, const struct kase *c);
 
 #endif

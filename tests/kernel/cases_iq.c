@@ -1,4 +1,4 @@
-/* Inputs of round_iq_f32: codebooks made up here, since kernels know none. */
+/* Inputs of round_iq_f32 (codebooks made up here, since kernels know none) and of promise_iq_f32. */
 #include "cases.h"
 
 #include <string.h>
@@ -92,4 +92,58 @@ void call_round_iq(void (*fn)(void), struct work *w, const struct kase *c)
     struct nb_iq_grid g;
     make_book(&g, c->variant);
     ((nb_round_iq_f32_fn *)fn)(w->p[3], &g, w->p[0], w->p[1], w->p[2], c->n / 8);
+}
+
+size_t promise_iq_count(void)
+{
+    return (size_t)40 * NB_IQ_LINES * PAT_COUNT;
+}
+
+/* n: scales; rows: sub-blocks; cols: lines of each */
+void promise_iq_case(struct kase *c, size_t i)
+{
+    c->n = i % 40 + 1;
+    c->cols = i / 40 % NB_IQ_LINES + 1;
+    c->rows = i % 2 == 0 ? 8 : 16;
+    c->pattern = (enum pattern)(i / (40 * (size_t)NB_IQ_LINES) % PAT_COUNT);
+    c->shift = i % 3;
+}
+
+static float positive(struct work *w)
+{
+    return (float)(work_next(w) >> 40) * 0x1p-24F;
+}
+
+void setup_promise_iq(struct work *w, const struct kase *c)
+{
+    struct nb_iq_lines *u = work_place(w, 0, sizeof *u, 0);
+    float *d = work_place(w, 1, c->n * sizeof *d, c->shift * sizeof *d);
+    float *inv = work_place(w, 2, c->n * sizeof *inv, c->shift * sizeof *inv);
+    float *error = work_place(w, 3, c->n * sizeof *error, c->shift * sizeof *error);
+    memset(u, 0, sizeof *u);
+    u->n = (uint32_t)c->cols;
+    u->n_subs = (uint32_t)c->rows;
+    u->unit = 0.25F;
+    for (size_t k = 0; k < c->cols && c->pattern != PAT_ZERO; k++) {
+        for (size_t i = 0; i < c->rows; i++) {
+            u->vertex[k][i] = positive(w);
+            u->bend[k][i] = 100.0F * positive(w);
+            u->least[k][i] = positive(w);
+            if (c->pattern == PAT_SPIKES && work_next(w) % 8 == 0)
+                u->vertex[k][i] *= -1e4F;
+            if (c->pattern == PAT_EXTREME && work_next(w) % 4 == 0)
+                u->bend[k][i] *= 1e38F;
+        }
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        d[i] = c->pattern == PAT_EXTREME && i % 5 == 0 ? 0.0F : positive(w) + 0x1p-20F;
+        inv[i] = d[i] > 0.0F ? 1.0F / (d[i] * u->unit) : 0.0F;
+        error[i] = -1.0F;
+    }
+    work_add_out(w, error, c->n * sizeof *error, true);
+}
+
+void call_promise_iq(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_promise_iq_f32_fn *)fn)(w->p[3], w->p[0], w->p[1], w->p[2], c->n);
 }
