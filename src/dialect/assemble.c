@@ -213,6 +213,27 @@ static enum nb_status take_half(struct assembler *s, struct nb_weight *w)
 
 /* ---- any weight ---- */
 
+/* A linear layer of a BitNet checkpoint. */
+static enum nb_status take_ternary(struct assembler *s, size_t i)
+{
+    struct nb_model *m = s->m;
+    struct nb_weight *w = &m->items[i];
+    const struct nb_ternary_rule *rule = &s->how->ternary;
+    const struct nb_tensor *scale = NULL;
+    char have[NB_SHAPE_TEXT_BYTES], want[NB_SHAPE_TEXT_BYTES], name[NB_HF_NAME_BYTES];
+    const struct nb_shape shape = nb_ternary_shape(rule, &w->spec);
+    uint64_t at;
+    if (!nb_shape_eq(&w->t.shape, &shape))
+        NB_FAIL(s->err, NB_ERR_FORMAT, "tensor '%s' has shape %s, expected %s", w->t.name,
+                nb_shape_text(&w->t.shape, have), nb_shape_text(&shape, want));
+    (void)snprintf(name, sizeof name, "%s_scale", w->spec.hf);
+    if (rule->mode == NB_TERNARY_PACKED && find_tensor(s, name, &at)) {
+        scale = &m->files[at >> 32]->tensors[at & UINT32_MAX];
+        s->used[at >> 32][at & UINT32_MAX] = true;
+    }
+    return nb_ternary_take(m, i, rule, scale, s->err);
+}
+
 static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
 {
     struct assembler *s = ctx;
@@ -239,6 +260,8 @@ static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
     m->file_of[i] = m->files[at >> 32];
     w->t = m->file_of[i]->tensors[at & UINT32_MAX];
     s->used[at >> 32][at & UINT32_MAX] = true;
+    if (nb_ternary_means(&s->how->ternary, spec))
+        return take_ternary(s, i);
     const struct nb_shape stored = nb_form_shape(spec, s->how->hf_names);
     NB_TRY(check_tensor(spec, &w->t, &stored, s->err));
     if (w->stored == NB_HF_TRANSPOSED && w->t.type->kind != NB_NUMFMT_FLOAT)
@@ -339,8 +362,10 @@ static enum nb_status alloc_tables(struct assembler *s)
     m->items = nb_arena_alloc(&m->arena, n, sizeof *m->items);
     m->file_of = nb_arena_alloc(&m->arena, n, sizeof *m->file_of);
     m->canonical = nb_arena_alloc(&m->arena, n, sizeof *m->canonical);
+    m->ternary = nb_arena_alloc(&m->arena, n, sizeof *m->ternary);
     s->used = nb_arena_alloc(&m->arena, m->n_files, sizeof *s->used);
-    if (m->items == NULL || m->file_of == NULL || m->canonical == NULL || s->used == NULL)
+    if (m->items == NULL || m->file_of == NULL || m->canonical == NULL || m->ternary == NULL ||
+        s->used == NULL)
         NB_FAIL(s->err, NB_ERR_NOMEM, "out of memory for %zu tensors", n);
     for (size_t f = 0; f < m->n_files; f++) {
         s->used[f] = nb_arena_alloc(&m->arena, m->files[f]->n_tensors + 1, sizeof **s->used);

@@ -27,7 +27,9 @@ struct nb_model {
     struct nb_weight *items;   /* w.items */
     struct nb_file **file_of;  /* (w.n) NULL: synthesized, in the arena */
     const uint8_t **canonical; /* (w.n) bytes of a permuted vector in canonical order, else NULL */
-    struct nb_meta meta;       /* canonical (GGUF) metadata without the tokenizer's keys */
+    struct nb_ternary *
+        *ternary;        /* (w.n) a matrix of a BitNet checkpoint as it is stored, else NULL */
+    struct nb_meta meta; /* canonical (GGUF) metadata without the tokenizer's keys */
     struct nb_meta
         tokenizer_meta; /* the tokenizer's keys as a GGUF file had them; empty: none had */
     struct nb_tokenizer *tokenizer;                 /* NULL: none, or none that nibble can use: */

@@ -4,6 +4,8 @@
 
 #include "dialect/dialect.h"
 
+#include <stdatomic.h>
+
 /* ---- import ---- */
 
 /* Opens one more weight file of the model. */
@@ -22,9 +24,19 @@ bool nb_tensor_index_has(void *index, const char *name); /* nb_has_fn */
 
 /* Fills m->w from m->w.hp: every tensor of the architecture is found, checked and used once; what is
  * left over must be harmless. */
+/* What quantization_config of BitNet means (ternary.c). Borrows: names, from the model's arena. */
+enum nb_ternary_mode { NB_TERNARY_NONE, NB_TERNARY_ONLINE, NB_TERNARY_PACKED };
+struct nb_ternary_rule {
+    enum nb_ternary_mode mode;
+    bool divides;              /* packed: by weight_scale; otherwise it is a factor */
+    const char *const *floats; /* (n_floats) modules that stay as they are           */
+    size_t n_floats;
+};
+
 struct nb_assembly {
     bool hf_names;          /* look for spec.hf, rows paired as halves        */
     const char *extra_name; /* one more harmless tensor; NULL: none           */
+    struct nb_ternary_rule ternary;
 };
 NB_CHECKED enum nb_status nb_model_assemble(struct nb_model *m, const struct nb_tensor_index *x,
                                             const struct nb_assembly *how, struct nb_error *err);
@@ -51,6 +63,35 @@ NB_CHECKED enum nb_status nb_any_arch(struct nb_model *m, const char *name, size
                                       struct nb_error *err);
 NB_CHECKED enum nb_status nb_any_assemble(struct nb_model *m, struct nb_error *err);
 #define NB_ANY_HINT "--any-arch quantizes it by the shapes of its tensors"
+
+/* ---- BitNet checkpoints (ternary.c) ---- */
+/* A matrix as its file holds it. Borrows: t's data. */
+struct nb_ternary {
+    struct nb_tensor t;   /* floats, or u8 (rows / 4, cols)                        */
+    _Atomic float factor; /* of codes -1, 0, 1; 0: not known before a first reading */
+    bool packed;
+};
+NB_CHECKED enum nb_status nb_ternary_from_config(struct nb_model *m,
+                                                 const nb_json *quantization_config,
+                                                 struct nb_ternary_rule *rule,
+                                                 struct nb_error *err);
+/* Is this a linear layer that the rule is about? */
+bool nb_ternary_means(const struct nb_ternary_rule *rule, const struct nb_tensor_spec *spec);
+/* The shape its file has it in. */
+struct nb_shape nb_ternary_shape(const struct nb_ternary_rule *rule,
+                                 const struct nb_tensor_spec *spec);
+/* items[i].t was just taken from its file with that shape: from now on it is what the model uses, described,
+ * without data. scale: the tensor weight_scale; NULL: there is none. */
+NB_CHECKED enum nb_status nb_ternary_take(struct nb_model *m, size_t i,
+                                          const struct nb_ternary_rule *rule,
+                                          const struct nb_tensor *scale, struct nb_error *err);
+/* Rows as nb_model_read_rows and nb_model_rows give them. */
+void nb_ternary_read(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows, float *dst);
+void nb_ternary_rows(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows,
+                     uint8_t *dst);
+/* All rows, in the order of the file (spec.form). */
+void nb_ternary_stored(const struct nb_model *m, size_t i, uint8_t *dst);
+void nb_ternary_drop(const struct nb_model *m, size_t i, uint64_t row, uint64_t n_rows);
 
 /* The list of supported architectures for messages: "llama, ...". Returns dst. */
 #define NB_ARCH_LIST_BYTES 512

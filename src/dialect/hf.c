@@ -1,7 +1,7 @@
 /* dialect/hf.c: Hugging Face folders: config.json, safetensors (one file or shards), tokenizer.json.
  *
- * Rules: docs/formats/safetensors.md (shards), docs/architectures.md, docs/tokenizers.md. Weights are f32, f16 or bf16.
- * Left out: pickled checkpoints, quantized checkpoints.
+ * Rules: docs/formats/safetensors.md (shards), docs/architectures.md, docs/tokenizers.md. Weights are f32, f16 or bf16,
+ * or BitNet's (ternary.c). Left out: pickled checkpoints, other quantized checkpoints.
  */
 #include "dialect/dialect_internal.h"
 
@@ -51,7 +51,9 @@ static enum nb_status add_weights(struct nb_model *m, const char *name, struct n
 
 /* ---- config.json ---- */
 
-static enum nb_status refuse_quantized(const nb_json *config, struct nb_error *err)
+/* nibble's own quantization, and BitNet's, need no more than this file knows. */
+static enum nb_status read_quantization(struct nb_model *m, const nb_json *config,
+                                        struct nb_ternary_rule *ternary, struct nb_error *err)
 {
     char quote[QUOTE_BYTES];
     size_t n = 0;
@@ -61,9 +63,11 @@ static enum nb_status refuse_quantized(const nb_json *config, struct nb_error *e
     const char *method = nb_json_string(nb_json_get(q, "quant_method"), &n);
     if (method != NULL && strcmp(method, NB_HF_QUANT_METHOD) == 0)
         return NB_OK;
+    if (method != NULL && strcmp(method, "bitnet") == 0 && !m->unknown)
+        return nb_ternary_from_config(m, q, ternary, err);
     NB_FAIL(err, NB_ERR_UNSUPPORTED,
-            "config.json: a checkpoint quantized by '%s'; nibble reads float checkpoints and "
-            "its own",
+            "config.json: a checkpoint quantized by '%s'; nibble reads float checkpoints, "
+            "BitNet's and its own",
             method == NULL ? "?" : nb_printable(quote, sizeof quote, method, n));
 }
 
@@ -136,7 +140,8 @@ static enum nb_status describe(struct nb_model *m, const nb_json *config, struct
 }
 
 /* The root must outlive nothing: hparams are plain values, metadata is copied. */
-static enum nb_status read_config(struct nb_model *m, struct nb_error *err)
+static enum nb_status read_config(struct nb_model *m, struct nb_ternary_rule *ternary,
+                                  struct nb_error *err)
 {
     struct nb_str text;
     nb_json *root = NULL;
@@ -148,7 +153,7 @@ static enum nb_status read_config(struct nb_model *m, struct nb_error *err)
     if (st == NB_OK)
         st = find_arch(m, root, err);
     if (st == NB_OK)
-        st = refuse_quantized(root, err);
+        st = read_quantization(m, root, ternary, err);
     if (st == NB_OK && !m->unknown)
         st = nb_arch_from_hf(m->w.hp.arch, &m->w.hp, root, err);
     if (st == NB_OK)
@@ -285,10 +290,11 @@ static enum nb_status open_weights(struct nb_model *m, struct nb_error *err)
     return st;
 }
 
-static enum nb_status read_weights(struct nb_model *m, struct nb_error *err)
+static enum nb_status read_weights(struct nb_model *m, const struct nb_ternary_rule *ternary,
+                                   struct nb_error *err)
 {
     struct nb_tensor_index x;
-    struct nb_assembly how = {.hf_names = true};
+    struct nb_assembly how = {.hf_names = true, .ternary = *ternary};
     char head[NB_NAME_BYTES], codes[NB_NAME_BYTES];
     const char *stem = nb_arch_hf_stem(m->w.hp.arch, "output");
     (void)snprintf(head, sizeof head, "%s.weight", stem);
@@ -316,13 +322,14 @@ static bool reads(const char *path)
 
 static enum nb_status open_hf(struct nb_model *m, struct nb_error *err)
 {
-    enum nb_status st = read_config(m, err);
+    struct nb_ternary_rule ternary = {0};
+    enum nb_status st = read_config(m, &ternary, err);
     if (st == NB_OK)
         st = read_pooling(m, err);
     if (st == NB_OK)
         st = open_weights(m, err);
     if (st == NB_OK)
-        st = m->unknown ? nb_any_assemble(m, err) : read_weights(m, err);
+        st = m->unknown ? nb_any_assemble(m, err) : read_weights(m, &ternary, err);
     if (st == NB_OK && !m->unknown)
         st = nb_hf_read_tokenizer(m, err);
     if (st != NB_OK)

@@ -307,6 +307,7 @@ static enum nb_status put_held(struct nb_export *e, size_t i, struct nb_error *e
     case NB_HF_PLAIN:
     case NB_HF_ROW:
     case NB_HF_EXPERTS:
+    case NB_HF_TERNARY:
         break;
     }
     return put(e, e->head, e->head_bytes, err);

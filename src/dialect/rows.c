@@ -112,6 +112,10 @@ const uint8_t *nb_model_rows(const struct nb_model *m, size_t i, uint64_t row, u
         gather_columns(w, row, n_rows, scratch);
         return scratch;
     }
+    if (f == NB_HF_TERNARY) {
+        nb_ternary_rows(m, i, row, n_rows, scratch);
+        return scratch;
+    }
     const uint64_t bytes = row_bytes(w);
     for (uint64_t r = 0; r < n_rows; r++) {
         const uint64_t from = f == NB_HF_PLAIN ? row + r : nb_form_row(&w->spec, row + r);
@@ -151,6 +155,8 @@ void nb_model_read_rows(const struct nb_model *m, size_t i, uint64_t row, uint64
         nb_tensor_decode(&w->t, row, n_rows, dst);
     else if (f == NB_HF_TRANSPOSED)
         read_columns(w, row, n_rows, dst);
+    else if (f == NB_HF_TERNARY)
+        nb_ternary_read(m, i, row, n_rows, dst);
     else
         for (uint64_t r = 0; r < n_rows; r++)
             nb_tensor_decode(&w->t, nb_form_row(&w->spec, row + r), 1, dst + r * cols);
@@ -182,6 +188,8 @@ void nb_model_drop_rows(const struct nb_model *m, size_t i, uint64_t row, uint64
     uint64_t end = row + n_rows;
     if (w->t.slabs != NULL)
         drop_slabs(m, &w->t, row, n_rows);
+    if (f == NB_HF_TERNARY)
+        nb_ternary_drop(m, i, row, n_rows);
     if (m->file_of[i] == NULL || n_rows == 0 || w->t.data == NULL)
         return;
     if (f == NB_HF_PAIRS) { /* rows of a head are spread over all of it */
@@ -204,15 +212,18 @@ enum nb_status nb_model_settle(struct nb_model *m, struct nb_error *err)
     for (size_t i = 0; i < m->w.n; i++) {
         struct nb_weight *w = &m->items[i];
         const enum nb_hf_form f = w->stored;
-        if (f != NB_HF_QKV && f != NB_HF_TRANSPOSED)
+        if (f != NB_HF_QKV && f != NB_HF_TRANSPOSED && f != NB_HF_TERNARY)
             continue;
         uint8_t *copy = nb_arena_alloc(&m->arena, (size_t)w->t.bytes, 1);
         if (copy == NULL)
             NB_FAIL(err, NB_ERR_NOMEM, "tensor '%s': no memory for a copy of %llu bytes",
                     w->spec.name, (unsigned long long)w->t.bytes);
-        (void)nb_model_rows(m, i, 0, w->t.shape.dim[0], copy);
+        if (f == NB_HF_TERNARY)
+            nb_ternary_stored(m, i, copy);
+        else
+            (void)nb_model_rows(m, i, 0, w->t.shape.dim[0], copy);
         w->t.data = copy;
-        w->stored = NB_HF_PLAIN;
+        w->stored = f == NB_HF_TERNARY ? w->spec.form : NB_HF_PLAIN;
         m->file_of[i] = NULL;
     }
     return NB_OK;

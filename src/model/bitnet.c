@@ -1,9 +1,10 @@
 /* model/bitnet.c: BitNet b1.58: weights trained to be ternary, norms before the last product of attention
  * and of the feed-forward (Ma et al. 2024, arXiv:2402.17764; 2B-4T: arXiv:2504.12285).
  *
- * Read from the float master checkpoint; `--type tq1_0` or `tq2_0` then stores -1, 0, 1 exactly. GGUF says
- * the activation in "bitnet.hidden_activation", silu where it says nothing. Left out: checkpoints whose weights are
- * packed four to a byte; the rounding of activations to 8 bits per token that training used.
+ * Read from float weights, from the master checkpoint, whose config.json asks for rounding, and from packed
+ * ones (dialect/ternary.c); `--type tq1_0` or `tq2_0` then stores -1, 0, 1 exactly. GGUF says the activation in
+ * "bitnet.hidden_activation", silu where it says nothing. Left out: the rounding of activations to 8 bits per
+ * token that training used.
  */
 #include "model/model_internal.h"
 

@@ -161,7 +161,8 @@ enum nb_hf_form {
     NB_HF_ROW,        /* (1, n) for a vector of n                                              */
     NB_HF_EXPERTS,    /* a tensor for each expert, its number in place of {}; canonical: (E, ..) */
     NB_HF_GATE_HALF,  /* (E, 2 n, ..): the first n rows of each expert ...                     */
-    NB_HF_UP_HALF     /* ... and the last                                                      */
+    NB_HF_UP_HALF,    /* ... and the last                                                      */
+    NB_HF_TERNARY     /* only as nb_weight.stored: BitNet's weights, worked out as they are read */
 };
 
 #define NB_NAME_BYTES 128

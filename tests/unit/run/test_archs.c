@@ -58,7 +58,10 @@ static void golden_init(struct golden *g, const char *name)
     assert_ok(nb_file_open(&g->file, path, NULL, &err), &err);
     const struct nb_tensor *ids = need(g->file, "input_ids");
     g->encoder = nb_file_find(g->file, "hidden") != NULL;
-    const struct nb_tensor *out = need(g->file, g->encoder ? "hidden" : "logits");
+    /* BitNet: activations stay floats */
+    const bool alone = nb_file_find(g->file, "float_logits") != NULL;
+    const struct nb_tensor *out =
+        need(g->file, g->encoder ? "hidden" : (alone ? "float_logits" : "logits"));
     g->n = nb_shape_cols(&ids->shape);
     g->width = nb_shape_cols(&out->shape);
     assert_int_equal(nb_shape_rows(&out->shape), g->n);
