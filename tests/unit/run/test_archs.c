@@ -11,13 +11,6 @@
 
 #define TOLERANCE 1e-3 /* of the spread of the logits */
 
-/* What cannot be said in a GGUF file, and what nibble says instead. */
-static const struct {
-    const char *name, *message;
-} no_gguf[] = {
-    {"", ""},
-};
-
 static struct nb_error err;
 
 struct golden {
@@ -31,14 +24,6 @@ struct golden {
 };
 
 /* ---- cases ---- */
-
-static const char *gguf_refusal(const char *name)
-{
-    for (size_t i = 0; i < NB_COUNTOF(no_gguf); i++)
-        if (strcmp(name, no_gguf[i].name) == 0)
-            return no_gguf[i].message;
-    return NULL;
-}
 
 static const struct nb_tensor *need(const struct nb_file *f, const char *name)
 {
@@ -171,30 +156,29 @@ static enum nb_status convert(struct nb_model *m, const char *type, const char *
     return st;
 }
 
-/* To GGUF and from there to a folder: both say what the checkpoint says. */
-static void check_converted(const struct golden *g, struct nb_model *m, const float *logits)
+static void check_folder(const struct golden *g, struct nb_model *m, const float *logits,
+                         const char *what)
 {
-    const char *gguf = nbtest_tmp("arch.gguf"), *dir = nbtest_tmp("arch");
-    const char *refusal = gguf_refusal(g->name);
-    if (refusal != NULL) {
-        assert_fails(convert(m, "keep", gguf), NB_ERR_UNSUPPORTED, &err, refusal);
-    } else {
-        struct nb_model *again;
-        assert_ok(convert(m, "keep", gguf), &err);
-        assert_ok(nb_model_open(&again, gguf, NULL, NULL, &err), &err);
-        float *got = run_model(g, again, NULL);
-        expect_bits(g, got, logits, "from its GGUF file");
-        free(got);
-        assert_ok(convert(again, "keep", dir), &err);
-        nb_model_close(again);
-        got = run_path(g, dir);
-        expect_bits(g, got, logits, "from the folder made of its GGUF file");
-        free(got);
-    }
+    const char *dir = nbtest_tmp("arch");
     assert_ok(convert(m, "keep", dir), &err);
     float *got = run_path(g, dir);
-    expect_bits(g, got, logits, "from a folder of nibble's");
+    expect_bits(g, got, logits, what);
     free(got);
+}
+
+/* To GGUF, from there to a folder, and to a folder: all say what the checkpoint says. */
+static void check_converted(const struct golden *g, struct nb_model *m, const float *logits)
+{
+    const char *gguf = nbtest_tmp("arch.gguf");
+    struct nb_model *again;
+    assert_ok(convert(m, "keep", gguf), &err);
+    assert_ok(nb_model_open(&again, gguf, NULL, NULL, &err), &err);
+    float *got = run_model(g, again, NULL);
+    expect_bits(g, got, logits, "from its GGUF file");
+    free(got);
+    check_folder(g, again, logits, "from the folder made of its GGUF file");
+    nb_model_close(again);
+    check_folder(g, m, logits, "from a folder of nibble's");
 }
 
 /* Blocks of 8 bits in every matrix, and integer products: near the float logits, and no nearer than that. */
