@@ -115,6 +115,8 @@ static void print_shape(const struct nb_model_info *info)
     printf("%-13s %u layers, width %u, feed-forward %u, %u heads of %u (%u for keys and values)\n",
            "shape", info->n_layers, info->n_embd, info->n_ff, info->n_heads, info->head_dim,
            info->n_kv_heads);
+    if (info->n_experts > 0)
+        printf("experts       %u, %u for each token\n", info->n_experts, info->n_experts_used);
     printf("%-13s %u tokens, vocabulary %u\n", "context", info->n_ctx, info->n_vocab);
     line("tokenizer", info->tokenizer != NULL ? info->tokenizer : "none");
     if (info->chat != NULL)
@@ -242,6 +244,8 @@ static void print_json(const struct nb_model_info *info, const struct args *a)
     nb_jw_u64(&w, "n_ff", info->n_ff);
     nb_jw_u64(&w, "n_heads", info->n_heads);
     nb_jw_u64(&w, "n_kv_heads", info->n_kv_heads);
+    nb_jw_u64(&w, "n_experts", info->n_experts);
+    nb_jw_u64(&w, "n_experts_used", info->n_experts_used);
     nb_jw_u64(&w, "head_dim", info->head_dim);
     nb_jw_u64(&w, "n_vocab", info->n_vocab);
     nb_jw_u64(&w, "n_ctx", info->n_ctx);

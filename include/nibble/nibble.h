@@ -92,7 +92,8 @@ struct nb_model_info {
     const struct nb_tensor_info *tensors;
     const struct nb_meta_info *meta;
     void *owner;
-    int32_t runs; /* enum nb_runs; NB_RUNS_NOT: the numbers above are 0 */
+    int32_t runs;                       /* enum nb_runs; NB_RUNS_NOT: the numbers above are 0 */
+    uint32_t n_experts, n_experts_used; /* of a mixture, and for each token; 0: none */
 };
 enum nb_inspect_flags { NB_INSPECT_HASH = 1 }; /* reads every byte */
 NB_API NB_CHECKED enum nb_status nb_inspect(nb_context *ctx, const char *path, unsigned flags,

@@ -214,6 +214,8 @@ static enum nb_status fill_info(struct info_owner *o, struct nb_model_info *info
     info->n_ff = hp->n_ff;
     info->n_heads = hp->n_heads;
     info->n_kv_heads = hp->n_kv_heads;
+    info->n_experts = hp->n_experts;
+    info->n_experts_used = hp->n_experts_used;
     info->head_dim = hp->head_dim;
     info->n_vocab = hp->n_vocab;
     info->n_ctx = hp->n_ctx_train;
