@@ -3,7 +3,7 @@
  * Follows the Jinja template designer documentation (3.1) as Hugging Face transformers sets it up:
  * trim_blocks, lstrip_blocks, break and continue, {% generation %}, raise_exception, strftime_now, a
  * tojson that escapes nothing for HTML, lists that cannot be changed. What it leaves out is refused by
- * name where it is met: inheritance, includes, raw, call and filter blocks, recursive loops, rarer
+ * name where it is met: inheritance, includes, raw and call blocks, recursive loops, rarer
  * filters, upper and lower case of letters outside ASCII.
  *
  * Every byte of a string knows where it comes from: the template, or one of the messages.
@@ -112,14 +112,15 @@ enum nb_jnode_kind {
     NB_JN_TEST,   /* a is name(arguments b); flag: is not */
     NB_JN_ARG,    /* name (or none) = a */
     /* statements */
-    NB_JN_DATA,      /* value */
-    NB_JN_OUTPUT,    /* a */
-    NB_JN_IF,        /* a: body b, else c; flag: it is an elif, and c of another */
-    NB_JN_FOR,       /* targets d in a if c: body b, else e */
-    NB_JN_SET,       /* targets d = a */
-    NB_JN_SET_BLOCK, /* target d, body b */
-    NB_JN_MACRO,     /* name (parameters d): body b */
-    NB_JN_BLOCK,     /* body b in a scope of its own */
+    NB_JN_DATA,         /* value */
+    NB_JN_OUTPUT,       /* a */
+    NB_JN_IF,           /* a: body b, else c; flag: it is an elif, and c of another */
+    NB_JN_FOR,          /* targets d in a if c: body b, else e */
+    NB_JN_SET,          /* targets d = a */
+    NB_JN_SET_BLOCK,    /* target d, body b */
+    NB_JN_FILTER_BLOCK, /* a: filters on the name d, which stands for the output of body b */
+    NB_JN_MACRO,        /* name (parameters d): body b */
+    NB_JN_BLOCK,        /* body b in a scope of its own */
     NB_JN_BREAK,
     NB_JN_CONTINUE
 };
@@ -143,6 +144,8 @@ NB_CHECKED enum nb_status nb_jinja_parse(struct nb_jnode **out, struct nb_text s
                                          struct nb_arena *arena, struct nb_error *err);
 NB_CHECKED enum nb_status nb_jinja_expression(struct nb_jparser *p, struct nb_jnode **out);
 NB_CHECKED enum nb_status nb_jinja_or(struct nb_jparser *p, struct nb_jnode **out); /* no "if" */
+/* Filters to put on *e, the first without its "|". */
+NB_CHECKED enum nb_status nb_jinja_filters(struct nb_jparser *p, struct nb_jnode **e);
 /* Expressions with commas between them are a list. */
 NB_CHECKED enum nb_status nb_jinja_tuple(struct nb_jparser *p, struct nb_jnode **out);
 NB_CHECKED enum nb_status nb_jinja_node(struct nb_jparser *p, struct nb_jnode **out,

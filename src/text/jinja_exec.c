@@ -235,6 +235,19 @@ static enum nb_status output(struct nb_jrun *r, const struct nb_jnode *e)
     return nb_jinja_put(r, r->out, v);
 }
 
+static enum nb_status run_filter(struct nb_jrun *r, const struct nb_jnode *s)
+{
+    struct nb_jscope scope = {.parent = r->scope}, *outer = r->scope;
+    struct nb_jv v;
+    NB_TRY(run_aside(r, s->b, &scope, &v));
+    scope = (struct nb_jscope){.parent = outer};
+    NB_TRY(set_in(r, &scope, s->d->name, v));
+    r->scope = &scope;
+    const enum nb_status st = output(r, s->a);
+    r->scope = outer;
+    return st;
+}
+
 static enum nb_status statement(struct nb_jrun *r, const struct nb_jnode *s)
 {
     struct nb_jscope scope = {.parent = r->scope};
@@ -255,6 +268,8 @@ static enum nb_status statement(struct nb_jrun *r, const struct nb_jnode *s)
     case NB_JN_SET_BLOCK:
         NB_TRY(run_aside(r, s->b, &scope, &v));
         return assign(r, s->d, v);
+    case NB_JN_FILTER_BLOCK:
+        return run_filter(r, s);
     case NB_JN_MACRO:
         return nb_jinja_set(r, s->name, (struct nb_jv){.kind = NB_J_MACRO, .v.macro = s});
     case NB_JN_BLOCK:

@@ -324,16 +324,29 @@ static enum nb_status test(struct nb_jparser *p, struct nb_jnode **e)
     return postfix(p, &(*e)->b->a);
 }
 
+/* Behind "|". */
+static enum nb_status filter(struct nb_jparser *p, struct nb_jnode **e)
+{
+    struct nb_jnode *of = *e;
+    NB_TRY(nb_jinja_node(p, e, NB_JN_FILTER));
+    (*e)->a = of;
+    NB_TRY(nb_jinja_name(p, &(*e)->name));
+    return accept(p, '(') ? arguments(p, &(*e)->b) : NB_OK;
+}
+
+enum nb_status nb_jinja_filters(struct nb_jparser *p, struct nb_jnode **e)
+{
+    do
+        NB_TRY(filter(p, e));
+    while (accept(p, '|'));
+    return NB_OK;
+}
+
 static enum nb_status filters(struct nb_jparser *p, struct nb_jnode **e)
 {
     for (;;) {
         if (accept(p, '|')) {
-            struct nb_jnode *of = *e;
-            NB_TRY(nb_jinja_node(p, e, NB_JN_FILTER));
-            (*e)->a = of;
-            NB_TRY(nb_jinja_name(p, &(*e)->name));
-            if (accept(p, '('))
-                NB_TRY(arguments(p, &(*e)->b));
+            NB_TRY(filter(p, e));
         } else if (accept_name(p, "is")) {
             NB_TRY(test(p, e));
         } else if (accept(p, '(')) {

@@ -197,6 +197,43 @@ static enum nb_status f_items(struct nb_jrun *r, struct nb_jv in, const struct n
     return nb_jinja_method(r, NB_TEXT_LIT("items"), in, args, out);
 }
 
+/* Keys in ascending order, letters without their case. */
+static int key_order(const struct nb_jv *a, const struct nb_jv *b)
+{
+    if (a->kind != NB_J_STRING || b->kind != NB_J_STRING)
+        return (a->v.i > b->v.i) - (a->v.i < b->v.i);
+    for (size_t i = 0; i < a->n && i < b->n; i++) {
+        uint8_t x = (uint8_t)a->v.s[i], y = (uint8_t)b->v.s[i];
+        x = x >= 'A' && x <= 'Z' ? (uint8_t)(x + 32) : x;
+        y = y >= 'A' && y <= 'Z' ? (uint8_t)(y + 32) : y;
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
+    return (a->n > b->n) - (a->n < b->n);
+}
+
+static enum nb_status f_dictsort(struct nb_jrun *r, struct nb_jv in, const struct nb_jargs *args,
+                                 struct nb_jv *out)
+{
+    if (args->n > 0 || in.kind != NB_J_DICT)
+        NB_FAIL(r->err, NB_ERR_UNSUPPORTED,
+                "chat template, line %u: nibble knows dictsort of a dict, by its keys", r->line);
+    NB_TRY(f_items(r, in, args, out));
+    struct nb_jv *v = out->v.list->items;
+    for (size_t i = 1; i < out->v.list->n; i++) { /* stable; dicts of templates are small */
+        const struct nb_jv one = v[i], *key = &one.v.list->items[0];
+        size_t to = i;
+        if (key->kind != v[0].v.list->items[0].kind)
+            NB_FAIL(r->err, NB_ERR_FORMAT,
+                    "chat template, line %u: dictsort of texts and numbers together", r->line);
+        NB_TRY(nb_jinja_charge(r, 0, i));
+        for (; to > 0 && key_order(&v[to - 1].v.list->items[0], key) > 0; to--)
+            v[to] = v[to - 1];
+        v[to] = one;
+    }
+    return NB_OK;
+}
+
 /* The value of a test named by argument `at` and what follows it; without one: is it true? */
 static enum nb_status holds(struct nb_jrun *r, const struct nb_jargs *args, size_t at,
                             struct nb_jv v, bool *out)
@@ -319,6 +356,7 @@ static const struct {
     {"selectattr", f_selectattr},
     {"rejectattr", f_rejectattr},
     {"map", f_map},
+    {"dictsort", f_dictsort},
 };
 
 enum nb_status nb_jinja_filter(struct nb_jrun *r, struct nb_text name, struct nb_jv in,

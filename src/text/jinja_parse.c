@@ -171,6 +171,18 @@ static enum nb_status statement_generation(struct nb_jparser *p, struct nb_jnode
     return ended_by(p, "endgeneration") ? block_end(p) : nb_jinja_unexpected(p, "endgeneration");
 }
 
+static enum nb_status statement_filter(struct nb_jparser *p, struct nb_jnode **out)
+{
+    static const char *const ends[] = {"endfilter", NULL};
+    NB_TRY(nb_jinja_node(p, out, NB_JN_FILTER_BLOCK));
+    NB_TRY(nb_jinja_node(p, &(*out)->d, NB_JN_NAME));
+    (*out)->d->name = NB_TEXT_LIT("(body)"); /* no name of a template */
+    (*out)->a = (*out)->d;
+    NB_TRY(nb_jinja_filters(p, &(*out)->a));
+    NB_TRY(inner(p, &(*out)->b, ends));
+    return ended_by(p, "endfilter") ? block_end(p) : nb_jinja_unexpected(p, "endfilter");
+}
+
 static enum nb_status statement_leave(struct nb_jparser *p, struct nb_jnode **out)
 {
     const bool leave = nb_jinja_is(p->t[-1].text, "break");
@@ -194,6 +206,7 @@ static enum nb_status statement(struct nb_jparser *p, struct nb_jnode **out)
         {"break", statement_leave},
         {"continue", statement_leave},
         {"generation", statement_generation},
+        {"filter", statement_filter},
     };
     char name[40];
     for (size_t i = 0; i < NB_COUNTOF(statements); i++)
