@@ -31,24 +31,23 @@ static enum nb_status make_tokenizer(struct nb_model *m, const struct nb_str *te
     return made(m, st, &why, err);
 }
 
+/* The file of its own comes first, as in transformers. */
 static enum nb_status read_template(struct nb_model *m, struct nb_error *err)
 {
     struct nb_str text;
-    const struct nb_text t = nb_tokenizer_vocab(m->tokenizer)->chat_template;
-    if (t.s != NULL) {
-        m->chat_template = nb_arena_strndup(&m->arena, t.s, t.n);
-        if (m->chat_template == NULL)
-            NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
-        return NB_OK;
-    }
+    struct nb_text t = nb_tokenizer_vocab(m->tokenizer)->chat_template;
     enum nb_status st = nb_hf_read_text(&text, m, HF_TEMPLATE, err);
-    if (st == NB_OK) {
-        m->chat_template = nb_arena_strndup(&m->arena, text.data, text.len);
+    if (st == NB_OK)
+        t = (struct nb_text){text.len > 0 ? text.data : "", text.len};
+    else if (st == NB_ERR_NOT_FOUND)
+        st = NB_OK;
+    if (st == NB_OK && t.s != NULL) {
+        m->chat_template = nb_arena_strndup(&m->arena, t.s, t.n);
         if (m->chat_template == NULL)
             st = NB_ERROR(err, NB_ERR_NOMEM, "out of memory");
     }
     nb_str_fini(&text);
-    return st == NB_ERR_NOT_FOUND ? NB_OK : st;
+    return st;
 }
 
 /* tokenizer.model, or none. */

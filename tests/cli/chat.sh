@@ -92,6 +92,13 @@ json "d['chat_template'] == 'unknown family'"
 template with "{% for m in messages %}<|im_start|>{{ m.role }}{{ m.content }}<|im_end|>{% endfor %}"
 expect 0 inspect with
 says out "chatml"
+printf '[INST]{{ messages[0].content }}[/INST]' >with/chat_template.jinja # before the other's
+expect 0 inspect with
+says out "mistral"
+expect 0 quantize with -o with.gguf --type q8_0
+expect 0 run with.gguf -p "Hello" -n 1 --echo
+says out "[INST]Hello[/INST]"
+rm with/chat_template.jinja
 template with "{% include 'other' %}"
 expect 0 run with -p "The sea was" -n 12 --temp 0
 cmp out plain
