@@ -29,7 +29,9 @@ enum nb_mix_if {
     NB_MIX_IF_GQA4 = 1,       /* 4 or more query heads share a key and value head */
     NB_MIX_IF_IMATRIX = 2,    /* importance is known                               */
     NB_MIX_IF_NO_IMATRIX = 4, /* it is not                                         */
-    NB_MIX_IF_80_LAYERS = 8   /* 80 layers and shared key and value heads: "70B"   */
+    NB_MIX_IF_80_LAYERS = 8,  /* 80 layers and shared key and value heads: "70B"   */
+    NB_MIX_IF_4_EXPERTS = 16, /* 4 or more experts                                 */
+    NB_MIX_IF_8_EXPERTS = 32  /* exactly 8: Mixtral, whose attention is small      */
 };
 
 /* Tensor i of the n with this role gets `type` instead of the mix's base. The first rule that holds
@@ -41,7 +43,7 @@ struct nb_mix_rule {
     unsigned conditions; /* enum nb_mix_if, all of them */
 };
 
-#define NB_MIX_RULES 9
+#define NB_MIX_RULES 12
 struct nb_mix {
     const char *name, *summary;
     const char *base;    /* format of everything that is quantized and not named otherwise  */

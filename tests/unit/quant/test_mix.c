@@ -166,9 +166,46 @@ static const struct nb_mix *find(const char *name)
     return NULL;
 }
 
+/* What eight experts change: attn_v and attn_k, and attn_output of these mixes. Four change attn_v of those
+ * of few bits. */
+static const char *const few_bits[] = {"iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"};
+static const char *const finer_output[] = {"q2_k",   "iq3_xs", "iq3_xxs", "q3_k_s", "q3_k_m", "iq4_nl",
+                                           "q4_k_s", "q4_k_m", "iq3_s",   "iq3_m",  "iq4_xs"};
+
+static bool is_in(const char *name, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, list[i]) == 0)
+            return true;
+    return false;
+}
+
+/* NULL: nothing. */
+static const char *expected_of_experts(const struct nb_mix *m, enum nb_role role, size_t i,
+                                       unsigned facts)
+{
+    const bool few = is_in(m->name, few_bits, NB_COUNTOF(few_bits));
+    const bool eight = (facts & NB_MIX_IF_8_EXPERTS) != 0;
+    if (nb_numfmt_find(m->base)->kind == NB_NUMFMT_FLOAT)
+        return NULL;
+    if (few && role == V && (facts & NB_MIX_IF_4_EXPERTS) != 0)
+        return "q4_k";
+    if (eight && (role == V || role == NB_ROLE_ATTN_K))
+        return few ? "q4_k" : "q8_0";
+    if (eight && role == O && (few || is_in(m->name, finer_output, NB_COUNTOF(finer_output))))
+        return "q5_k";
+    if (eight && role == O && strcmp(m->name, "q3_k_l") == 0)
+        return "q3_k";
+    if (eight && role == DOWN && strcmp(m->name, "iq3_m") == 0)
+        return HALF[i] == 'a' ? "q4_k" : "iq3_s";
+    return NULL;
+}
+
 static const char *expected_type(const struct nb_mix *m, enum nb_role role, size_t i,
                                  unsigned facts)
 {
+    if (expected_of_experts(m, role, i, facts) != NULL)
+        return expected_of_experts(m, role, i, facts);
     for (size_t k = 0; k < NB_COUNTOF(table); k++) {
         const struct expected *e = &table[k];
         if (strcmp(e->mix, m->name) == 0 && e->role == role && (facts & e->with) == e->with &&
@@ -196,9 +233,11 @@ static void test_every_tensor(void **state)
     size_t n;
     const struct nb_mix *all = nb_mix_all(&n);
     for (size_t i = 0; i < n; i++)
-        for (unsigned k = 0; k < 6; k++) {
+        for (unsigned k = 0; k < 18; k++) {
             static const unsigned shared[] = {PLAIN, GQA, GQA | BIG};
-            check_mix(&all[i], shared[k / 2] | (k % 2 ? IM : NO));
+            static const unsigned experts[] = {0, NB_MIX_IF_4_EXPERTS,
+                                               NB_MIX_IF_4_EXPERTS | NB_MIX_IF_8_EXPERTS};
+            check_mix(&all[i], shared[k / 2 % 3] | (k % 2 ? IM : NO) | experts[k / 6]);
         }
     for (size_t k = 0; k < NB_COUNTOF(table); k++) {
         assert_int_equal(strlen(table[k].types), LAYERS);
@@ -249,6 +288,12 @@ static void test_facts(void **state)
     assert_int_equal(nb_mix_facts(&hp, true), IM | BIG);
     hp.n_kv_heads = 32;
     assert_int_equal(nb_mix_facts(&hp, true), IM);
+    hp.n_experts = 4;
+    assert_int_equal(nb_mix_facts(&hp, true), IM | NB_MIX_IF_4_EXPERTS);
+    hp.n_experts = 8;
+    assert_int_equal(nb_mix_facts(&hp, true), IM | NB_MIX_IF_4_EXPERTS | NB_MIX_IF_8_EXPERTS);
+    hp.n_experts = 128;
+    assert_int_equal(nb_mix_facts(&hp, true), IM | NB_MIX_IF_4_EXPERTS);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_more), cmocka_unit_test(test_first),
