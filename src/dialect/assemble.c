@@ -234,6 +234,16 @@ static enum nb_status take_ternary(struct assembler *s, size_t i)
     return nb_ternary_take(m, i, rule, scale, s->err);
 }
 
+/* The rows before are nobody's. stored: the shape with them. */
+static void skip_rows(struct nb_weight *w, const struct nb_shape *stored)
+{
+    const uint64_t skip = w->t.bytes / stored->dim[0] * w->spec.heads;
+    w->t.data += skip;
+    w->t.offset += skip;
+    w->t.bytes -= skip;
+    w->stored = NB_HF_PLAIN;
+}
+
 static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
 {
     struct assembler *s = ctx;
@@ -269,6 +279,8 @@ static enum nb_status take_spec(void *ctx, const struct nb_tensor_spec *spec)
                 w->t.name, w->t.type->name);
     w->t.name = w->spec.name;
     w->t.shape = spec->shape;
+    if (w->stored == NB_HF_TAIL)
+        skip_rows(w, &stored);
     if (w->stored == NB_HF_ROW)
         w->stored = NB_HF_PLAIN;
     return nb_form_vector(m, i, s->err);

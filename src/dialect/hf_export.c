@@ -202,7 +202,8 @@ enum nb_status nb_hf_begin(struct nb_export *e, const char *path, unsigned out_f
 static uint64_t held_rows(const struct nb_export *e, size_t i)
 {
     const struct nb_weight *w = &e->spec.model->items[i];
-    if (w->spec.form == NB_HF_PLAIN || w->spec.form == NB_HF_ROW || w->spec.form == NB_HF_EXPERTS)
+    if (w->spec.form == NB_HF_PLAIN || w->spec.form == NB_HF_ROW || w->spec.form == NB_HF_EXPERTS ||
+        w->spec.form == NB_HF_TAIL)
         return 0;
     if (w->spec.form == NB_HF_PAIRS)
         return w->t.shape.dim[0] / w->spec.heads;
@@ -306,6 +307,7 @@ static enum nb_status put_held(struct nb_export *e, size_t i, struct nb_error *e
         return put_halves(e, rows, err);
     case NB_HF_PLAIN:
     case NB_HF_ROW:
+    case NB_HF_TAIL:
     case NB_HF_EXPERTS:
     case NB_HF_TERNARY:
         break;
@@ -357,6 +359,19 @@ static enum nb_status finish_weight(struct nb_export *e, struct nb_error *err)
     return NB_OK;
 }
 
+/* Zeros in place of `rows` rows of this many bytes. */
+static enum nb_status put_zeros(struct nb_export *e, uint64_t rows, uint64_t row_bytes,
+                                struct nb_error *err)
+{
+    static const uint8_t zeros[256];
+    for (uint64_t left = rows * row_bytes; left > 0;) {
+        const size_t take = (size_t)NB_MIN(left, (uint64_t)sizeof zeros);
+        NB_TRY(put(e, zeros, take, err));
+        left -= take;
+    }
+    return NB_OK;
+}
+
 /* The weight at hand begins. */
 static enum nb_status start_weight(struct nb_export *e, size_t i, uint64_t bytes,
                                    struct nb_error *err)
@@ -366,6 +381,8 @@ static enum nb_status start_weight(struct nb_export *e, size_t i, uint64_t bytes
     const uint64_t held = held_rows(e, i);
     if (held > 0)
         NB_TRY(size_held(e, bytes / (w->t.shape.dim[0] / held), err));
+    if (w->spec.form == NB_HF_TAIL)
+        NB_TRY(put_zeros(e, w->spec.heads, bytes / w->t.shape.dim[0], err));
     if (type->kind != NB_NUMFMT_GRID)
         return NB_OK;
     return nb_grid_writer_create(&e->grid, e->writer, type, &w->t.shape, e->a, err);

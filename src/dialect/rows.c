@@ -43,6 +43,8 @@ struct nb_shape nb_form_shape(const struct nb_tensor_spec *spec, bool hf)
         return nb_shape_2(1, s.dim[0]);
     if (spec->form == NB_HF_EXPERTS)
         return nb_shape_slab(&s);
+    if (spec->form == NB_HF_TAIL)
+        s.dim[0] += spec->heads;
     if (spec->form == NB_HF_GATE_HALF || spec->form == NB_HF_UP_HALF)
         s.dim[1] *= 2;
     return s;

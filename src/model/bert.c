@@ -10,7 +10,7 @@
 static const struct nb_hparam_field types = {
     "type_vocab_size", "token_type_count", FIELD(n_token_types), 1, 65536, true};
 
-static void init(struct nb_hparams *hp)
+void nb_bert_init(struct nb_hparams *hp)
 {
     hp->encoder = hp->positions = hp->embd_norm = hp->norm_bias = true;
     hp->norm = NB_NORM_LAYER;
@@ -22,7 +22,7 @@ static void init(struct nb_hparams *hp)
     hp->bias_q = hp->bias_k = hp->bias_v = hp->bias_o = hp->bias_mlp = true;
 }
 
-static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
+enum nb_status nb_bert_from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
 {
     char quote[64];
     size_t n;
@@ -37,25 +37,41 @@ static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, stru
     return nb_act_read_hf(hp, config, "hidden_act", err);
 }
 
-static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
+void nb_bert_to_hf(const struct nb_hparams *hp, const char *class_name, const char *model_type,
+                   struct nb_str *s)
 {
-    (void)err;
-    nb_sizes_to_hf(hp, "BertModel", "bert", s);
+    nb_sizes_to_hf(hp, class_name, model_type, s);
     nb_config_put_real(s, "layer_norm_eps", hp->norm_eps);
     nb_config_put_u32(s, "type_vocab_size", hp->n_token_types);
     nb_str_printf(s, "  \"position_embedding_type\": \"absolute\",\n  \"hidden_act\": \"%s\",\n",
                   nb_act_hf_name(hp->act));
+}
+
+/* Other engines want one type where there is none, too. */
+enum nb_status nb_bert_to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
+{
+    NB_TRY(nb_meta_set_bool(meta, "bert.attention.causal", false));
+    return nb_meta_set_u32(meta, "tokenizer.ggml.token_type_count", NB_MAX(hp->n_token_types, 1U));
+}
+
+static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
+{
+    (void)err;
+    nb_bert_to_hf(hp, "BertModel", "bert", s);
     return NB_OK;
 }
 
-static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
+/* Without token types it is a DistilBERT, which GGUF files do not name. RoBERTa's files are BERT's. */
+static void detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx)
 {
-    NB_TRY(nb_meta_set_bool(meta, "bert.attention.causal", false));
-    return nb_meta_set_u32(meta, "tokenizer.ggml.token_type_count", hp->n_token_types);
+    if (has(ctx, "token_types.weight"))
+        return;
+    hp->arch = &nb_arch_distilbert;
+    hp->n_token_types = 0;
 }
 
 #define LAYER "encoder.layer.{}."
-static const struct nb_hf_name hf_names[] = {
+const struct nb_hf_name nb_bert_hf_names[] = {
     {"token_embd", "embeddings.word_embeddings", NB_HF_PLAIN},
     {"position_embd", "embeddings.position_embeddings", NB_HF_PLAIN},
     {"token_types", "embeddings.token_type_embeddings", NB_HF_PLAIN},
@@ -82,10 +98,11 @@ const struct nb_arch nb_arch_bert = {
     .ignored = ignored,
     .hf_roots = hf_roots,
     .ignored_roots = ignored_roots,
-    .hf_names = hf_names,
+    .hf_names = nb_bert_hf_names,
     .rope_halves_gguf = true,
-    .init = init,
-    .from_hf = from_hf,
+    .init = nb_bert_init,
+    .detect = detect,
+    .from_hf = nb_bert_from_hf,
     .to_hf = to_hf,
-    .to_meta = to_meta,
+    .to_meta = nb_bert_to_meta,
 };

@@ -90,6 +90,10 @@ static void set_form(const struct emitter *e, struct nb_tensor_spec *s, const ch
         s->heads = q ? hp->n_heads : hp->n_kv_heads;
     else if (s->form == NB_HF_QKV)
         s->heads = hp->n_heads;
+    if (hp->position_skip > 0 && strcmp(stem, "position_embd") == 0) {
+        s->form = NB_HF_TAIL;
+        s->heads = hp->position_skip;
+    }
 }
 
 static enum nb_status emit_shape(const struct emitter *e, const char *stem, const char *suffix,

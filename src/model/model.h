@@ -123,11 +123,12 @@ struct nb_hparams {
     bool encoder;   /* every token sees every other; no logits but hidden states       */
     bool embd_norm; /* token_embd_norm follows the embeddings (BERT)                   */
     bool positions; /* learned positions, (n_ctx_train, n_embd); then none rotate      */
-    bool fused_qkv; /* attn_qkv: the rows of q, of k, of v                             */
-    bool fused_gate_up;  /* ffn_up: the rows of gate, of up                                 */
-    bool norm_bias;      /* norms have one                                                  */
-    bool norm_minus_one; /* Hugging Face files hold a norm's weight less one (Gemma)        */
-    bool tied;           /* the head is the embedding                                       */
+    uint8_t position_skip; /* rows before them in Hugging Face files (RoBERTa)                */
+    bool fused_qkv;        /* attn_qkv: the rows of q, of k, of v                             */
+    bool fused_gate_up;    /* ffn_up: the rows of gate, of up                                 */
+    bool norm_bias;        /* norms have one                                                  */
+    bool norm_minus_one;   /* Hugging Face files hold a norm's weight less one (Gemma)        */
+    bool tied;             /* the head is the embedding                                       */
     bool bias_q, bias_k, bias_v, bias_o, bias_mlp, bias_head;
 };
 
@@ -162,6 +163,7 @@ enum nb_hf_form {
     NB_HF_EXPERTS,    /* a tensor for each expert, its number in place of {}; canonical: (E, ..) */
     NB_HF_GATE_HALF,  /* (E, 2 n, ..): the first n rows of each expert ...                     */
     NB_HF_UP_HALF,    /* ... and the last                                                      */
+    NB_HF_TAIL,       /* rows behind some that nobody reads: RoBERTa's positions               */
     NB_HF_TERNARY     /* only as nb_weight.stored: BitNet's weights, worked out as they are read */
 };
 
@@ -177,7 +179,7 @@ struct nb_tensor_spec {
     bool required;
     bool quantizable;     /* a matrix of a linear layer, an embedding or a head                 */
     enum nb_hf_form form; /* of the tensor `hf` */
-    uint32_t heads;       /* NB_HF_PAIRS, NB_HF_QKV: how many */
+    uint32_t heads;       /* NB_HF_PAIRS, NB_HF_QKV: how many; NB_HF_TAIL: rows before these   */
 };
 
 typedef enum nb_status nb_spec_fn(void *ctx, const struct nb_tensor_spec *spec);

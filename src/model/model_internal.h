@@ -68,6 +68,15 @@ const char *nb_act_hf_name(enum nb_act act);
 /* The key's name in config.json files of this architecture; NULL: it has none. */
 const char *nb_hf_key(const struct nb_arch *arch, const char *usual);
 
+/* ---- BERT and its relatives (bert.c) ---- */
+void nb_bert_init(struct nb_hparams *hp);
+NB_CHECKED enum nb_status nb_bert_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                          struct nb_error *err);
+void nb_bert_to_hf(const struct nb_hparams *hp, const char *class_name, const char *model_type,
+                   struct nb_str *s);
+NB_CHECKED enum nb_status nb_bert_to_meta(const struct nb_hparams *hp, struct nb_meta *meta);
+extern const struct nb_hf_name nb_bert_hf_names[];
+
 /* ---- the Gemma family (gemma.c, gemma2.c) ---- */
 void nb_gemma_init(struct nb_hparams *hp);
 void nb_gemma_defaults(struct nb_hparams *hp);
