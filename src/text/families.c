@@ -12,12 +12,51 @@
 #define LLAMA3_LIKE(number)                                                                        \
     "(?i:" CONTRACTIONS ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" number                                  \
     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define LLAMA3    LLAMA3_LIKE("\\p{N}{1,3}")
-#define QWEN2     LLAMA3_LIKE("\\p{N}")
-#define DIGIT     "\\p{N}"
-#define DIGITS    "\\p{N}+"
-#define DIGITS_3  "[0-9][0-9][0-9]"
-#define DEFAULT_1 "[\\p{P}\\$\\+<=>\\^~\\|]+"
+#define LLAMA3 LLAMA3_LIKE("\\p{N}{1,3}")
+#define QWEN2  LLAMA3_LIKE("\\p{N}")
+#define QWEN35                                                                                     \
+    "(?i:" CONTRACTIONS ")|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"                           \
+    "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CASED(tail, number)                                                                        \
+    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" tail "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER    \
+    "*" tail "|" number "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define TEKKEN CASED("", "\\p{N}")
+#define O200K  CASED("(?i:" CONTRACTIONS ")?", "\\p{N}{1,3}")
+#define BAILING                                                                                    \
+    "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*"  \
+    "|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"
+#define SEED                                                                                       \
+    "(?i:" CONTRACTIONS ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+"    \
+    "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define BLOOM    " ?[^(\\s|[.,!?…。，、।۔،])]+"
+#define NEWLINE  "[\\r\\n]"
+#define LETTERS  "\\s?\\p{L}+"
+#define MARKS    "\\s?\\p{P}+"
+#define HAN      "[一-龥ࠀ-一가-퟿]+"
+#define HAN_KANA "[一-龥぀-ゟ゠-ヿ]+"
+#define DEEPSEEK3                                                                                  \
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"                                        \
+    "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+"        \
+    "|\\s+(?!\\S)|\\s+"
+#define LATIN                                                                                                                                                                \
+    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-"                                          \
+    "Ჿ"                                                                                                                                                                    \
+    "ᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\xe1\xbd\xbdᾀ-ᾴᾶ-ᾼ\xe1\xbe\xbeῂ-ῄῆ-ῌῐ-\xe1\xbf\x93ῖ-\xe1\xbf\x9bῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-"   \
+    "ℝℤ\xe2\x84\xa6ℨ\xe2\x84\xaa"                                                                                                                                      \
+    "-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-" \
+    "𐲲𐳀-𐳲"                                                                                                                                                          \
+    "𑢠-𑣟𞤀-𞥃]+"
+#define WIDE_MARKS "\\s?[!-/:-~！-／：-～‘-‟　-。]+"
+#define TAIL       "\\s+$"
+#define DIGIT_3    "\\p{N}{1,3}"
+#define GROUPS_3   "\\d{1,3}(?=(?:\\d{3})*\\b)"
+#define FALCON_1   "[\\p{P}\\$\\+<=>\\^~\\|`]+"
+#define DIGIT      "\\p{N}"
+#define DIGITS     "\\p{N}+"
+#define DIGITS_3   "[0-9][0-9][0-9]"
+#define DEFAULT_1  "[\\p{P}\\$\\+<=>\\^~\\|]+"
 
 const char nb_gpt2_pattern[] = GPT2_SHORT "|\\s+";
 
@@ -71,6 +110,23 @@ void nb_family_pipeline(const struct nb_family *f, struct nb_pipeline *p)
     p->decoder = (struct nb_decoder){.kind = NB_DECODER_BYTE_LEVEL};
 }
 
+/* A carriage return and a line feed may stand for themselves. */
+static bool same_pattern(struct nb_text p, const char *pattern)
+{
+    size_t k = 0;
+    for (size_t i = 0; i < p.n; i++) {
+        const char c = p.s[i];
+        if (c == '\r' || c == '\n') {
+            if (pattern[k] != '\\' || pattern[k + 1] != (c == '\r' ? 'r' : 'n'))
+                return false;
+            k += 2;
+        } else if (pattern[k++] != c || c == '\0') {
+            return false;
+        }
+    }
+    return pattern[k] == '\0';
+}
+
 /* A step that is Split(pattern, isolated), however it is written. */
 static bool is_split(const struct nb_pre_step *s, const char *pattern)
 {
@@ -78,8 +134,7 @@ static bool is_split(const struct nb_pre_step *s, const char *pattern)
         return false;
     if (s->kind == NB_PRE_DIGITS)
         return nb_str_eq(pattern, DIGIT);
-    return s->kind == NB_PRE_SPLIT && s->pattern.n == strlen(pattern) &&
-           memcmp(s->pattern.s, pattern, s->pattern.n) == 0;
+    return s->kind == NB_PRE_SPLIT && same_pattern(s->pattern, pattern);
 }
 
 static bool is_family(const struct nb_pipeline *p, const struct nb_family *f)

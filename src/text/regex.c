@@ -5,7 +5,7 @@
  * one as PCRE2's own Unicode tables have it, and, for texts with code points of unicode_gap.inc, one whose
  * classes carry the missing ranges (slower, and rarely needed).
  * Patterns come from files that nobody vouches for: match, depth and heap are limited.
- * Left out: set operations inside classes ([a[bc]], &&), \b by Oniguruma's idea of a word.
+ * Left out: set operations inside classes ([a[^bc]], &&), \b by Oniguruma's idea of a word.
  */
 #include "text/text_internal.h"
 
@@ -121,11 +121,19 @@ static size_t rewrite_escape(struct nb_str *out, struct nb_text p, size_t at, bo
     return 2;
 }
 
+/* The class that begins at p.s[i], inside another one, only adds items to it. */
+static bool plain_inside(struct nb_text p, size_t i)
+{
+    return i + 1 < p.n && p.s[i + 1] != '^' && p.s[i + 1] != ']' && p.s[i + 1] != '-' &&
+           p.s[i - 1] != '-';
+}
+
 static enum nb_status rewrite(struct nb_str *out, struct nb_text p, bool exact,
                               struct nb_error *err)
 {
     bool in_class = false;
     size_t class_start = 0; /* where a ']' would be a literal */
+    unsigned nested = 0;    /* classes inside the class: their items are items of it */
     for (size_t i = 0; i < p.n;) {
         char c = p.s[i];
         if (c == '\\' && i + 1 < p.n) {
@@ -134,6 +142,16 @@ static enum nb_status rewrite(struct nb_str *out, struct nb_text p, bool exact,
         }
         if (in_class) {
             bool posix = c == '[' && i + 1 < p.n && p.s[i + 1] == ':';
+            if (c == '[' && !posix && plain_inside(p, i)) {
+                nested++;
+                i++;
+                continue;
+            }
+            if (c == ']' && nested > 0) {
+                nested--;
+                i++;
+                continue;
+            }
             if ((c == '[' && !posix) || (c == '&' && i + 1 < p.n && p.s[i + 1] == '&'))
                 NB_FAIL(err, NB_ERR_UNSUPPORTED,
                         "pattern: set operation inside a class at byte %zu", i);

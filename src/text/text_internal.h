@@ -179,7 +179,7 @@ struct nb_pipeline {
 /* ---- families.c: pre-tokenizers that have a name in GGUF ---- */
 struct nb_family {
     const char *name;
-    const char *splits[4]; /* isolated, one after the other; then the byte level */
+    const char *splits[6]; /* isolated, one after the other; then the byte level */
     bool byte_level_regex; /* the byte level cuts by GPT-2's pattern */
     bool nfc, ignore_merges, add_bos;
 };

@@ -284,7 +284,7 @@ static enum nb_status spm_pipeline(struct nb_tokenizer *tok, const struct nb_voc
     if (v->remove_extra_whitespaces) {
         p->norm[p->n_norm++] = (struct nb_norm_step){.kind = NB_NORM_REPLACE,
                                                      .regex = true,
-                                                     .pattern = NB_TEXT_LIT("^ +| +$"),
+                                                     .pattern = NB_TEXT_LIT("\\A +| +\\z"),
                                                      .content = NB_TEXT_LIT("")};
         p->norm[p->n_norm++] = (struct nb_norm_step){.kind = NB_NORM_REPLACE,
                                                      .regex = true,

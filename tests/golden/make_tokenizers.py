@@ -409,6 +409,62 @@ def without_specials(tok):
     return Tokenizer.from_str(json.dumps(data))
 
 
+DIGITS = {"type": "Digits", "individual_digits": True}
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+O200K = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+         r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+         r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+HAN = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
+
+
+def split(pattern):
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def sequence(*steps):
+    return {"type": "Sequence", "pretokenizers": [*steps]}
+
+
+# As the tokenizer.json files of models have them; the name is that of GGUF.
+PRETOKENIZERS = {
+    "gpt-2": dict(BYTES, use_regex=True),
+    "dbrx": sequence(split(LLAMA3), BYTES),
+    "qwen2": sequence(split(QWEN2), BYTES),
+    "qwen35": sequence(split(QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]")), BYTES),
+    "smollm": sequence(DIGITS, dict(BYTES, use_regex=True)),
+    "tekken": sequence(split(O200K.replace("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("{1,3}", "")), BYTES),
+    "gpt-4o": sequence(split(O200K), BYTES),
+    "deepseek-coder": sequence(split("[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"), split(HAN), DIGITS, BYTES),
+    "deepseek-v3": sequence(split(r"\p{N}{1,3}"), split("[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"), split(
+        "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+        "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"), BYTES),
+    "bloom": sequence(split(" ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"), BYTES),
+    "bailingmoe": sequence(split(r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*"
+                                 r"|\s*[\r\n]|\s+(?!\S)|\s+"), BYTES),
+    "seed-coder": sequence(split(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+"
+                                 r"|\s*[\r\n]+|\s+(?!\S)|\s+"), BYTES),
+}
+
+
+def fnv(ids):
+    """FNV-1a, 64 bits, over the ids as four bytes each."""
+    h = 0xCBF29CE484222325
+    for byte in struct.pack("<%di" % len(ids), *ids):
+        h = (h ^ byte) * 0x100000001B3 & (1 << 64) - 1
+    return h
+
+
+def golden_pre(lines, model, path):
+    """The model of another tokenizer behind each pre-tokenizer: how many ids all lines have, and their hash."""
+    data, rows = json.loads(model.read_text(encoding="utf-8")), []
+    data["model"]["ignore_merges"] = False
+    for name, pre in PRETOKENIZERS.items():
+        tok = Tokenizer.from_str(json.dumps(dict(data, pre_tokenizer=pre, post_processor=None)))
+        ids = [i for raw in lines for i in tok.encode(raw.decode("utf-8", "replace"), add_special_tokens=False).ids]
+        rows.append("%s\t%s\t%d\t%016x" % (name, json.dumps(pre, ensure_ascii=False, separators=(",", ":")), len(ids), fnv(ids)))
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8", newline="\n")
+
+
 def golden(tok, lines, rng, path):
     out = []
     n_vocab = tok.get_vocab_size()
@@ -462,6 +518,7 @@ def main():
             json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8", newline="\n")
         tok = Tokenizer.from_file(str(out / ("text_%s.json" % name)))
         golden(tok, lines, random.Random(1), out / ("text_%s.txt" % name))
+    golden_pre(lines, HERE / "text_llama3.json", out / "text_pre.txt")
 
 
 if __name__ == "__main__":

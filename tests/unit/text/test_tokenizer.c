@@ -255,6 +255,121 @@ static void test_scores(void **state)
     nb_tokenizer_destroy(again);
 }
 
+static uint64_t hash_ids(uint64_t h, const struct nb_ids *ids)
+{
+    for (size_t i = 0; i < ids->n; i++)
+        for (unsigned k = 0; k < 32; k += 8)
+            h = (h ^ ((uint32_t)ids->data[i] >> k & 0xffu)) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+/* All lines, as text_pre.txt has them counted and hashed. */
+static void check_pre(const struct nb_tokenizer *tok, const struct golden_file *lines,
+                      char *fields[], const char *how)
+{
+    static char buf[16384], hex[32];
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    size_t total = 0;
+    for (size_t i = 0; i < lines->n; i++) {
+        struct nb_error err;
+        struct nb_ids ids;
+        nb_ids_init(&ids, NULL);
+        const size_t n = golden_unescape(buf, lines->lines[i]);
+        assert_ok(nb_tokenizer_encode(tok, &ids, buf, n, NB_ENCODE_SPECIAL, &err), &err);
+        h = hash_ids(h, &ids);
+        total += ids.n;
+        nb_ids_fini(&ids);
+    }
+    (void)snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)h);
+    print_message("%s (%s): %zu ids, expected %s\n", fields[0], how, total, fields[2]);
+    assert_string_equal(hex, fields[3]);
+}
+
+/* text_llama3.json with another pre-tokenizer and no template. */
+static struct nb_tokenizer *with_pre(const char *pre)
+{
+    size_t n;
+    struct nb_error err;
+    struct nb_tokenizer *tok;
+    struct nb_str s;
+    char *text = (char *)nbtest_read(nbtest_root("tests/golden/text_llama3.json"), &n);
+    char *from = strstr(text, "\"pre_tokenizer\":"), *post = strstr(text, "\"post_processor\":");
+    char *to = strstr(text, "\"decoder\":"), *ignore = strstr(text, "\"ignore_merges\":true");
+    assert_true(from != NULL && post != NULL && to != NULL && ignore != NULL && ignore > to);
+    nb_str_init(&s, NULL);
+    nb_str_append(&s, text, (size_t)(from - text));
+    nb_str_printf(&s, "\"pre_tokenizer\":%s,", pre);
+    nb_str_append(&s, to, (size_t)(ignore - to));
+    nb_str_puts(&s, "\"ignore_merges\":false");
+    nb_str_puts(&s, ignore + strlen("\"ignore_merges\":true"));
+    assert_ok(nb_tokenizer_from_json(&tok, s.data, s.len, NULL, 0, NULL, &err), &err);
+    nb_str_fini(&s);
+    free(text);
+    return tok;
+}
+
+/* Each model's pre-tokenizer: from its tokenizer.json, under its name in GGUF, and back from that. */
+static void test_pretokenizers(void **state)
+{
+    (void)state;
+    static struct golden_file lines, rows;
+    golden_open(&lines, "text_lines.txt");
+    golden_open(&rows, "text_pre.txt");
+    for (size_t i = 0; i < rows.n; i++) {
+        char *fields[4] = {0};
+        struct nb_error err;
+        struct nb_tokenizer *again;
+        assert_int_equal(golden_fields(rows.lines[i], fields, 4), 4);
+        struct nb_tokenizer *tok = with_pre(fields[1]);
+        struct nb_vocab v = *nb_tokenizer_vocab(tok);
+        assert_non_null(v.pre);
+        assert_string_equal(v.pre, fields[0]);
+        check_pre(tok, &lines, fields, "tokenizer.json");
+        assert_ok(nb_tokenizer_from_vocab(&again, &v, NULL, &err), &err);
+        if (!nb_str_starts(fields[0], "qwen")) /* the name stands for NFC too */
+            check_pre(again, &lines, fields, "by name");
+        nb_tokenizer_destroy(again);
+        nb_tokenizer_destroy(tok);
+    }
+    golden_close(&lines);
+    golden_close(&rows);
+}
+
+/* Each name of the list makes a tokenizer that loses no byte. */
+static void test_names(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+#define NB_PRETOKENIZER(name, ...)         name,
+#define NB_PRETOKENIZER_ALIAS(other, name) other,
+#include "text/pretokenizers.inc"
+#undef NB_PRETOKENIZER
+#undef NB_PRETOKENIZER_ALIAS
+    };
+    static const char text[] = "Ab\u00e9 it's 12345\r\n \t\u4f60\u597d, \u1f80\u0416\u0641! ";
+    struct nb_tokenizer *tok = load(1);
+    for (size_t i = 0; i < NB_COUNTOF(names); i++) {
+        struct nb_error err;
+        struct nb_tokenizer *again;
+        struct nb_ids ids;
+        struct nb_str out;
+        struct nb_vocab v = *nb_tokenizer_vocab(tok);
+        v.pre = names[i];
+        assert_true(nb_pretokenizer_known(names[i]));
+        assert_ok(nb_tokenizer_from_vocab(&again, &v, NULL, &err), &err);
+        nb_ids_init(&ids, NULL);
+        nb_str_init(&out, NULL);
+        const size_t n = strlen(text);
+        assert_ok(nb_tokenizer_encode(again, &ids, text, n, 0, &err), &err);
+        assert_ok(nb_tokenizer_decode(again, &out, ids.data, ids.n, 0, &err), &err);
+        assert_string_equal(out.data, text);
+        nb_str_fini(&out);
+        nb_ids_fini(&ids);
+        nb_tokenizer_destroy(again);
+    }
+    nb_tokenizer_destroy(tok);
+}
+
 /* For tests/interop/tokenizer.py, which has Hugging Face tokenizers read the files. */
 static void write_out(const char *name, const struct nb_str *text)
 {
@@ -325,9 +440,10 @@ static void test_other_file(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest all[] = {cmocka_unit_test(test_json), cmocka_unit_test(test_vocab),
-                                     cmocka_unit_test(test_scores),
-                                     cmocka_unit_test(test_write_json)};
+    const struct CMUnitTest all[] = {
+        cmocka_unit_test(test_json),   cmocka_unit_test(test_vocab),
+        cmocka_unit_test(test_scores), cmocka_unit_test(test_pretokenizers),
+        cmocka_unit_test(test_names),  cmocka_unit_test(test_write_json)};
     const struct CMUnitTest other[] = {cmocka_unit_test(test_other_file)};
     return getenv("NB_TOKENIZER_JSON") != NULL ? cmocka_run_group_tests(other, NULL, NULL)
                                                : cmocka_run_group_tests(all, NULL, NULL);
