@@ -206,7 +206,7 @@ static void test_wrong_folders(void **state)
         {"w0",
          {.key = "architectures", .value = "[\"FooForCausalLM\"]"},
          NB_ERR_UNSUPPORTED,
-         "architecture 'FooForCausalLM' is not supported; supported: llama"},
+         "architecture 'FooForCausalLM' is not supported; --any-arch"},
         {"w1", {.key = "architectures"}, NB_ERR_FORMAT, "architectures is no list"},
         {"w2",
          {.key = "quantization_config", .value = "{\"quant_method\": \"gptq\"}"},
