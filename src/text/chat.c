@@ -219,7 +219,7 @@ static const struct {
      {"<\xef\xbd\x9c"
       "Assistant\xef\xbd\x9c>"},
      NULL},
-    {"deepseek-coder", {"### Instruction:", "### Response:", "DeepSeek"}, NULL},
+    {"deepseek-coder", {"### Instruction:", "### Response:", "<|EOT|>"}, NULL},
     {"deepseek", {"'User: '", "'Assistant: '"}, NULL},
     {"phi-4", {"<|im_start|>", "<|im_sep|>"}, NULL},
     {"smollm3", {"<|im_start|>", "reasoning_mode"}, NULL},
@@ -242,12 +242,11 @@ static const struct {
     {"phi-3", {"'<|' + message['role'] + '|>", "<|end|>"}, NULL},
     {"phi-3", {"<|end|>", "<|assistant|>"}, NULL},
     {"minicpm", {"<\xe7\x94\xa8\xe6\x88\xb7>", "<AI>"}, NULL},
-    {"falcon3",
-     {"<|assistant|>", "<|user|>", "You are a helpful friendly assistant Falcon3"},
-     NULL},
-    {"exaone", {"[|assistant|]", "[|user|]"}, "<|assistant|>"},
-    {"zephyr", {"<|user|>", "<|assistant|>", "eos_token"}, "<|endoftext|>"},
-    {"tulu", {"<|user|>", "<|assistant|>"}, NULL},
+    {"falcon3", {"<|user|>", "<|assistant|>", "<|endoftext|>"}, "eos_token"},
+    {"exaone", {"[|endofturn|]"}, NULL},
+    {"exaone", {"'[|' + message['role'] + '|]"}, NULL},
+    {"tulu", {"<|user|>", "<|assistant|>", "not loop.last"}, NULL},
+    {"zephyr", {"<|user|>", "<|assistant|>", "eos_token"}, NULL},
 };
 
 static bool holds(const char *text, size_t n, const char *mark)

@@ -381,7 +381,9 @@ static void test_families(void **state)
                                            {"command-r", "command-r"},
                                            {"minicpm", "minicpm"},
                                            {"mistral-v7-tekken", "mistral-v7"},
-                                           {"olmo2", "zephyr"},
+                                           {"olmo2", "tulu"},
+                                           {"falcon3", "falcon3"},
+                                           {"deepseek-coder", "deepseek-coder"},
                                            {"language-values", NULL}};
     (void)state;
     for (size_t i = 0; i < NB_COUNTOF(names); i++) {
