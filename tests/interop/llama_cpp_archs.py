@@ -47,6 +47,8 @@ OTHERWISE = {
     "qwen3-moe-plain": "has no bias of attention's output in architecture qwen3moe",
     "qwen3-bias": "has no bias of attention's output in architecture qwen3",
     "bitnet": "gates by SiLU, not by the squared ReLU that the model has",
+    "bitnet-bf16": "gates by SiLU, not by the squared ReLU that the model has",
+    "bitnet-packed-old": "gates by SiLU, not by the squared ReLU that the model has",
     "gemma2": "scales by the head size, not by query_pre_attn_scalar",
     "gemma2-old": "scales by the head size, not by query_pre_attn_scalar",
     "gemma2-uncapped": "has caps in every gemma2",
