@@ -253,6 +253,28 @@ enum nb_status nb_tokenizer_fits(const struct nb_model *m, struct nb_error *err)
     return NB_OK;
 }
 
+/* GGUF has no key for it: the special tokens of Phi-3 eat the white space behind them, in the file that
+ * the model comes with, but for these three. Phi-4 of the same architecture has another tokenizer. */
+static enum nb_status set_phi3_flags(const struct nb_model *m, struct nb_vocab *v,
+                                     struct nb_arena *scratch, struct nb_error *err)
+{
+    struct nb_text arch;
+    if (v->kind != NB_VOCAB_SPM || v->types == NULL ||
+        !nb_meta_text(&m->meta, "general.architecture", &arch) || !text_is(arch, "phi3"))
+        return NB_OK;
+    uint8_t *flags = nb_arena_alloc(scratch, v->n, 1);
+    if (flags == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct nb_text t = v->tokens[i];
+        const bool added = v->types[i] == NB_TOKEN_CONTROL || v->types[i] == NB_TOKEN_USER;
+        if (added && !text_is(t, "<unk>") && !text_is(t, "<s>") && !text_is(t, "<|endoftext|>"))
+            flags[i] = NB_TOKEN_RSTRIP;
+    }
+    v->flags = flags;
+    return NB_OK;
+}
+
 static const struct nb_tokenizer_model *find_model(struct nb_text name)
 {
     for (size_t i = 0; i < NB_COUNTOF(models); i++)
@@ -297,6 +319,8 @@ enum nb_status nb_tokenizer_from_meta(struct nb_model *m, struct nb_error *err)
     nb_arena_init(&scratch, m->a, 65536);
     nb_error_clear(&why);
     enum nb_status st = get_vocab(meta, &v, &scratch, err);
+    if (st == NB_OK)
+        st = set_phi3_flags(m, &v, &scratch, err);
     if (st == NB_OK) {
         if (model->kind == NB_VOCAB_UNIGRAM || model->kind == NB_VOCAB_WORDPIECE)
             drop_defaults(&v);

@@ -82,6 +82,28 @@ static enum nb_status spell_phantom(struct arrays *x, uint32_t n, struct nb_aren
     return NB_OK;
 }
 
+/* Added tokens stand as they are found in text: "▁▁" is two spaces there. */
+static enum nb_status spell_added(struct arrays *x, uint32_t n, struct nb_arena *scratch)
+{
+    static const char mark[] = "\xe2\x96\x81";
+    for (uint32_t i = 0; i < n; i++) {
+        const struct nb_text t = x->tokens[i];
+        size_t len = 0;
+        if (x->types[i] != NB_TOKEN_USER)
+            continue;
+        char *s = nb_arena_alloc(scratch, t.n + 1, 1);
+        if (s == NULL)
+            return NB_ERR_NOMEM;
+        for (size_t k = 0; k < t.n;) {
+            const bool space = t.n - k >= 3 && memcmp(t.s + k, mark, 3) == 0;
+            s[len++] = space ? ' ' : t.s[k];
+            k += space ? 3 : 1;
+        }
+        x->tokens[i] = (struct nb_text){s, len};
+    }
+    return NB_OK;
+}
+
 static enum nb_status set_arrays(struct nb_meta *meta, const struct nb_vocab *v,
                                  const struct arrays *x, uint32_t n)
 {
@@ -136,6 +158,8 @@ static enum nb_status set_vocab(const struct nb_model *m, struct nb_meta *meta)
     enum nb_status st = pad_arrays(&x, m->tokenizer, n, &scratch);
     if (st == NB_OK && v->kind == NB_VOCAB_WORDPIECE)
         st = spell_phantom(&x, v->n, &scratch);
+    if (st == NB_OK && v->kind == NB_VOCAB_SPM)
+        st = spell_added(&x, v->n, &scratch);
     if (st == NB_OK)
         st = set_arrays(meta, v, &x, n);
     nb_arena_fini(&scratch);

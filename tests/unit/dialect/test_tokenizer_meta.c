@@ -143,11 +143,54 @@ static void check_unigram(struct nb_model *m)
     m->tokenizer_meta = again.tokenizer_meta;
 }
 
+static void check_phi3(struct nb_model *m)
+{
+    struct nb_error err;
+    struct nb_model phi = *m;
+    nb_meta_init(&phi.meta, NULL);
+    assert_int_equal(nb_tokenizer_vocab(m->tokenizer)->flags[2] & NB_TOKEN_RSTRIP, 0);
+    assert_ok(nb_meta_set_text(&phi.meta, "general.architecture", "phi3", 4), NULL);
+    phi.tokenizer = NULL;
+    assert_ok(nb_tokenizer_from_meta(&phi, &err), &err);
+    const uint8_t *flags = nb_tokenizer_vocab(phi.tokenizer)->flags;
+    assert_int_equal(flags[1], 0); /* <s> */
+    assert_int_equal(flags[2], NB_TOKEN_RSTRIP);
+    nb_tokenizer_destroy(phi.tokenizer);
+    nb_meta_fini(&phi.meta);
+}
+
+/* Runs of spaces that are tokens of their own, as Gemma has them. */
+static void test_added_spaces(void **state)
+{
+    (void)state;
+    static const struct nb_text tokens[] = {{"<unk>", 5}, {"<s>", 3},
+                                            {"</s>", 4},  {"\xe2\x96\x81\xe2\x96\x81", 6},
+                                            {"\n\n", 2},  {"a", 1}};
+    static const int32_t types[] = {2, 3, 3, 4, 4, 1};
+    struct nb_model m = {.path = (char *)(uintptr_t) "out"};
+    struct nb_meta meta;
+    struct nb_error err;
+    struct nb_vocab v;
+    nb_vocab_init(&v, NB_VOCAB_SPM, NULL);
+    v.n = NB_COUNTOF(tokens);
+    v.tokens = tokens;
+    v.types = types;
+    nb_meta_init(&m.tokenizer_meta, NULL);
+    nb_meta_init(&meta, NULL);
+    assert_ok(nb_tokenizer_from_vocab(&m.tokenizer, &v, NULL, &err), &err);
+    assert_ok(nb_tokenizer_to_meta(&m, &meta, &err), &err);
+    assert_text(token_of(&meta, 3), "  ");
+    assert_text(token_of(&meta, 4), "\n\n");
+    nb_tokenizer_destroy(m.tokenizer);
+    nb_meta_fini(&m.tokenizer_meta);
+    nb_meta_fini(&meta);
+}
+
 static void test_kinds(void **state)
 {
     (void)state;
     there_and_back("tests/golden/text_llama3.json", "gpt2", NULL);
-    there_and_back("tests/golden/text_spm.json", "llama", NULL);
+    there_and_back("tests/golden/text_spm.json", "llama", check_phi3);
     there_and_back("tests/golden/text_unigram.json", "t5", check_unigram);
     there_and_back("tests/golden/text_wordpiece.json", "bert", check_wordpiece);
 }
@@ -171,7 +214,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kinds),
-                                       cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kinds), cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_added_spaces)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
