@@ -37,7 +37,8 @@ NB_CHECKED enum nb_status nb_speed_measure(struct nb_speed *out, const struct nb
                                            struct nb_error *err);
 
 /* Bytes of weights and cache that decoding one token at position `depth` reads, and multiply-adds (x 2)
- * of one prompt token (the head is computed for the last one only): what the shares are made of. */
+ * of one prompt token (the head is computed for the last one only; of experts those chosen count): what
+ * the shares are made of. */
 double nb_decode_bytes(const struct nb_weights *w, const struct nb_numfmt *kv_type, uint32_t depth);
 double nb_token_ops(const struct nb_weights *w);
 /* True if the linear layers run on integers (most of their bytes do). */

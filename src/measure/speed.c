@@ -93,12 +93,19 @@ static bool multiplied(const struct nb_weights *w, const struct nb_weight *item)
     return item->spec.quantizable && (item->spec.role != NB_ROLE_EMBED || w->hp.tied);
 }
 
+/* The part of a weight that one token meets: of experts those that are chosen. */
+static double met(const struct nb_weights *w, const struct nb_weight *item)
+{
+    const bool experts = item->spec.shape.n == 3 && w->hp.n_experts > 0;
+    return experts ? (double)w->hp.n_experts_used / w->hp.n_experts : 1.0;
+}
+
 double nb_decode_bytes(const struct nb_weights *w, const struct nb_numfmt *kv_type, uint32_t depth)
 {
     double bytes = 0;
     for (size_t i = 0; i < w->n; i++)
         if (multiplied(w, &w->items[i]) || w->items[i].spec.role == NB_ROLE_NORM)
-            bytes += (double)w->items[i].t.bytes;
+            bytes += met(w, &w->items[i]) * (double)w->items[i].t.bytes;
     const double kv = 2.0 * w->hp.n_kv_heads * w->hp.head_dim * nb_numfmt_bpw(kv_type) / 8;
     for (uint32_t i = 0; i < w->hp.n_layers; i++) {
         const bool windowed = w->hp.window > 0 && nb_layers_has(&w->hp.windowed, i);
@@ -114,7 +121,7 @@ double nb_token_ops(const struct nb_weights *w)
         uint64_t n;
         if (multiplied(w, &w->items[i]) && w->items[i].spec.role != NB_ROLE_HEAD &&
             w->items[i].spec.role != NB_ROLE_EMBED && nb_shape_count(&w->items[i].t.shape, &n))
-            ops += 2.0 * (double)n;
+            ops += 2.0 * met(w, &w->items[i]) * (double)n;
     }
     return ops;
 }

@@ -164,6 +164,8 @@ void nb_experts_detect(struct nb_hparams *hp, nb_has_fn *has, void *ctx);
 NB_CHECKED enum nb_status nb_qwen_experts_from_hf(struct nb_hparams *hp, const nb_json *config,
                                                   struct nb_error *err);
 void nb_qwen_experts_to_hf(const struct nb_hparams *hp, const char *count_key, struct nb_str *s);
+NB_CHECKED enum nb_status nb_qwen_experts_to_meta(const struct nb_hparams *hp,
+                                                  struct nb_meta *meta);
 
 /* rope_theta, and rope_scaling or rope_parameters, of config.json. */
 NB_CHECKED enum nb_status nb_rope_from_hf(struct nb_hparams *hp, const nb_json *config,

@@ -67,6 +67,15 @@ void nb_qwen_experts_to_hf(const struct nb_hparams *hp, const char *count_key, s
     nb_str_puts(s, "],\n");
 }
 
+/* Without the width llama.cpp would divide the dense one by the experts in use. */
+enum nb_status nb_qwen_experts_to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
+{
+    char key[NB_KEY_BYTES];
+    NB_TRY(nb_experts_to_meta(hp, meta));
+    return nb_meta_set_u32(meta, nb_meta_key(key, hp->arch->name, "expert_feed_forward_length"),
+                           hp->n_ff_expert);
+}
+
 static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
 {
     NB_TRY(nb_sizes_from_hf(hp, config, err));
@@ -120,5 +129,5 @@ const struct nb_arch nb_arch_qwen2moe = {
     .from_hf = from_hf,
     .to_hf = to_hf,
     .from_meta = from_meta,
-    .to_meta = nb_experts_to_meta,
+    .to_meta = nb_qwen_experts_to_meta,
 };

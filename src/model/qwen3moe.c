@@ -52,5 +52,5 @@ const struct nb_arch nb_arch_qwen3moe = {
     .from_hf = from_hf,
     .to_hf = to_hf,
     .from_meta = nb_experts_from_meta,
-    .to_meta = nb_experts_to_meta,
+    .to_meta = nb_qwen_experts_to_meta,
 };

@@ -49,6 +49,12 @@ static void test_bytes_and_ops(void **state)
     assert_close(nb_decode_bytes(&w, &nb_numfmt_f16, 0), 136 + 128, 0);
     assert_close(nb_token_ops(&w), 2 * 4 * 32, 0);
     assert_true(nb_weights_integer(&w));
+    /* Two of four experts. */
+    items[1].t.shape = items[1].spec.shape = (struct nb_shape){3, {4, 1, 32}};
+    w.hp.n_experts = 4;
+    w.hp.n_experts_used = 2;
+    assert_close(nb_decode_bytes(&w, &nb_numfmt_f16, 0), 68 + 128, 0);
+    assert_close(nb_token_ops(&w), 4 * 32, 0);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_limits), cmocka_unit_test(test_out_of_memory),
