@@ -340,6 +340,22 @@ def config_seeds():
             ("fraction", {"vocab_size": 16.5}), ("eps", {"rms_norm_eps": 1e400}),
             ("text", {"hidden_size": "8"}), ("layers", {"num_hidden_layers": 1 << 31})]:
         put("config", name, json.dumps({**base, **change}, separators=(",", ":")).encode())
+    sliding = ["sliding_attention", "full_attention"]
+    gemma = {**base, "architectures": ["Gemma3ForConditionalGeneration"], "head_dim": 4, "query_pre_attn_scalar": 6,
+             "hidden_activation": "gelu_pytorch_tanh", "sliding_window": 4, "final_logit_softcapping": 3.0,
+             "attn_logit_softcapping": None, "rope_local_base_freq": 1e3, "sliding_window_pattern": 2}
+    put("config", "gemma", json.dumps({**gemma, "text_config": gemma}, separators=(",", ":")).encode())
+    put("config", "gemma-types", json.dumps({**gemma, "sliding_window": None, "layer_types": sliding, "rms_norm_eps": -0.0},
+                                            separators=(",", ":")).encode())
+    neox = {**base, "architectures": ["GPTNeoXForCausalLM"], "hidden_size": 16, "rotary_pct": 0.25, "rotary_emb_base": 500,
+            "use_parallel_residual": False, "attention_bias": False, "hidden_act": "gelu_new"}
+    put("config", "neox", json.dumps(neox, separators=(",", ":")).encode())
+    put("config", "neox-still", json.dumps({**neox, "rotary_pct": 0.01}, separators=(",", ":")).encode())
+    gpt2 = {"architectures": ["GPT2LMHeadModel"], "n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 16, "n_inner": None,
+            "vocab_size": 16, "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new"}
+    put("config", "gpt2", json.dumps(gpt2, separators=(",", ":")).encode())
+    put("config", "roberta", json.dumps({**base, "architectures": ["RobertaModel"], "layer_norm_eps": 1e-5, "pad_token_id": 1,
+                                         "type_vocab_size": 1, "hidden_act": "gelu"}, separators=(",", ":")).encode())
     put("config", "empty", b"{}")
     put("config", "list", b"[]")
 

@@ -68,7 +68,7 @@ enum nb_status nb_config_real(const nb_json *object, const char *key, double min
         NB_FAIL(err, NB_ERR_FORMAT, "config.json: %s is no number", key);
     if (!(wide >= min && wide <= max))
         NB_FAIL(err, NB_ERR_FORMAT, "config.json: %s is %g, expected %g..%g", key, wide, min, max);
-    *out = (float)wide;
+    *out = (float)wide + 0.0F; /* no -0 */
     return NB_OK;
 }
 
@@ -139,7 +139,7 @@ enum nb_status nb_meta_real(const struct nb_meta *meta, const char *arch, const 
     if (!((double)v >= min && (double)v <= max))
         NB_FAIL(err, NB_ERR_FORMAT, "metadata: %s is %g, expected %g..%g", key, (double)v, min,
                 max);
-    *out = v;
+    *out = v + 0.0F;
     return NB_OK;
 }
 

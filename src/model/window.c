@@ -129,11 +129,12 @@ enum nb_status nb_window_to_meta(const struct nb_hparams *hp, struct nb_meta *me
 
 void nb_window_to_hf(const struct nb_hparams *hp, struct nb_str *s)
 {
-    if (hp->window == 0) {
+    if (hp->window > 0)
+        nb_config_put_u32(s, "sliding_window", hp->window);
+    else
         nb_str_puts(s, "  \"sliding_window\": null,\n");
+    if (hp->window == 0 && hp->arch->window_period == 0)
         return;
-    }
-    nb_config_put_u32(s, "sliding_window", hp->window);
     nb_str_puts(s, "  \"layer_types\": [");
     for (uint32_t i = 0; i < hp->n_layers; i++)
         nb_str_printf(s, "%s\"%s\"", i == 0 ? "" : ", ",
