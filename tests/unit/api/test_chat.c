@@ -155,5 +155,83 @@ static void test_refusals_change_nothing(void **state)
     nb_context_destroy(ctx);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_turns_equal_the_whole),
+/* The same model, where a comma is a special token and the template writes one behind an answer. */
+static void model_with_turn_end(char *dir, size_t cap)
+{
+    static const char open[] = "\"added_tokens\": [",
+                      comma[] = "{\"id\":12,\"content\":\",\",\"single_word\":false,"
+                                "\"lstrip\":false,\"rstrip\":false,\"normalized\":false,"
+                                "\"special\":true},",
+                      config[] = "{\"bos_token\":\"<|endoftext|>\",\"chat_template\":"
+                                 "\"{% for m in messages %}{{ m.content }}"
+                                 "{{ ' , ' if m.role == 'assistant' }}{% endfor %}\"}";
+    static const char *const files[] = {"config.json", "model.safetensors"};
+    char path[640];
+    size_t n;
+    snprintf(dir, cap, "%s", nbtest_tmp("chat-end"));
+    assert_int_equal(mkdir(dir, 0755), 0);
+    for (size_t i = 0; i < NB_COUNTOF(files); i++) {
+        snprintf(path, sizeof path, "tiny-7m/%s", files[i]);
+        uint8_t *data = nbtest_read(nbtest_model(path), &n);
+        snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        nbtest_write(path, data, n);
+        free(data);
+    }
+    char *json = (char *)nbtest_read(nbtest_model("tiny-7m/tokenizer.json"), &n);
+    char *at = strstr(json, open);
+    assert_non_null(at);
+    at += sizeof open - 1;
+    struct nb_str s;
+    nb_str_init(&s, NULL);
+    nb_str_append(&s, json, (size_t)(at - json));
+    nb_str_puts(&s, comma);
+    nb_str_puts(&s, at);
+    snprintf(path, sizeof path, "%s/tokenizer.json", dir);
+    nbtest_write(path, s.data, s.len);
+    snprintf(path, sizeof path, "%s/tokenizer_config.json", dir);
+    nbtest_write(path, config, sizeof config - 1);
+    nb_str_fini(&s);
+    free(json);
+}
+
+/* Tokens until the first comma of a greedy text, and whether it ended there. */
+static int until_comma(nb_generator *g, int32_t *end)
+{
+    struct nb_error err;
+    *end = 0;
+    for (int i = 0; i < 200; i++) {
+        const char *text;
+        uint32_t token;
+        size_t n;
+        assert_ok(nb_generator_next(g, &token, &text, &n, end, &err), &err);
+        if (token == 12 || *end)
+            return i;
+    }
+    return -1;
+}
+
+static void test_answer_ends_where_the_template_ends_it(void **state)
+{
+    static const struct nb_chat_message m = {"user", "The old captain looked at the sea and"};
+    nb_context *ctx;
+    struct nb_error err;
+    char dir[512];
+    int32_t end;
+    (void)state;
+    model_with_turn_end(dir, sizeof dir);
+    assert_ok(nb_context_create(&ctx, NULL, &err), &err);
+    nb_generator *g = make_generator(ctx, dir, 256);
+    assert_ok(nb_generator_feed(g, m.content, strlen(m.content), 0, 0, &err), &err);
+    const int plain = until_comma(g, &end);
+    assert_true(plain >= 0);
+    assert_int_equal(end, 0); /* a text goes on */
+    assert_ok(nb_generator_chat(g, &m, 1, NULL, &err), &err);
+    assert_int_equal(until_comma(g, &end), plain);
+    assert_int_equal(end, 1);
+    nb_generator_destroy(g);
+    nb_context_destroy(ctx);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_answer_ends_where_the_template_ends_it),
+             cmocka_unit_test(test_turns_equal_the_whole),
              cmocka_unit_test(test_refusals_change_nothing))
