@@ -223,6 +223,22 @@ static enum nb_status build_piece(struct nb_tokenizer *tok, uint32_t i, struct n
     return nb_normalize_step(&marks, out, t, &tok->arena, run, err);
 }
 
+/* May the normalizer make t out of text that is not t? NFC makes ASCII of the signs for Kelvin, of the
+ * Greek question mark and of a Greek accent, of nothing else. */
+static bool may_conjure(const struct nb_pipeline *p, struct nb_text t)
+{
+    bool ascii_made = false;
+    for (size_t i = 0; i < t.n; i++)
+        ascii_made |= t.s[i] == 'K' || t.s[i] == ';' || t.s[i] == '`';
+    for (size_t i = 0; i < p->n_norm; i++) {
+        const enum nb_norm_kind kind = p->norm[i].kind;
+        if (kind != NB_NORM_PREPEND && kind != NB_NORM_REPLACE &&
+            (kind != NB_NORM_NFC || ascii_made))
+            return true;
+    }
+    return false;
+}
+
 /* ---- added tokens, ends of generation ---- */
 static enum nb_status build_added(struct nb_tokenizer *tok, struct nb_regex_run *run,
                                   struct nb_error *err)
@@ -234,8 +250,10 @@ static enum nb_status build_added(struct nb_tokenizer *tok, struct nb_regex_run 
             continue;
         NB_TRY(spelling(tok, i, &t, run, err));
         NB_TRY(nb_added_put(normalized ? &tok->normalized : &tok->raw, t, (int32_t)i, err));
-        if (normalized)
-            NB_TRY(nb_added_put(&tok->guarded, tok->tokens[i], (int32_t)i, err));
+        if (!normalized)
+            continue;
+        NB_TRY(nb_added_put(&tok->guarded, tok->tokens[i], (int32_t)i, err));
+        tok->conjured |= tok->types[i] != NB_TOKEN_USER && may_conjure(&tok->pipe, tok->tokens[i]);
     }
     NB_TRY(nb_added_seal(&tok->raw, err));
     NB_TRY(nb_added_seal(&tok->guarded, err));

@@ -1,6 +1,7 @@
 /* text/encode.c: text to ids, in the order of Hugging Face tokenizers: added tokens in the raw text,
  * normalizer, added tokens in the normalized text, pre-tokenizer, model, template.
  */
+#include "text/chat.h"
 #include "text/text_internal.h"
 
 #include <string.h>
@@ -52,10 +53,28 @@ static enum nb_status normalized_span(struct nb_encoder *e, struct nb_text span,
     return nb_added_split(&e->tok->normalized, e, span, at_start, words);
 }
 
+/* The template's runs and the messages' each on their own, specials in the template's only. */
+static enum nb_status runs(struct nb_encoder *e, struct nb_text span, bool at_start)
+{
+    enum nb_status st = NB_OK;
+    for (size_t i = 0, n; i < span.n && st == NB_OK; i += n) {
+        const uint8_t *from = e->origins->from + (span.s - e->whole.s) + i;
+        for (n = 1;
+             i + n < span.n && (from[n] == NB_CHAT_TEMPLATE) == (from[0] == NB_CHAT_TEMPLATE);)
+            n++;
+        e->special = from[0] == NB_CHAT_TEMPLATE;
+        st = normalized_span(e, (struct nb_text){span.s + i, n}, at_start && i == 0);
+    }
+    e->special = true;
+    return st;
+}
+
 /* Tokens looked for in normalized text are out of reach of their origins there: a message that holds
  * one is cut inside it, so that it is none. */
 static enum nb_status raw_span(struct nb_encoder *e, struct nb_text span, bool at_start)
 {
+    if (e->origins != NULL && e->tok->conjured)
+        return runs(e, span, at_start);
     for (size_t cut; (cut = nb_added_forbidden(e, span)) > 0; at_start = false) {
         NB_TRY(normalized_span(e, (struct nb_text){span.s, cut}, at_start));
         span = (struct nb_text){span.s + cut, span.n - cut};

@@ -326,6 +326,7 @@ struct nb_tokenizer {
     nb_word_fn *word;              /* the model */
     struct nb_added_set raw, normalized;
     struct nb_added_set guarded; /* those of normalized, as they are spelled */
+    bool conjured;               /* the normalizer may make a special token out of other text */
     int32_t eog[16];
     size_t n_eog;
 };

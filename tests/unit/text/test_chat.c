@@ -167,6 +167,40 @@ static void check_hostile(const struct nb_chat_template *t, const struct nb_toke
     nb_ids_fini(&hostile);
 }
 
+/* A normalizer that makes "<s>" out of wide letters, and "<s>" looked for behind it. */
+static void test_conjured(void **state)
+{
+    static const char json[] =
+        "{\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true,"
+        "\"normalized\":true,\"single_word\":false,\"lstrip\":false,\"rstrip\":false}],"
+        "\"normalizer\":{\"type\":\"NFKC\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+        "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
+        "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
+        "\"use_regex\":true},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"<s>\":1,\"<\":2,"
+        "\"s\":3,\">\":4},\"merges\":[]}}";
+    static const char source[] = "<s>{{ messages[0].content }}<s>";
+    static const char *const contents[] = {"a<s>a", "a\xef\xbc\x9c\xef\xbd\x93\xef\xbc\x9e"
+                                                    "a"};
+    static const int32_t want[] = {1, 0, 2, 3, 4, 0, 1};
+    struct nb_tokenizer *tok;
+    struct nb_chat_template *t;
+    struct nb_error err = {0};
+    (void)state;
+    assert_ok(nb_tokenizer_from_json(&tok, json, sizeof json - 1, NULL, 0, NULL, &err), &err);
+    assert_ok(nb_chat_template_create(&t, source, sizeof source - 1, NULL, &err), &err);
+    for (size_t i = 0; i < NB_COUNTOF(contents); i++) {
+        const struct nb_chat_turn turn = {{"user", 4}, {contents[i], strlen(contents[i])}};
+        const struct nb_chat_input in = {.turns = &turn, .n_turns = 1};
+        struct nb_ids ids;
+        encode(t, tok, &in, &ids);
+        assert_int_equal(ids.n, NB_COUNTOF(want));
+        assert_memory_equal(ids.data, want, sizeof want);
+        nb_ids_fini(&ids);
+    }
+    nb_chat_template_destroy(t);
+    nb_tokenizer_destroy(tok);
+}
+
 /* The ids of Hugging Face tokenizers. */
 static void test_ids(void **state)
 {
@@ -427,6 +461,6 @@ static void test_oom(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_golden), cmocka_unit_test(test_ids),
-             cmocka_unit_test(test_refused), cmocka_unit_test(test_deep),
-             cmocka_unit_test(test_origins), cmocka_unit_test(test_families),
-             cmocka_unit_test(test_oom))
+             cmocka_unit_test(test_conjured), cmocka_unit_test(test_refused),
+             cmocka_unit_test(test_deep), cmocka_unit_test(test_origins),
+             cmocka_unit_test(test_families), cmocka_unit_test(test_oom))
