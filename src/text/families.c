@@ -40,19 +40,26 @@
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"                                        \
     "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+"        \
     "|\\s+(?!\\S)|\\s+"
-#define LATIN                                                                                                                                                                \
-    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-"                                          \
-    "Ჿ"                                                                                                                                                                    \
-    "ᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\xe1\xbd\xbdᾀ-ᾴᾶ-ᾼ\xe1\xbe\xbeῂ-ῄῆ-ῌῐ-\xe1\xbf\x93ῖ-\xe1\xbf\x9bῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-"   \
-    "ℝℤ\xe2\x84\xa6ℨ\xe2\x84\xaa"                                                                                                                                      \
-    "-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-" \
-    "𐲲𐳀-𐳲"                                                                                                                                                          \
+#define LATIN                                                                                                                                       \
+    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-"                                      \
+    "Ᏽᏸ-"                                                                                                                                       \
+    "ᏽᲐ-"                                                                                                                                       \
+    "ᲺᲽ-"                                                                                                                                       \
+    "Ჿ"                                                                                                                                           \
+    "ᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\xe1\xbd\xbdᾀ-ᾴᾶ-ᾼ\xe1\xbe\xbeῂ-ῄῆ-ῌῐ-\xe1\xbf\x93ῖ-" \
+    "\xe1\xbf\x9bῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-"                                                                                         \
+    "ℝℤ\xe2\x84\xa6ℨ\xe2\x84\xaa"                                                                                                             \
+    "-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-"   \
+    "𐑏𐒰-"                                                                                                                                     \
+    "𐓓𐓘-"                                                                                                                                     \
+    "𐓻𐲀-"                                                                                                                                     \
+    "𐲲𐳀-𐳲"                                                                                                                                 \
     "𑢠-𑣟𞤀-𞥃]+"
 #define WIDE_MARKS "\\s?[!-/:-~！-／：-～‘-‟　-。]+"
 #define TAIL       "\\s+$"
 #define DIGIT_3    "\\p{N}{1,3}"
+#define FALCON     "falcon" /* no row of splits: falcon_pipeline */
 #define GROUPS_3   "\\d{1,3}(?=(?:\\d{3})*\\b)"
-#define FALCON_1   "[\\p{P}\\$\\+<=>\\^~\\|`]+"
 #define DIGIT      "\\p{N}"
 #define DIGITS     "\\p{N}+"
 #define DIGITS_3   "[0-9][0-9][0-9]"
@@ -97,9 +104,26 @@ bool nb_pretokenizer_known(const char *pre)
     return nb_family_find(pre) != NULL;
 }
 
+/* Its last steps cut the letters of the byte level: of text beyond ASCII too, where a byte's letter is a
+ * digit ("²"). */
+static void falcon_pipeline(struct nb_pipeline *p)
+{
+    p->pre[0] = (struct nb_pre_step){.kind = NB_PRE_PUNCTUATION, .behavior = NB_SPLIT_CONTIGUOUS};
+    p->pre[1] = (struct nb_pre_step){.kind = NB_PRE_BYTE_LEVEL, .use_regex = true};
+    p->pre[2] = (struct nb_pre_step){.kind = NB_PRE_DIGITS, .behavior = NB_SPLIT_CONTIGUOUS};
+    p->pre[3] = (struct nb_pre_step){.kind = NB_PRE_SPLIT, .pattern = NB_TEXT_LIT(DIGITS_3)};
+    p->n_pre = 4;
+    p->byte_letters = true;
+    p->decoder = (struct nb_decoder){.kind = NB_DECODER_BYTE_LEVEL};
+}
+
 void nb_family_pipeline(const struct nb_family *f, struct nb_pipeline *p)
 {
     p->n_norm = p->n_pre = 0;
+    if (nb_str_eq(f->name, FALCON)) {
+        falcon_pipeline(p);
+        return;
+    }
     if (f->nfc)
         p->norm[p->n_norm++] = (struct nb_norm_step){.kind = NB_NORM_NFC};
     for (size_t i = 0; i < NB_COUNTOF(f->splits) && f->splits[i] != NULL; i++)
@@ -137,9 +161,21 @@ static bool is_split(const struct nb_pre_step *s, const char *pattern)
     return s->kind == NB_PRE_SPLIT && same_pattern(s->pattern, pattern);
 }
 
+/* How Falcon's tokenizer.json spells it: punctuation, byte level, runs of digits, three digits. */
+static bool is_falcon(const struct nb_pipeline *p)
+{
+    const struct nb_pre_step *s = p->pre;
+    return p->n_pre == 4 && s[0].kind == NB_PRE_PUNCTUATION &&
+           s[0].behavior == NB_SPLIT_CONTIGUOUS && s[1].kind == NB_PRE_BYTE_LEVEL &&
+           s[1].use_regex && s[1].prepend == NB_PREPEND_NEVER && s[2].kind == NB_PRE_DIGITS &&
+           s[2].behavior == NB_SPLIT_CONTIGUOUS && is_split(&s[3], DIGITS_3);
+}
+
 static bool is_family(const struct nb_pipeline *p, const struct nb_family *f)
 {
     size_t k = 0, n = p->n_pre;
+    if (nb_str_eq(f->name, FALCON))
+        return is_falcon(p);
     if (n == 0 || p->pre[n - 1].kind != NB_PRE_BYTE_LEVEL ||
         p->pre[n - 1].prepend != NB_PREPEND_NEVER)
         return false;

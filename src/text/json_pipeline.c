@@ -10,9 +10,13 @@ static enum nb_status add_pre(struct nb_part *p, struct nb_pre_step step)
     if (pipe->n_pre == NB_TEXT_MAX_STEPS)
         NB_FAIL(p->err, NB_ERR_LIMIT, "tokenizer.json: pre_tokenizer has more than %d steps",
                 NB_TEXT_MAX_STEPS);
-    if (p->tok->bpe.byte_level)
-        NB_FAIL(p->err, NB_ERR_UNSUPPORTED,
-                "tokenizer.json: pre_tokenizer: ByteLevel is supported as the last step only");
+    if (p->tok->bpe.byte_level) {
+        if (step.kind != NB_PRE_SPLIT && step.kind != NB_PRE_DIGITS)
+            NB_FAIL(p->err, NB_ERR_UNSUPPORTED,
+                    "tokenizer.json: pre_tokenizer: behind ByteLevel only Split and Digits are "
+                    "supported");
+        pipe->byte_letters = true;
+    }
     pipe->pre[pipe->n_pre++] = step;
     return NB_OK;
 }

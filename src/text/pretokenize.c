@@ -78,13 +78,41 @@ static enum nb_status next_piece(struct nb_encoder *e, const struct nb_pre_step 
     return NB_OK;
 }
 
+/* Bytes as letters of the byte level's alphabet, or back. */
+static enum nb_status to_letters(struct nb_encoder *e, struct nb_text *s)
+{
+    size_t bytes, n = 0;
+    char *text = NULL;
+    if (nb_mul_size(&bytes, s->n, 2) && nb_add_size(&bytes, bytes, 4))
+        text = nb_arena_alloc(&e->arena, bytes, 1);
+    if (text == NULL)
+        NB_FAIL(e->err, NB_ERR_NOMEM, "cutting %zu bytes: out of memory", s->n);
+    for (size_t i = 0; i < s->n; i++)
+        n += nb_utf8_put(text + n, nb_byte_to_char((uint8_t)s->s[i]));
+    *s = (struct nb_text){text, n};
+    return NB_OK;
+}
+
+static enum nb_status from_letters(struct nb_encoder *e, struct nb_text *s)
+{
+    size_t n = 0;
+    char *text = nb_arena_alloc(&e->arena, s->n, 1);
+    if (text == NULL)
+        NB_FAIL(e->err, NB_ERR_NOMEM, "cutting %zu bytes: out of memory", s->n);
+    (void)nb_byte_level_decode(text, &n, s->s, s->n);
+    *s = (struct nb_text){text, n};
+    return NB_OK;
+}
+
 static enum nb_status hand_on(struct nb_encoder *e, size_t step, struct nb_text s, struct piece p,
                               bool at_start)
 {
     if (p.end == p.start)
         return NB_OK;
-    return nb_pretokenize(e, step + 1, (struct nb_text){s.s + p.start, p.end - p.start},
-                          at_start && p.start == 0);
+    struct nb_text part = {s.s + p.start, p.end - p.start};
+    if (e->tok->pipe.byte_letters && e->tok->pipe.pre[step].kind == NB_PRE_BYTE_LEVEL)
+        NB_TRY(to_letters(e, &part));
+    return nb_pretokenize(e, step + 1, part, at_start && p.start == 0);
 }
 
 /* Joins neighbours as the behaviour wants; a joined piece keeps `match` of its first. */
@@ -174,8 +202,11 @@ enum nb_status nb_pretokenize(struct nb_encoder *e, size_t index, struct nb_text
     const struct nb_pipeline *pipe = &e->tok->pipe;
     if (s.n == 0)
         return NB_OK;
-    if (index >= pipe->n_pre)
+    if (index >= pipe->n_pre) {
+        if (pipe->byte_letters)
+            NB_TRY(from_letters(e, &s));
         return nb_words_text(e, s);
+    }
     const struct nb_pre_step *step = &pipe->pre[index];
     if (step->kind == NB_PRE_METASPACE) {
         NB_TRY(mark_spaces(e, step, &s, at_start));
@@ -184,7 +215,7 @@ enum nb_status nb_pretokenize(struct nb_encoder *e, size_t index, struct nb_text
         struct nb_norm_step prepend = {.kind = NB_NORM_PREPEND, .content = NB_TEXT_LIT(" ")};
         NB_TRY(nb_normalize_step(&prepend, &s, s, &e->arena, NULL, e->err));
     }
-    if (step->re == NULL && !by_class(step))
-        return nb_pretokenize(e, index + 1, s, at_start);
+    if (step->re == NULL && !by_class(step)) /* in one piece */
+        return hand_on(e, index, s, (struct piece){0, s.n, false}, at_start);
     return split(e, index, s, at_start);
 }

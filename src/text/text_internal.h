@@ -171,6 +171,7 @@ struct nb_pipeline {
     struct nb_norm_step norm[NB_TEXT_MAX_STEPS];
     struct nb_pre_step pre[NB_TEXT_MAX_STEPS];
     size_t n_norm, n_pre;
+    bool byte_letters; /* steps behind the byte level cut its letters, not the text */
     struct nb_decoder decoder;
     int32_t prefix[NB_TEXT_MAX_AFFIX], suffix[NB_TEXT_MAX_AFFIX];
     size_t n_prefix, n_suffix;

@@ -438,6 +438,8 @@ PRETOKENIZERS = {
     "deepseek-v3": sequence(split(r"\p{N}{1,3}"), split("[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"), split(
         "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
         "| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+"), BYTES),
+    "falcon": sequence({"type": "Punctuation", "behavior": "Contiguous"}, dict(BYTES, use_regex=True),
+                       {"type": "Digits", "individual_digits": False}, split("[0-9][0-9][0-9]")),
     "bloom": sequence(split(" ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"), BYTES),
     "bailingmoe": sequence(split(r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*"
                                  r"|\s*[\r\n]|\s+(?!\S)|\s+"), BYTES),
