@@ -169,8 +169,9 @@ static const struct nb_mix *find(const char *name)
 /* What eight experts change: attn_v and attn_k, and attn_output of these mixes. Four change attn_v of those
  * of few bits. */
 static const char *const few_bits[] = {"iq2_m", "iq2_s", "iq2_xs", "iq2_xxs", "iq1_m", "iq1_s"};
-static const char *const finer_output[] = {"q2_k",   "iq3_xs", "iq3_xxs", "q3_k_s", "q3_k_m", "iq4_nl",
-                                           "q4_k_s", "q4_k_m", "iq3_s",   "iq3_m",  "iq4_xs"};
+static const char *const finer_output[] = {"q2_k",   "iq3_xs", "iq3_xxs", "q3_k_s",
+                                           "q3_k_m", "iq4_nl", "q4_k_s",  "q4_k_m",
+                                           "iq3_s",  "iq3_m",  "iq4_xs"};
 
 static bool is_in(const char *name, const char *const *list, size_t n)
 {
