@@ -135,23 +135,41 @@ NB_LANES_INLINE void iq_make_low(vf *low, const struct iq_parts *p, uint32_t n)
             low[k * n + i] = p->cost[0][i] + p->cost[1][k];
 }
 
-/* The winning runs of the lanes. */
+/* The winning runs of the lanes, and the least first half of each (where nothing flips). */
 struct iq_runs {
-    vf cost;
+    vf cost, least;
     vu where;
 };
 
-NB_LANES_INLINE void iq_keep(struct iq_runs *best, vf e, uint32_t h)
+NB_LANES_INLINE void iq_keep(struct iq_runs *best, vf e, vf least, uint32_t h)
 {
     const vu better = vf_lt(e, best->cost);
+    best->least = vf_select(better, least, best->least);
     best->where = vf_bits(vf_select(better, vu_float(vu_set(h)), vu_float(best->where)));
     best->cost = vf_min(e, best->cost);
 }
 
-/* The points, in the winning runs. flip: first halves with one flip, or NULL: no flips. */
-NB_LANES_INLINE void iq_find(struct iq_found *out, const struct nb_iq_grid *g,
-                             const struct iq_parts *p, const vf *low, const vf *flip,
-                             const struct iq_runs *best, uint32_t n)
+/* The points, in the winning runs. */
+NB_LANES_INLINE void iq_find(struct iq_found *out, const struct nb_iq_grid *g, const vf *low,
+                             const struct iq_runs *best)
+{
+    uint32_t run[LANES];
+    vf_store(out->cost, best->cost);
+    vu_store(run, best->where);
+    for (size_t l = 0; l < LANES; l++) {
+        const float least = iq_lane(&best->least, l);
+        const uint32_t end = g->start[run[l] + 1];
+        uint32_t i = g->start[run[l]];
+        while (i < end && iq_lane(&low[g->low[i]], l) != least)
+            i++;
+        out->point[l] = i < end ? i : 0;
+    }
+}
+
+/* The same where one element may flip. flip: first halves with one flip; n: codes of a part. */
+NB_LANES_INLINE void iq_find_flip(struct iq_found *out, const struct nb_iq_grid *g,
+                                  const struct iq_parts *p, const vf *low, const vf *flip,
+                                  const struct iq_runs *best, uint32_t n)
 {
     uint32_t run[LANES];
     vf_store(out->cost, best->cost);
@@ -159,21 +177,14 @@ NB_LANES_INLINE void iq_find(struct iq_found *out, const struct nb_iq_grid *g,
     for (size_t l = 0; l < LANES; l++) {
         const uint32_t h = run[l];
         const float high = iq_lane(&p->cost[2][h % n], l) + iq_lane(&p->cost[3][h / n], l);
-        float dear = 0.0F;
-        if (flip != NULL) {
-            const float a = iq_lane(&p->price[2][h % n], l);
-            const float b = iq_lane(&p->price[3][h / n], l);
-            dear = high + (a < b ? a : b);
-        }
+        const float a = iq_lane(&p->price[2][h % n], l);
+        const float b = iq_lane(&p->price[3][h / n], l);
+        const float dear = high + (a < b ? a : b);
         out->point[l] = 0;
         for (uint32_t i = g->start[h]; i < g->start[h + 1]; i++) {
-            float e = high + iq_lane(&low[g->low[i]], l);
-            if (flip != NULL) {
-                const float e0 = high + iq_lane(&flip[g->low[i]], l);
-                const float e1 = dear + iq_lane(&low[g->low[i]], l);
-                e = e0 < e1 ? e0 : e1;
-            }
-            if (e == out->cost[l]) {
+            const float e0 = high + iq_lane(&flip[g->low[i]], l);
+            const float e1 = dear + iq_lane(&low[g->low[i]], l);
+            if ((e0 < e1 ? e0 : e1) == out->cost[l]) {
                 out->point[l] = i;
                 break;
             }
@@ -186,7 +197,7 @@ NB_LANES_INLINE void iq_search_of(struct iq_found *out, const struct nb_iq_grid 
                                   const struct iq_parts *p, uint32_t n)
 {
     vf low[IQ_MAX_HALF];
-    struct iq_runs best = {vf_set(IQ_HUGE), vu_set(0)};
+    struct iq_runs best = {vf_set(IQ_HUGE), vf_set(IQ_HUGE), vu_set(0)};
     iq_make_low(low, p, n);
     for (uint32_t k = 0; k < g->n_runs; k++) {
         const uint32_t h = g->run[k];
@@ -197,9 +208,9 @@ NB_LANES_INLINE void iq_search_of(struct iq_found *out, const struct nb_iq_grid 
             least = vf_min(vf_min(low[g->low[i]], low[g->low[i + 1]]), least);
         if (i < end)
             least = vf_min(low[g->low[i]], least);
-        iq_keep(&best, (p->cost[2][h % n] + p->cost[3][h / n]) + least, h);
+        iq_keep(&best, (p->cost[2][h % n] + p->cost[3][h / n]) + least, least, h);
     }
-    iq_find(out, g, p, low, NULL, &best, n);
+    iq_find(out, g, low, &best);
 }
 
 static __attribute__((noinline)) void iq_search(struct iq_found *out, const struct nb_iq_grid *g,
@@ -216,7 +227,7 @@ NB_LANES_INLINE void iq_search_flip_of(struct iq_found *out, const struct nb_iq_
                                        const struct iq_parts *p, const vf *low, uint32_t n)
 {
     vf flip[IQ_MAX_HALF]; /* first halves with one flip */
-    struct iq_runs best = {vf_set(IQ_HUGE), vu_set(0)};
+    struct iq_runs best = {vf_set(IQ_HUGE), vf_set(IQ_HUGE), vu_set(0)};
     for (uint32_t k = 0; k < n; k++)
         for (uint32_t i = 0; i < n; i++)
             flip[k * n + i] = low[k * n + i] + vf_min(p->price[0][i], p->price[1][k]);
@@ -238,9 +249,9 @@ NB_LANES_INLINE void iq_search_flip_of(struct iq_found *out, const struct nb_iq_
             least = vf_min(low[g->low[i]], least);
             least_flip = vf_min(flip[g->low[i]], least_flip);
         }
-        iq_keep(&best, vf_min(high + least_flip, dear + least), h);
+        iq_keep(&best, vf_min(high + least_flip, dear + least), least, h);
     }
-    iq_find(out, g, p, low, flip, &best, n);
+    iq_find_flip(out, g, p, low, flip, &best, n);
 }
 
 static __attribute__((noinline)) void iq_flip_runs(struct iq_found *out, const struct nb_iq_grid *g,
