@@ -191,6 +191,7 @@ NB_CHECKED enum nb_status nb_grid_find(struct nb_model *m, const struct nb_tenso
 #define NB_HF_TOKENIZER        "tokenizer.json"
 #define NB_HF_TOKENIZER_CONFIG "tokenizer_config.json"
 #define NB_HF_PIECES           "tokenizer.model"
+#define NB_HF_WORDS            "vocab.txt"
 #define NB_HF_POOLING          "1_Pooling/config.json" /* of sentence-transformers */
 #define NB_HF_WEIGHTS          "model.safetensors"
 #define NB_HF_INDEX            "model.safetensors.index.json"

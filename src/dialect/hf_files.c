@@ -247,6 +247,7 @@ static const struct {
     {NB_HF_TOKENIZER_CONFIG, make_tokenizer_config, true},
     {"special_tokens_map.json", NULL, true},
     {NB_HF_PIECES, NULL, true},
+    {NB_HF_WORDS, NULL, true},
     {"added_tokens.json", NULL, true},
     {"chat_template.jinja", NULL, true},
     {"vocab.json", NULL, true},

@@ -1,5 +1,5 @@
 /* dialect/hf_tokenizer.c: the tokenizer of a Hugging Face folder: tokenizer.json, or tokenizer.model of
- * SentencePiece where a folder has no other, and the chat template.
+ * SentencePiece or vocab.txt of BERT where a folder has no other, and the chat template.
  */
 #include "dialect/dialect_internal.h"
 
@@ -50,7 +50,27 @@ static enum nb_status read_template(struct nb_model *m, struct nb_error *err)
     return st;
 }
 
-/* tokenizer.model, or none. */
+/* vocab.txt, or none. */
+static enum nb_status make_from_words(struct nb_model *m, const struct nb_str *config,
+                                      struct nb_error *err)
+{
+    struct nb_str text;
+    struct nb_error why;
+    nb_error_clear(&why);
+    enum nb_status st = nb_hf_read_text(&text, m, NB_HF_WORDS, err);
+    if (st == NB_OK) {
+        st = nb_tokenizer_from_word_list(&m->tokenizer, (struct nb_text){text.data, text.len},
+                                         (struct nb_text){config->data, config->len}, m->a, &why);
+        st = made(m, st, &why, err);
+    } else if (st == NB_ERR_NOT_FOUND) {
+        st = nb_model_without_tokenizer(
+            m, "the folder has neither tokenizer.json nor tokenizer.model nor vocab.txt");
+    }
+    nb_str_fini(&text);
+    return st;
+}
+
+/* tokenizer.model, or vocab.txt, or none. */
 static enum nb_status make_from_pieces(struct nb_model *m, const struct nb_str *config,
                                        struct nb_error *err)
 {
@@ -60,10 +80,7 @@ static enum nb_status make_from_pieces(struct nb_model *m, const struct nb_str *
     enum nb_status st = nb_hf_read_text(&model, m, NB_HF_PIECES, err);
     if (st != NB_OK) {
         nb_str_fini(&model);
-        return st == NB_ERR_NOT_FOUND
-                   ? nb_model_without_tokenizer(
-                         m, "the folder has neither tokenizer.json nor tokenizer.model")
-                   : st;
+        return st == NB_ERR_NOT_FOUND ? make_from_words(m, config, err) : st;
     }
     st = nb_hf_read_text(&added, m, HF_ADDED_TOKENS, err);
     if (st == NB_OK || st == NB_ERR_NOT_FOUND) {

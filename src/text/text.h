@@ -93,6 +93,11 @@ struct nb_spm_files {
 NB_CHECKED enum nb_status nb_tokenizer_from_spm(struct nb_tokenizer **out,
                                                 const struct nb_spm_files *files,
                                                 const struct nb_allocator *a, struct nb_error *err);
+/* vocab.txt of BERT; config: tokenizer_config.json, or s == NULL. */
+NB_CHECKED enum nb_status nb_tokenizer_from_word_list(struct nb_tokenizer **out,
+                                                      struct nb_text text, struct nb_text config,
+                                                      const struct nb_allocator *a,
+                                                      struct nb_error *err);
 /* Copies all it needs. */
 NB_CHECKED enum nb_status nb_tokenizer_from_vocab(struct nb_tokenizer **out,
                                                   const struct nb_vocab *v,
