@@ -187,9 +187,12 @@ static const char *describe_tokenizer(struct info_owner *o, const struct nb_toke
 {
     if (tok == NULL)
         return NULL;
+    static const char *const kinds[] = {[NB_VOCAB_SPM] = "SentencePiece BPE",
+                                        [NB_VOCAB_UNIGRAM] = "Unigram",
+                                        [NB_VOCAB_WORDPIECE] = "WordPiece"};
     const struct nb_vocab *v = nb_tokenizer_vocab(tok);
-    if (v->kind == NB_VOCAB_SPM)
-        return nb_arena_printf(&o->arena, "SentencePiece BPE, %u tokens", v->n);
+    if (v->kind != NB_VOCAB_BPE)
+        return nb_arena_printf(&o->arena, "%s, %u tokens", kinds[v->kind], v->n);
     return nb_arena_printf(&o->arena, "byte-level BPE (%s), %u tokens",
                            v->pre != NULL ? v->pre : "own pattern", v->n);
 }
