@@ -32,7 +32,7 @@ static enum nb_status check_recipe(const struct nb_quant_plan *p, struct nb_erro
 
 static bool is_rounded(const struct nb_plan_tensor *t)
 {
-    return t->stored && t->weight->spec.quantizable && t->type->kind == NB_NUMFMT_BLOCK &&
+    return t->stored && t->weight->spec.quantizable && t->type->kind >= NB_NUMFMT_BLOCK &&
            t->type != t->weight->t.type;
 }
 

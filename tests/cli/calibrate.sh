@@ -24,6 +24,12 @@ expect 0 quantize -q "$MODEL" q3.gguf q4_0 --json
 json "d['hash'] != '$one'" "d['imatrix'] is None"
 expect 0 quantize "$MODEL" q4.gguf q4_0 --imatrix b.dat
 says out "importance known for 42 of 43 rounded tensors"
+# General grids are rounded by importance too.
+expect 0 quantize -q "$MODEL" grid --type int4_g32 --imatrix a.gguf --json
+json "d['n_weighted'] == 42"
+grid=$(python3 -c "import json; print(json.load(open('out'))['hash'])")
+expect 0 quantize -q "$MODEL" grid2 --type int4_g32 --json
+json "d['hash'] != '$grid'"
 expect 0 plan "$MODEL" p.gguf q4_0 --imatrix a.gguf --dump-recipe recipe.json
 # The recipe wants its importance.
 expect 0 quantize -q "$MODEL" q5.gguf --recipe recipe.json --imatrix a.gguf --json
