@@ -7,6 +7,7 @@ Writes text_lines.txt (the lines, escaped), text_<name>.json (trained tokenizers
   P<TAB>ids put in front<TAB>ids put behind                       by the template
   L<TAB>ids<TAB>ids where special tokens in the text are text, or =<TAB>decoded, or =<TAB>decoded without specials, or =
   D<TAB>ids<TAB>decoded<TAB>decoded without specials, or =        random ids, mostly broken text
+text_pre.txt: name<TAB>pre_tokenizer<TAB>number of ids of all lines<TAB>their hash.
 An L row for each line. The first "=" means "the same ids", the second "the line", the others "the column before".
 Escapes: \\\\ \\t \\n \\r, and \\xNN for other control bytes and for bytes that are not UTF-8.
 """
