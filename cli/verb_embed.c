@@ -220,6 +220,25 @@ static void show(const struct args *a, const struct texts *t, const float *v, si
     }
 }
 
+/* Into v (texts, width), with a progress line; Ctrl-C ends it. */
+static enum nb_status embed_texts(struct nb_cli *cli, nb_embedder *e, const struct texts *t,
+                                  float *v)
+{
+    const size_t width = nb_embedder_width(e);
+    enum nb_status status = NB_OK;
+
+    for (size_t i = 0; status == NB_OK && i < t->n; i++) {
+        if (nb_cli_progress_fn(&cli->progress, "embedding", i, t->n, "texts") != 0) {
+            cli->err = (struct nb_error){.status = NB_ERR_CANCELLED};
+            snprintf(cli->err.message, sizeof cli->err.message, "cancelled after %zu texts", i);
+            return NB_ERR_CANCELLED;
+        }
+        status =
+            nb_embedder_embed(e, t->text[i], strlen(t->text[i]), v + i * width, NULL, &cli->err);
+    }
+    return status;
+}
+
 static int embed_all(struct nb_cli *cli, const struct args *a, const char *model,
                      const struct texts *t)
 {
@@ -239,9 +258,9 @@ static int embed_all(struct nb_cli *cli, const struct args *a, const char *model
     const size_t width = status == NB_OK ? nb_embedder_width(e) : 0;
     if (status == NB_OK && (v = calloc(t->n * width, sizeof *v)) == NULL)
         code = nb_cli_error(NB_CLI_FAILED, "out of memory for %zu vectors", t->n);
-    for (size_t i = 0; status == NB_OK && code == NB_CLI_OK && i < t->n; i++)
-        status =
-            nb_embedder_embed(e, t->text[i], strlen(t->text[i]), v + i * width, NULL, &cli->err);
+    if (status == NB_OK && code == NB_CLI_OK)
+        status = embed_texts(cli, e, t, v);
+    nb_cli_progress_clear(&cli->progress);
     if (status != NB_OK)
         code = nb_cli_fail(cli, status);
     else if (code == NB_CLI_OK && a->common.json)

@@ -193,6 +193,7 @@ struct comparison {
     size_t n, cap;
     struct nb_embed_compare_result *r;
     double cosine_sum;
+    const struct nb_progress *progress;
 };
 
 static enum nb_status embed_both(struct comparison *c, int side, struct nb_text t,
@@ -235,6 +236,10 @@ static enum nb_status read_pairs(struct comparison *c, const struct nb_str *text
         const char *tab = n > 0 ? memchr(line, '\t', n) : NULL;
         if (n == 0)
             continue;
+        const uint64_t before = (uint64_t)(line - text->data);
+        if (c->progress->fn != NULL &&
+            c->progress->fn(c->progress->ctx, "comparing", before, text->len, "bytes") != 0)
+            NB_FAIL(err, NB_ERR_CANCELLED, "comparison cancelled");
         if (tab != NULL) {
             const size_t k = (size_t)(tab - line);
             NB_TRY(
@@ -321,7 +326,7 @@ enum nb_status nb_embed_compare(nb_context *ctx, const char *reference, const ch
     nb_error_clear(err);
     if (ctx == NULL || reference == NULL || model == NULL || pairs == NULL || result == NULL)
         NB_FAIL(err, NB_ERR_ARG, "nb_embed_compare needs two models, pairs of texts and a result");
-    struct comparison c = {.a = &ctx->allocator, .r = result};
+    struct comparison c = {.a = &ctx->allocator, .r = result, .progress = &ctx->progress};
     *result = (struct nb_embed_compare_result){.cosine_min = 1.0};
     enum nb_status st = nb_embedder_create(&c.ref, ctx, reference, o, err);
     if (st == NB_OK)

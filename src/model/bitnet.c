@@ -16,13 +16,9 @@ static void init(struct nb_hparams *hp)
 
 static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
 {
-    NB_TRY(nb_sizes_from_hf(hp, config, err));
-    NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
     hp->tied = true;
     hp->act = NB_ACT_RELU2;
-    NB_TRY(nb_config_bool(config, "tie_word_embeddings", &hp->tied, err));
-    NB_TRY(nb_config_bool(config, "attention_bias", &hp->bias_q, err));
-    hp->bias_k = hp->bias_v = hp->bias_o = hp->bias_q;
+    NB_TRY(nb_usual_from_hf(hp, config, err));
     NB_TRY(nb_act_read_hf(hp, config, "hidden_act", err));
     return nb_rope_from_hf(hp, config, err);
 }
@@ -30,12 +26,7 @@ static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, stru
 static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
 {
     nb_sizes_to_hf(hp, "BitNetForCausalLM", "bitnet", s);
-    nb_config_put_real(s, "rms_norm_eps", hp->norm_eps);
-    NB_TRY(nb_rope_to_hf(hp, s, err));
-    nb_str_printf(s, "  \"hidden_act\": \"%s\",\n", nb_act_hf_name(hp->act));
-    nb_config_put_bool(s, "attention_bias", hp->bias_q);
-    nb_config_put_bool(s, "tie_word_embeddings", hp->tied);
-    return NB_OK;
+    return nb_usual_to_hf(hp, s, err);
 }
 
 static const struct nb_hf_name hf_names[] = {
@@ -44,13 +35,12 @@ static const struct nb_hf_name hf_names[] = {
     {NULL, NULL, NB_HF_PLAIN},
 };
 static const char *const hf_classes[] = {"BitNetForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_bitnet = {
     .name = "bitnet",
     .summary = "BitNet b1.58: ternary weights, sub-norms, squared ReLU",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_names = hf_names,
     .rope_halves_gguf = true,
     .init = init,

@@ -89,13 +89,12 @@ static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *met
 }
 
 static const char *const hf_classes[] = {"Cohere2ForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_cohere2 = {
     .name = "cohere2",
     .summary = "Command R7B, Command A: windows, whole layers unrotated, one norm per block",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .rope_pairs_hf = true,
     .window_period = 4,
     .init = nb_cohere_init,

@@ -28,13 +28,12 @@ static const struct nb_hf_key hf_keys[] = {
     {NULL, NULL},
 };
 static const char *const hf_classes[] = {"CohereForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_command_r = {
     .name = "command-r",
     .summary = "Command R, Aya: one norm per block, logits scaled",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_keys = hf_keys,
     .rope_pairs_hf = true,
     .init = nb_cohere_init,

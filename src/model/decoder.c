@@ -37,6 +37,8 @@ static const struct nb_hf_name common[] = {
     {NULL, NULL, NB_HF_PLAIN},
 };
 
+const char *const nb_ignored_rotary[] = {".rotary_emb.inv_freq", NULL};
+
 static const struct nb_hf_name *find_name(const struct nb_hf_name *table, const char *stem)
 {
     for (; table != NULL && table->stem != NULL; table++)

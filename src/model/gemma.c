@@ -106,13 +106,12 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
 }
 
 static const char *const hf_classes[] = {"GemmaForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_gemma = {
     .name = "gemma",
     .summary = "Gemma, CodeGemma: scaled embeddings, GELU gates, wide heads",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .rope_halves_gguf = true,
     .init = nb_gemma_init,
     .defaults = nb_gemma_defaults,

@@ -76,13 +76,12 @@ const struct nb_hf_name nb_gemma_four_norms[] = {
     {NULL, NULL, NB_HF_PLAIN},
 };
 static const char *const hf_classes[] = {"Gemma2ForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_gemma2 = {
     .name = "gemma2",
     .summary = "Gemma 2: soft caps, windows in every other layer, norms on both sides",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_names = nb_gemma_four_norms,
     .rope_halves_gguf = true,
     .window_period = 2,

@@ -60,7 +60,6 @@ static const char *const hf_classes[] = {"Gemma3ForCausalLM", "Gemma3ForConditio
                                          NULL};
 static const char *const hf_roots[] = {"model.", "language_model.model.", "model.language_model.",
                                        NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 static const char *const ignored_roots[] = {"vision_tower.", "multi_modal_projector.",
                                             "model.vision_tower.", "model.multi_modal_projector.",
                                             NULL};
@@ -69,7 +68,7 @@ const struct nb_arch nb_arch_gemma3 = {
     .name = "gemma3",
     .summary = "Gemma 3 (text): windows in five layers of six, norms on the heads of q and k",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_roots = hf_roots,
     .ignored_roots = ignored_roots,
     .hf_names = nb_gemma_four_norms,

@@ -16,12 +16,8 @@ void nb_granite_init(struct nb_hparams *hp)
 enum nb_status nb_granite_from_hf(struct nb_hparams *hp, const nb_json *config,
                                   struct nb_error *err)
 {
-    NB_TRY(nb_sizes_from_hf(hp, config, err));
-    NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
-    NB_TRY(nb_config_bool(config, "tie_word_embeddings", &hp->tied, err));
-    NB_TRY(nb_config_bool(config, "attention_bias", &hp->bias_q, err));
+    NB_TRY(nb_usual_from_hf(hp, config, err));
     NB_TRY(nb_config_bool(config, "mlp_bias", &hp->bias_mlp, err));
-    hp->bias_k = hp->bias_v = hp->bias_o = hp->bias_q;
     hp->attn_scale = 1.0F;
     NB_TRY(nb_config_real(config, "embedding_multiplier", 1e-6, SCALE_MAX, &hp->embd_scale, err));
     NB_TRY(
@@ -34,16 +30,12 @@ enum nb_status nb_granite_from_hf(struct nb_hparams *hp, const nb_json *config,
 
 enum nb_status nb_granite_to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
 {
-    nb_config_put_real(s, "rms_norm_eps", hp->norm_eps);
-    NB_TRY(nb_rope_to_hf(hp, s, err));
+    NB_TRY(nb_usual_to_hf(hp, s, err));
     nb_config_put_real(s, "embedding_multiplier", hp->embd_scale);
     nb_config_put_real(s, "residual_multiplier", hp->residual_scale);
     nb_config_put_real(s, "attention_multiplier", hp->attn_scale);
     nb_config_put_real(s, "logits_scaling", hp->logit_scale);
-    nb_str_puts(s, "  \"hidden_act\": \"silu\",\n");
-    nb_config_put_bool(s, "attention_bias", hp->bias_q);
     nb_config_put_bool(s, "mlp_bias", hp->bias_mlp);
-    nb_config_put_bool(s, "tie_word_embeddings", hp->tied);
     return NB_OK;
 }
 
@@ -69,13 +61,12 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
 }
 
 static const char *const hf_classes[] = {"GraniteForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_granite = {
     .name = "granite",
     .summary = "Granite 3: Llama with factors on embeddings, sums, attention and logits",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .rope_halves_gguf = false,
     .init = nb_granite_init,
     .from_hf = nb_granite_from_hf,

@@ -44,7 +44,6 @@ static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
 }
 
 static const char *const hf_classes[] = {"GraniteMoeForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 static const struct nb_hf_name hf_names[] = {
     {"ffn_gate_inp", "model.layers.{}.block_sparse_moe.router.layer", NB_HF_PLAIN},
     {"ffn_gate_exps", "model.layers.{}.block_sparse_moe.input_linear", NB_HF_GATE_HALF},
@@ -57,7 +56,7 @@ const struct nb_arch nb_arch_granitemoe = {
     .name = "granitemoe",
     .summary = "Granite 3 with experts",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_names = hf_names,
     .rope_halves_gguf = false,
     .init = init,

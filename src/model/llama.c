@@ -8,52 +8,26 @@
 
 static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
 {
-    bool attention_bias = false;
-    NB_TRY(nb_sizes_from_hf(hp, config, err));
-    NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
-    NB_TRY(nb_config_bool(config, "tie_word_embeddings", &hp->tied, err));
-    NB_TRY(nb_config_bool(config, "attention_bias", &attention_bias, err));
+    NB_TRY(nb_usual_from_hf(hp, config, err));
     NB_TRY(nb_config_bool(config, "mlp_bias", &hp->bias_mlp, err));
-    hp->bias_q = hp->bias_k = hp->bias_v = hp->bias_o = attention_bias;
     NB_TRY(nb_act_from_hf(hp, config, "hidden_act", err));
     NB_TRY(nb_window_from_hf(hp, config, err));
     return nb_rope_from_hf(hp, config, err);
-}
-
-static const char *text_of(bool b)
-{
-    return b ? "true" : "false";
-}
-
-/* config.json knows two switches for seven biases. */
-static enum nb_status check_biases(const struct nb_hparams *hp, struct nb_error *err)
-{
-    if (hp->bias_q != hp->bias_k || hp->bias_q != hp->bias_v || hp->bias_q != hp->bias_o)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                "biases of attention: q %s, k %s, v %s, output %s; config.json can only say all or "
-                "none",
-                text_of(hp->bias_q), text_of(hp->bias_k), text_of(hp->bias_v), text_of(hp->bias_o));
-    return NB_OK;
 }
 
 /* A window makes it a Mistral, whose config has no biases. */
 static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
 {
     const bool mistral = hp->window > 0;
-    NB_TRY(check_biases(hp, err));
     if (mistral && (hp->bias_q || hp->bias_mlp))
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "a window and biases: no config.json of this architecture can say both");
     nb_sizes_to_hf(hp, mistral ? "MistralForCausalLM" : "LlamaForCausalLM",
                    mistral ? "mistral" : "llama", s);
-    nb_config_put_real(s, "rms_norm_eps", hp->norm_eps);
-    NB_TRY(nb_rope_to_hf(hp, s, err));
+    NB_TRY(nb_usual_to_hf(hp, s, err));
     if (mistral)
         nb_window_to_hf(hp, s);
-    nb_str_printf(s,
-                  "  \"hidden_act\": \"silu\",\n  \"tie_word_embeddings\": %s,\n"
-                  "  \"attention_bias\": %s,\n  \"mlp_bias\": %s,\n",
-                  text_of(hp->tied), text_of(hp->bias_q), text_of(hp->bias_mlp));
+    nb_config_put_bool(s, "mlp_bias", hp->bias_mlp);
     return NB_OK;
 }
 

@@ -46,7 +46,6 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
 }
 
 static const char *const hf_classes[] = {"MixtralForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 static const struct nb_hf_name hf_names[] = {
     {"ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate", NB_HF_PLAIN},
     {"ffn_gate_exps", "model.layers.{}.block_sparse_moe.experts.{}.w1", NB_HF_EXPERTS},
@@ -59,7 +58,7 @@ const struct nb_arch nb_arch_mixtral = {
     .name = "llama",
     .summary = "Mixtral: Llama with experts, two of them for each token",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_names = hf_names,
     .rope_halves_gguf = false,
     .init = init,

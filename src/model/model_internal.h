@@ -107,6 +107,16 @@ NB_CHECKED enum nb_status nb_cohere_from_meta(struct nb_hparams *hp, const struc
                                               struct nb_error *err);
 NB_CHECKED enum nb_status nb_cohere_to_meta(const struct nb_hparams *hp, struct nb_meta *meta);
 
+/* What most decoders of Llama's kind say besides: the sizes, rms_norm_eps, tie_word_embeddings and
+ * attention_bias, which is one switch for q, k, v and output. */
+NB_CHECKED enum nb_status nb_usual_from_hf(struct nb_hparams *hp, const nb_json *config,
+                                           struct nb_error *err);
+/* The same but for the sizes, with hidden_act and rotation. Refuses biases that one switch cannot say. */
+NB_CHECKED enum nb_status nb_usual_to_hf(const struct nb_hparams *hp, struct nb_str *s,
+                                         struct nb_error *err);
+/* The buffers that checkpoints with rotary embeddings carry (nb_arch.ignored). */
+extern const char *const nb_ignored_rotary[];
+
 /* ---- windows (window.c) ----
  * period: every period-th layer sees all positions, the others `window`; 0: all layers are windowed. */
 /* sliding_window and layer_types; where the list is absent sliding_window_pattern, or the architecture's

@@ -59,13 +59,12 @@ static const struct nb_hf_key hf_keys[] = {
     {NULL, NULL},
 };
 static const char *const hf_classes[] = {"PhiForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_phi2 = {
     .name = "phi2",
     .summary = "Phi-1 to Phi-2: attention and feed-forward side by side, half of each head turns",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_names = hf_names,
     .hf_keys = hf_keys,
     .rope_halves_gguf = true,

@@ -43,13 +43,12 @@ static const struct nb_hf_name hf_names[] = {
     {NULL, NULL, NB_HF_PLAIN},
 };
 static const char *const hf_classes[] = {"Phi3ForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_phi3 = {
     .name = "phi3",
     .summary = "Phi-3, Phi-3.5, Phi-4: Llama with fused matrices and long contexts",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_names = hf_names,
     .rope_halves_gguf = true,
     .rope = &rope,

@@ -57,13 +57,12 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
 }
 
 static const char *const hf_classes[] = {"Qwen2ForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_qwen2 = {
     .name = "qwen2",
     .summary = "Qwen2, Qwen2.5: Llama with biases on q, k, v",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .rope_halves_gguf = true,
     .init = init,
     .from_hf = from_hf,

@@ -117,13 +117,12 @@ static enum nb_status from_meta(struct nb_hparams *hp, const struct nb_meta *met
 }
 
 static const char *const hf_classes[] = {"Qwen2MoeForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_qwen2moe = {
     .name = "qwen2moe",
     .summary = "Qwen1.5-MoE, Qwen2-MoE: Qwen2 with experts, one of them for all tokens",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .rope_halves_gguf = true,
     .init = init,
     .from_hf = from_hf,

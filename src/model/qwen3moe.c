@@ -11,12 +11,8 @@ static void init(struct nb_hparams *hp)
 
 static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
 {
-    NB_TRY(nb_sizes_from_hf(hp, config, err));
+    NB_TRY(nb_usual_from_hf(hp, config, err));
     NB_TRY(nb_qwen_experts_from_hf(hp, config, err));
-    NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
-    NB_TRY(nb_config_bool(config, "tie_word_embeddings", &hp->tied, err));
-    NB_TRY(nb_config_bool(config, "attention_bias", &hp->bias_q, err));
-    hp->bias_k = hp->bias_v = hp->bias_o = hp->bias_q;
     NB_TRY(nb_act_from_hf(hp, config, "hidden_act", err));
     NB_TRY(nb_qwen_window_from_hf(hp, config, err));
     return nb_rope_from_hf(hp, config, err);
@@ -30,23 +26,18 @@ static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struc
                 "that");
     nb_sizes_to_hf(hp, "Qwen3MoeForCausalLM", "qwen3_moe", s);
     nb_qwen_experts_to_hf(hp, "num_experts", s);
-    nb_config_put_real(s, "rms_norm_eps", hp->norm_eps);
-    NB_TRY(nb_rope_to_hf(hp, s, err));
+    NB_TRY(nb_usual_to_hf(hp, s, err));
     nb_qwen_window_to_hf(hp, s);
-    nb_str_puts(s, "  \"hidden_act\": \"silu\",\n");
-    nb_config_put_bool(s, "attention_bias", hp->bias_q);
-    nb_config_put_bool(s, "tie_word_embeddings", hp->tied);
     return NB_OK;
 }
 
 static const char *const hf_classes[] = {"Qwen3MoeForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_qwen3moe = {
     .name = "qwen3moe",
     .summary = "Qwen3-MoE: Qwen3 with experts",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .rope_halves_gguf = true,
     .init = init,
     .from_hf = from_hf,

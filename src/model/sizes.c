@@ -171,6 +171,43 @@ enum nb_status nb_biases_alike(const struct nb_hparams *hp, bool have, struct nb
     return NB_OK;
 }
 
+static const char *text_of(bool b)
+{
+    return b ? "true" : "false";
+}
+
+/* config.json has one switch for the four biases of attention. */
+static enum nb_status check_biases(const struct nb_hparams *hp, struct nb_error *err)
+{
+    if (hp->bias_q != hp->bias_k || hp->bias_q != hp->bias_v || hp->bias_q != hp->bias_o)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "biases of attention: q %s, k %s, v %s, output %s; config.json can only say all or "
+                "none",
+                text_of(hp->bias_q), text_of(hp->bias_k), text_of(hp->bias_v), text_of(hp->bias_o));
+    return NB_OK;
+}
+
+enum nb_status nb_usual_from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
+{
+    NB_TRY(nb_sizes_from_hf(hp, config, err));
+    NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
+    NB_TRY(nb_config_bool(config, "tie_word_embeddings", &hp->tied, err));
+    NB_TRY(nb_config_bool(config, "attention_bias", &hp->bias_q, err));
+    hp->bias_k = hp->bias_v = hp->bias_o = hp->bias_q;
+    return NB_OK;
+}
+
+enum nb_status nb_usual_to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
+{
+    NB_TRY(check_biases(hp, err));
+    nb_config_put_real(s, "rms_norm_eps", hp->norm_eps);
+    NB_TRY(nb_rope_to_hf(hp, s, err));
+    nb_str_printf(s, "  \"hidden_act\": \"%s\",\n", nb_act_hf_name(hp->act));
+    nb_config_put_bool(s, "tie_word_embeddings", hp->tied);
+    nb_config_put_bool(s, "attention_bias", hp->bias_q);
+    return NB_OK;
+}
+
 void nb_sizes_to_hf(const struct nb_hparams *hp, const char *class_name, const char *model_type,
                     struct nb_str *s)
 {

@@ -42,12 +42,8 @@ static bool as_gguf(const struct nb_hparams *hp)
 static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, struct nb_error *err)
 {
     const nb_json *list = nb_json_get(config, "no_rope_layers");
-    NB_TRY(nb_sizes_from_hf(hp, config, err));
-    NB_TRY(nb_config_real(config, "rms_norm_eps", 0.0, 1.0, &hp->norm_eps, err));
-    NB_TRY(nb_config_bool(config, "tie_word_embeddings", &hp->tied, err));
-    NB_TRY(nb_config_bool(config, "attention_bias", &hp->bias_q, err));
+    NB_TRY(nb_usual_from_hf(hp, config, err));
     NB_TRY(nb_config_bool(config, "mlp_bias", &hp->bias_mlp, err));
-    hp->bias_k = hp->bias_v = hp->bias_o = hp->bias_q;
     if (nb_json_type(list) == NB_JSON_ARRAY)
         NB_TRY(read_list(hp, list, err));
     else
@@ -60,17 +56,14 @@ static enum nb_status from_hf(struct nb_hparams *hp, const nb_json *config, stru
 static enum nb_status to_hf(const struct nb_hparams *hp, struct nb_str *s, struct nb_error *err)
 {
     nb_sizes_to_hf(hp, "SmolLM3ForCausalLM", "smollm3", s);
-    nb_config_put_real(s, "rms_norm_eps", hp->norm_eps);
-    NB_TRY(nb_rope_to_hf(hp, s, err));
+    NB_TRY(nb_usual_to_hf(hp, s, err));
     nb_qwen_window_to_hf(hp, s);
     nb_config_put_u32(s, "no_rope_layer_interval", INTERVAL);
     nb_str_puts(s, "  \"no_rope_layers\": [");
     for (uint32_t i = 0; i < hp->n_layers; i++)
         nb_str_printf(s, "%s%d", i == 0 ? "" : ", ", !nb_layers_has(&hp->unrotated, i));
-    nb_str_puts(s, "],\n  \"hidden_act\": \"silu\",\n");
-    nb_config_put_bool(s, "attention_bias", hp->bias_q);
+    nb_str_puts(s, "],\n");
     nb_config_put_bool(s, "mlp_bias", hp->bias_mlp);
-    nb_config_put_bool(s, "tie_word_embeddings", hp->tied);
     return NB_OK;
 }
 
@@ -104,13 +97,12 @@ static enum nb_status to_meta(const struct nb_hparams *hp, struct nb_meta *meta)
 }
 
 static const char *const hf_classes[] = {"SmolLM3ForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_smollm3 = {
     .name = "smollm3",
     .summary = "SmolLM3: Llama where every fourth layer does not rotate",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .rope_halves_gguf = false,
     .from_hf = from_hf,
     .to_hf = to_hf,

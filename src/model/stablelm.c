@@ -61,13 +61,12 @@ static const struct nb_hf_key hf_keys[] = {
     {NULL, NULL},
 };
 static const char *const hf_classes[] = {"StableLmForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_stablelm = {
     .name = "stablelm",
     .summary = "StableLM: Llama with layer norms, a quarter of each head turns",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_keys = hf_keys,
     .rope_halves_gguf = true,
     .rope = &rope,

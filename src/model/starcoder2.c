@@ -43,13 +43,12 @@ static const struct nb_hf_name hf_names[] = {
     {NULL, NULL, NB_HF_PLAIN},
 };
 static const char *const hf_classes[] = {"Starcoder2ForCausalLM", NULL};
-static const char *const ignored[] = {".rotary_emb.inv_freq", NULL};
 
 const struct nb_arch nb_arch_starcoder2 = {
     .name = "starcoder2",
     .summary = "StarCoder 2: layer norms, biases, no gates",
     .hf_classes = hf_classes,
-    .ignored = ignored,
+    .ignored = nb_ignored_rotary,
     .hf_names = hf_names,
     .rope_halves_gguf = true,
     .init = init,

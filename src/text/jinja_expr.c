@@ -284,6 +284,14 @@ static enum nb_status attribute(struct nb_jparser *p, struct nb_jnode **e)
     return nb_jinja_name(p, &(*e)->name);
 }
 
+/* Behind "(". */
+static enum nb_status call(struct nb_jparser *p, struct nb_jnode **e)
+{
+    struct nb_jnode *args;
+    NB_TRY(arguments(p, &args));
+    return binary(p, e, NB_JN_CALL, 0, args);
+}
+
 static enum nb_status postfix(struct nb_jparser *p, struct nb_jnode **e)
 {
     for (;;) {
@@ -292,9 +300,7 @@ static enum nb_status postfix(struct nb_jparser *p, struct nb_jnode **e)
         } else if (accept(p, '[')) {
             NB_TRY(subscript(p, e));
         } else if (accept(p, '(')) {
-            struct nb_jnode *args;
-            NB_TRY(arguments(p, &args));
-            NB_TRY(binary(p, e, NB_JN_CALL, 0, args));
+            NB_TRY(call(p, e));
         } else {
             return NB_OK;
         }
@@ -350,9 +356,7 @@ static enum nb_status filters(struct nb_jparser *p, struct nb_jnode **e)
         } else if (accept_name(p, "is")) {
             NB_TRY(test(p, e));
         } else if (accept(p, '(')) {
-            struct nb_jnode *args;
-            NB_TRY(arguments(p, &args));
-            NB_TRY(binary(p, e, NB_JN_CALL, 0, args));
+            NB_TRY(call(p, e));
         } else {
             return NB_OK;
         }

@@ -129,6 +129,34 @@ static void test_compare(void **state)
     nb_context_destroy(ctx);
 }
 
+static int stop(void *ctx, const char *what, uint64_t done, uint64_t total, const char *unit)
+{
+    (void)what;
+    (void)unit;
+    assert_true(done <= total);
+    return ++*(int *)ctx > 1;
+}
+
+static void test_cancelled(void **state)
+{
+    (void)state;
+    const char *model = nbtest_model("tiny-7m");
+    struct nb_context_options o;
+    struct nb_embed_compare_result r;
+    nb_context *ctx;
+    char path[4096];
+    int calls = 0;
+    (void)snprintf(path, sizeof path, "%s", nbtest_tmp("stopped"));
+    nbtest_write(path, "a\tb\nc\td\n", 8);
+    nb_context_options_init(&o);
+    o.progress = (struct nb_progress){.fn = stop, .ctx = &calls};
+    assert_ok(nb_context_create(&ctx, &o, &err), &err);
+    assert_fails(nb_embed_compare(ctx, model, model, path, NULL, &r, &err), NB_ERR_CANCELLED, &err,
+                 "cancelled");
+    assert_int_equal(calls, 2);
+    nb_context_destroy(ctx);
+}
+
 static void test_arguments(void **state)
 {
     (void)state;
@@ -184,5 +212,5 @@ static void test_out_of_memory(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_pooling), cmocka_unit_test(test_long_text),
-             cmocka_unit_test(test_compare), cmocka_unit_test(test_arguments),
-             cmocka_unit_test(test_out_of_memory))
+             cmocka_unit_test(test_compare), cmocka_unit_test(test_cancelled),
+             cmocka_unit_test(test_arguments), cmocka_unit_test(test_out_of_memory))

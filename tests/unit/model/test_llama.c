@@ -275,7 +275,25 @@ static void test_tensors(void **state)
     assert_string_equal(find(&hp, "output.weight").found.hf, "lm_head.weight");
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_registry), cmocka_unit_test(test_config),
-             cmocka_unit_test(test_wrong_config), cmocka_unit_test(test_metadata_round_trip),
-             cmocka_unit_test(test_wrong_metadata), cmocka_unit_test(test_metadata_arrays),
-             cmocka_unit_test(test_config_round_trip), cmocka_unit_test(test_tensors))
+/* One switch of config.json cannot say that q has a bias and k has none, whatever the architecture. */
+static void test_uneven_biases(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"llama",   "qwen3",  "qwen3moe", "olmo2",
+                                        "granite", "bitnet", "smollm3"};
+    for (size_t i = 0; i < NB_COUNTOF(names); i++) {
+        struct nb_hparams hp = {.arch = nb_arch_by_name(names[i]), .bias_q = true};
+        struct nb_str text;
+        struct nb_error err;
+        nb_str_init(&text, NULL);
+        assert_fails(hp.arch->to_hf(&hp, &text, &err), NB_ERR_UNSUPPORTED, &err,
+                     "q true, k false, v false, output false");
+        nb_str_fini(&text);
+    }
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_uneven_biases), cmocka_unit_test(test_registry),
+             cmocka_unit_test(test_config), cmocka_unit_test(test_wrong_config),
+             cmocka_unit_test(test_metadata_round_trip), cmocka_unit_test(test_wrong_metadata),
+             cmocka_unit_test(test_metadata_arrays), cmocka_unit_test(test_config_round_trip),
+             cmocka_unit_test(test_tensors))
