@@ -1,0 +1,155 @@
+/* quant/algo.h: algorithms: in which order weights are fitted and rounded, and where their errors go.
+ *
+ * All work on one matrix W (rows, cols) and the second moments H (cols, cols) of its input, and lower
+ * tr((W - Q) H (W - Q)^T), what rounding does to the matrix' output (Frantar et al. 2023, GPTQ, arXiv
+ * 2210.17323; Chee et al. 2023, QuIP, 2307.13304). Any number format: numfmt/coder.h.
+ *
+ *     prepare(H, layout)  ->  struct nb_prepared      once per input; matrices that share it share this
+ *     rows(prepared, slab of rows)                    rows are independent: any cut gives the same bytes
+ *     destroy
+ *
+ * An algorithm is one file src/quant/<id>.c that defines nb_algo_<id> and one line NB_ALGO(<id>) in
+ * registry.inc; tests/conform/test_algo.c finds it there.
+ */
+#ifndef NB_QUANT_ALGO_H
+#define NB_QUANT_ALGO_H
+
+#include "base/base.h"
+#include "numfmt/numfmt.h"
+
+struct nb_coder; /* numfmt/coder.h */
+
+/* What an algorithm asks for. Bits of a set. */
+enum nb_algo_needs {
+    NB_NEEDS_DIAG = 1,    /* the diagonal of H (an imatrix will do); without: ones  */
+    NB_NEEDS_H = 2,       /* all of H                                               */
+    NB_NEEDS_MISMATCH = 4 /* nb_algo_job.mismatch                                   */
+};
+
+/* Weights of squared errors when scales are fitted; D: the Schur complements of H, see below. */
+enum nb_algo_weigh {
+    NB_WEIGH_NONE,  /* all the same                               */
+    NB_WEIGH_DIAG,  /* H_ii                                       */
+    NB_WEIGH_SCHUR, /* D_i, what an error costs under feedback    */
+    NB_WEIGH_VALUE  /* D_i sqrt(sigma^2 + x^2), sigma^2 = 2 mean x^2 of the block */
+};
+
+/* When scales are fitted. */
+enum nb_algo_fit {
+    NB_FIT_STATIC, /* all at once, on the weights as they came                        */
+    NB_FIT_START,  /* block by block, on weights that hold the errors of those before */
+    NB_FIT_LATE    /* and each sub-block again when its turn comes, outer parameters frozen */
+};
+
+/* Which columns come first. */
+enum nb_algo_order {
+    NB_ORDER_NONE,
+    NB_ORDER_LAYOUT, /* blocks by their sum of H_ii, sub-blocks in them, code words in them: largest
+                        first. The file's layout stays as it is                               */
+    NB_ORDER_FULL    /* all columns by H_ii (act-order); scales are static                    */
+};
+
+struct nb_algo_params {
+    double damp; /* lambda as a share of the mean of H_ii */
+    enum nb_algo_weigh weigh;
+    enum nb_algo_fit fit;
+    enum nb_algo_order order;
+    uint32_t lazy;    /* columns whose errors are passed on together; 0: 128. Changes no bit */
+    uint32_t polish;  /* rounds of coordinate descent and least squares of the scales        */
+    double mismatch;  /* share of the input's mismatch that is made good                     */
+    bool no_baseline; /* skip what rtn would give, in the sums                               */
+};
+
+/* Columns that share parameters; two matrices on one input whose layouts are equal share their prepared. */
+struct nb_algo_layout {
+    uint32_t block, sub, dim;
+};
+struct nb_algo_layout nb_algo_layout(const struct nb_coder *c);
+bool nb_algo_layout_equal(struct nb_algo_layout a, struct nb_algo_layout b);
+
+/* Borrows: all; h, held and mismatch until the prepared is destroyed. */
+struct nb_algo_job {
+    size_t n;        /* columns */
+    const double *h; /* (n, n) sum of x x^T over the tokens, row-major; the upper triangle counts.
+                           NULL: only diag is known */
+    const double *diag; /* (n) of H when h is NULL; both NULL: ones */
+    double tokens;      /* summed in h */
+    const double
+        *held; /* (n, n) the same of tokens that h does not hold, to stop by; may be NULL */
+    double held_tokens;
+    const double
+        *mismatch; /* (n, n), all of it: sum of (x_float - x) x^T over the tokens of h, row i
+                               from x_float - x; x: the input that H is of. NULL: none */
+    struct nb_algo_layout layout;
+    const struct nb_algo_params *params; /* NULL: the algorithm's own */
+    struct nb_pool *pool;                /* NULL: this thread */
+    const struct nb_allocator *a;
+};
+
+/* Known before any rounding. All per token (divided by tokens): comparable between tensors. */
+struct nb_algo_facts {
+    double mean_h;    /* of H_ii: what an error of 1 costs without feedback  */
+    double mean_d;    /* of D_i:  with it; mean_h / mean_d is its head-room  */
+    double geomean_d; /* mean_d / geomean_d: what unequal rates could add    */
+    double damp;      /* lambda used, as a share of the mean of H_ii         */
+    uint32_t n_damp;  /* times lambda was doubled until H was positive definite */
+    size_t n_dead;    /* columns whose input was always 0                    */
+};
+
+/* Losses of the rows done so far: tr(E H E^T) per token. Add-up-able. A caller starts from zeros. */
+struct nb_algo_sums {
+    uint64_t n_rows;
+    double signal;      /* tr(W H W^T)                                          */
+    double rtn;         /* of rounding to nearest weighted by H_ii; NaN: not asked for */
+    double loss;        /* of what was stored                                   */
+    double held_signal; /* the same on held; 0 without */
+    double held_rtn, held_loss;
+    double target_loss;    /* against the targets; = loss without                      */
+    double feedback;       /* sum of D_i (target - q)^2 as feedback saw it; H damped   */
+    double polish_gain;    /* how much polishing lowered the loss on H                 */
+    uint64_t n_polished;   /* rows in which polishing was kept                         */
+    uint64_t n_held_stops; /* rounds that held undid                                   */
+};
+
+/* A slab of rows to be rounded. Borrows: all. */
+struct nb_rows {
+    const struct nb_coder *coder;
+    uint64_t row; /* number of the first row in its tensor */
+    size_t n_rows;
+    const float *w;      /* (n_rows, cols) the weights; what losses are measured against */
+    const float *target; /* (n_rows, cols) what shall be approximated instead; NULL: w  */
+    uint8_t *records;    /* out: (n_rows, record_bytes) as nb_coder_pack writes them; may be NULL */
+    size_t record_bytes;
+    float *decoded; /* out: (n_rows, cols) the values stored; may be NULL, may be w or target */
+    struct nb_algo_sums *sums; /* added to; may be NULL: nothing is measured */
+};
+
+struct nb_prepared;
+
+struct nb_algo {
+    const char *name, *summary;
+    unsigned needs; /* enum nb_algo_needs */
+    const struct nb_algo_params *params;
+    const char *scale_search; /* of general grids, as published; NULL: the recipe's */
+    bool (*supports)(const struct nb_coder *c);
+    /* NB_ERR_NUMERIC: H holds NaN or infinity, or a negative diagonal. */
+    enum nb_status (*prepare)(struct nb_prepared **out, const struct nb_algo_job *job,
+                              struct nb_error *err);
+    /* Uses the job's pool inside. Not to be called twice at once. NB_ERR_NUMERIC: a weight is not
+     * finite (row and column in the message); NB_ERR_NOMEM. */
+    enum nb_status (*rows)(const struct nb_prepared *p, struct nb_rows *rows, struct nb_error *err);
+    void (*destroy)(struct nb_prepared *p); /* NULL is fine */
+};
+
+const struct nb_algo *const *nb_algo_all(size_t *n);
+const struct nb_algo *nb_algo_find(const char *name); /* NULL: none */
+const struct nb_algo_facts *nb_prepared_facts(const struct nb_prepared *p);
+/* Bytes that prepare owns until destroy, and that rows takes meanwhile with this many threads. */
+uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols, bool held);
+uint64_t nb_algo_rows_bytes(const struct nb_algo *algo, size_t cols, unsigned threads);
+
+#define NB_ALGO(id) extern const struct nb_algo nb_algo_##id;
+#include "quant/registry.inc"
+#undef NB_ALGO
+
+#endif
