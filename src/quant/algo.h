@@ -18,6 +18,7 @@
 #include "numfmt/numfmt.h"
 
 struct nb_coder; /* numfmt/coder.h */
+struct nb_coder_spec;
 
 /* What an algorithm asks for. Bits of a set. */
 enum nb_algo_needs {
@@ -113,8 +114,9 @@ struct nb_algo_sums {
 
 /* A slab of rows to be rounded. Borrows: all. */
 struct nb_rows {
-    const struct nb_coder *coder;
-    uint64_t row; /* number of the first row in its tensor */
+    const struct nb_coder_spec *spec; /* of the tensor; rows makes a coder of it for each thread.
+                                         Its weighting is the algorithm's business           */
+    uint64_t row;                     /* number of the first row in its tensor */
     size_t n_rows;
     const float *w;      /* (n_rows, cols) the weights; what losses are measured against */
     const float *target; /* (n_rows, cols) what shall be approximated instead; NULL: w  */
