@@ -1,0 +1,155 @@
+/* calib/hessian.c: making, adding, merging and checking H = X X^T. */
+#include "calib/hessian.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "calib/calib.h"
+
+#define GRAIN 16  /* rows of H */
+#define TILE  256 /* columns at once */
+
+uint64_t nb_hessian_bytes(size_t n)
+{
+    uint64_t bytes;
+    return nb_mul_u64(&bytes, n, n) && nb_mul_u64(&bytes, bytes, sizeof(double)) ? bytes
+                                                                                 : UINT64_MAX;
+}
+
+enum nb_status nb_hessian_create(struct nb_hessian **out, size_t n, const struct nb_allocator *a,
+                                 struct nb_error *err)
+{
+    const uint64_t bytes = nb_hessian_bytes(n);
+    *out = NULL;
+    if (n == 0)
+        NB_FAIL(err, NB_ERR_ARG, "a Hessian of 0 columns");
+    struct nb_hessian *h = nb_alloc_zero(a, 1, sizeof *h);
+    if (h != NULL) {
+        h->a = a;
+        h->n = n;
+        h->h = bytes < SIZE_MAX ? nb_alloc_zero(a, (size_t)bytes, 1) : NULL;
+    }
+    if (h == NULL || h->h == NULL) {
+        nb_hessian_destroy(h);
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the %zu x %zu products of a layer's input", n,
+                n);
+    }
+    *out = h;
+    return NB_OK;
+}
+
+void nb_hessian_destroy(struct nb_hessian *h)
+{
+    if (h == NULL)
+        return;
+    nb_free(h->a, h->h);
+    nb_free(h->a, h);
+}
+
+/* ---- adding ---- */
+
+struct chunk {
+    struct nb_hessian *h;
+    const float *x; /* (n_tokens, n) */
+    size_t n_tokens;
+};
+
+static void add_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct chunk *c = ctx;
+    const size_t n = c->h->n;
+    float sum[TILE];
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        for (size_t j0 = i; j0 < n; j0 += TILE) {
+            const size_t m = NB_MIN(n - j0, (size_t)TILE);
+            memset(sum, 0, sizeof sum);
+            for (size_t t = 0; t < c->n_tokens; t++) {
+                const float *x = c->x + t * n;
+                for (size_t j = 0; j < m; j++)
+                    sum[j] += x[i] * x[j0 + j];
+            }
+            for (size_t j = 0; j < m; j++)
+                c->h->h[i * n + j0 + j] += (double)sum[j];
+        }
+}
+
+enum nb_status nb_hessian_add(struct nb_hessian *h, const float *x, size_t n_tokens,
+                              struct nb_pool *pool, struct nb_error *err)
+{
+    (void)err;
+    for (size_t at = 0; at < n_tokens; at += NB_HESSIAN_CHUNK) {
+        struct chunk c = {h, x + at * h->n, NB_MIN(n_tokens - at, (size_t)NB_HESSIAN_CHUNK)};
+        nb_pool_for(pool, h->n, GRAIN, add_rows, &c);
+    }
+    h->tokens += (double)n_tokens;
+    return NB_OK;
+}
+
+enum nb_status nb_hessian_merge(struct nb_hessian *into, const struct nb_hessian *from,
+                                struct nb_error *err)
+{
+    if (into->n != from->n)
+        NB_FAIL(err, NB_ERR_FORMAT, "a Hessian of %zu columns does not add to one of %zu", from->n,
+                into->n);
+    for (size_t i = 0; i < into->n; i++)
+        for (size_t j = i; j < into->n; j++)
+            into->h[i * into->n + j] += from->h[i * into->n + j];
+    into->tokens += from->tokens;
+    return NB_OK;
+}
+
+/* ---- reading ---- */
+
+enum nb_status nb_hessian_check(const struct nb_hessian *h, const char *weight,
+                                struct nb_error *err)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        const double *row = h->h + i * h->n;
+        double bad = row[i] < 0.0 ? row[i] : 0.0;
+        for (size_t j = i; j < h->n; j++)
+            bad += row[j] - row[j]; /* NaN unless finite */
+        if (!(bad == 0.0))
+            NB_FAIL(err, NB_ERR_NUMERIC,
+                    "the input of '%s' is not finite: column %zu of its products", weight, i);
+    }
+    return NB_OK;
+}
+
+void nb_hessian_mirror(struct nb_hessian *h)
+{
+    for (size_t i = 0; i < h->n; i++)
+        for (size_t j = i + 1; j < h->n; j++)
+            h->h[j * h->n + i] = h->h[i * h->n + j];
+}
+
+void nb_hessian_diag(const struct nb_hessian *h, double *diag)
+{
+    for (size_t i = 0; i < h->n; i++)
+        diag[i] = h->h[i * h->n + i];
+}
+
+double nb_hessian_mean_diag(const struct nb_hessian *h)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < h->n; i++)
+        sum += h->h[i * h->n + i];
+    return sum / (double)h->n;
+}
+
+enum nb_status nb_calib_add_hessian(struct nb_calib *c, const char *weight,
+                                    const struct nb_hessian *const *h, size_t n_mat,
+                                    struct nb_error *err)
+{
+    struct nb_moment *m;
+    for (size_t e = 1; e < n_mat; e++)
+        if (h[e]->n != h[0]->n)
+            NB_FAIL(err, NB_ERR_FORMAT, "'%s': a matrix of %zu columns beside one of %zu", weight,
+                    h[e]->n, h[0]->n);
+    NB_TRY(nb_calib_add(c, weight, n_mat, n_mat > 0 ? h[0]->n : 0, &m, err));
+    for (size_t e = 0; e < n_mat; e++) {
+        nb_hessian_diag(h[e], m->sum + e * m->cols);
+        m->count[e] = h[e]->tokens;
+    }
+    return NB_OK;
+}

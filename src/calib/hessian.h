@@ -1,0 +1,53 @@
+/* calib/hessian.h: H = X X^T, the second moments of a linear layer's input with all their products.
+ *
+ * What rounding a row of weights by e costs at the layer's output is e H e^T, summed over the tokens that H has
+ * seen; H / tokens is the mean. The diagonal of H is the importance that an imatrix carries. Sums are made in
+ * float within chunks of NB_HESSIAN_CHUNK tokens and in double from chunk to chunk: the same bits for any
+ * number of threads and on every CPU. Integer-valued inputs whose sums a float holds give H exactly.
+ */
+#ifndef NB_CALIB_HESSIAN_H
+#define NB_CALIB_HESSIAN_H
+
+#include "base/base.h"
+
+struct nb_calib;
+
+#define NB_HESSIAN_CHUNK 256 /* tokens whose products are summed in float */
+
+/* Owns: h. Columns no token excited have a zero diagonal: what is done about them is the reader's choice. */
+struct nb_hessian {
+    const struct nb_allocator *a;
+    size_t n;
+    double *h;     /* (n, n) row-major; the upper triangle counts, the lower is 0 until mirrored */
+    double tokens; /* summed; h is a sum, not a mean                                             */
+};
+
+/* All zeros. NB_ERR_NOMEM names the bytes it wanted. */
+NB_CHECKED enum nb_status nb_hessian_create(struct nb_hessian **out, size_t n,
+                                            const struct nb_allocator *a, struct nb_error *err);
+void nb_hessian_destroy(struct nb_hessian *h); /* NULL: nothing */
+/* Bytes one of n columns owns; UINT64_MAX where they do not fit 64 bits. */
+uint64_t nb_hessian_bytes(size_t n);
+
+/* Adds tokens, a chunk after every NB_HESSIAN_CHUNK of this call's. Whoever wants the same bits for any split
+ * of the tokens into calls passes whole chunks (nb_stats does). */
+NB_CHECKED enum nb_status nb_hessian_add(struct nb_hessian *h, const float *x /* (n_tokens, n) */,
+                                         size_t n_tokens, struct nb_pool *pool,
+                                         struct nb_error *err);
+/* Adds what another has seen. NB_ERR_FORMAT if their sizes differ. */
+NB_CHECKED enum nb_status nb_hessian_merge(struct nb_hessian *into, const struct nb_hessian *from,
+                                           struct nb_error *err);
+/* NB_ERR_NUMERIC names the layer and the column where a sum is not finite. */
+NB_CHECKED enum nb_status nb_hessian_check(const struct nb_hessian *h, const char *weight,
+                                           struct nb_error *err);
+void nb_hessian_mirror(struct nb_hessian *h);                   /* lower triangle := upper */
+void nb_hessian_diag(const struct nb_hessian *h, double *diag); /* (n), sums */
+double nb_hessian_mean_diag(const struct nb_hessian *h);        /* of the diagonal's sums  */
+
+/* An entry of importance for a weight that reads what the Hessians (n_mat, one for each matrix) have seen.
+ * NB_ERR_FORMAT if their sizes differ, NB_ERR_EXISTS if there is an entry. */
+NB_CHECKED enum nb_status nb_calib_add_hessian(struct nb_calib *c, const char *weight,
+                                               const struct nb_hessian *const *h, size_t n_mat,
+                                               struct nb_error *err);
+
+#endif
