@@ -1,0 +1,142 @@
+/* math/linalg.h: the dense linear algebra of calibrated quantization, in doubles.
+ *
+ * Every result has the same bits on any CPU, for any number of threads and for any way the work is cut
+ * into blocks: each element is one chain of fma in an order stated below. Work is cut by size only.
+ *
+ * A symmetric matrix is (n, n) row-major, rows n apart, and its upper triangle (j >= i) counts: what
+ * lies below the diagonal is neither read nor written. Matrices are transformed in place; what a call
+ * needs besides is a panel of n rows or columns (said per function), never n * n.
+ * Finite inputs are the caller's business unless said otherwise.
+ */
+#ifndef NB_MATH_LINALG_H
+#define NB_MATH_LINALG_H
+
+#include "base/base.h"
+
+/* ---- sums of outer products: H = X^T X ---- */
+
+/* Tokens whose products are summed in f32 before they join the sum in f64. */
+#define NB_SYM_CHUNK 256
+
+/* Borrows: all arrays. */
+struct nb_sym_tokens {
+    const float *x;      /* (n_tokens, n), rows x_stride apart */
+    size_t x_stride;     /* >= n */
+    size_t n_tokens;     /* any; 512 or more at a time is fast */
+    const float *weight; /* (n_tokens) factor of each token's outer product, or NULL: ones */
+};
+
+/* h (n, n) += sum over tokens of weight x x^T, upper triangle. The tokens of this call are cut into
+ * chunks of NB_SYM_CHUNK from the first on. Within a chunk an element is one chain of f32
+ *   s = 0;  s = fmaf(weight[t] * x[t, i], x[t, j], s), t ascending, the product with the weight
+ * rounded; then h[i, j] += (double)s. So several calls give the bits of one call over all their tokens
+ * if each but the last has a multiple of NB_SYM_CHUNK of them.
+ * Memory meanwhile: 8 bytes * n * min(n_tokens, 1024). NB_ERR_ARG, NB_ERR_NOMEM: h is untouched. */
+NB_CHECKED enum nb_status nb_sym_accumulate(double *h, size_t n, const struct nb_sym_tokens *tokens,
+                                            struct nb_pool *pool, const struct nb_allocator *a,
+                                            struct nb_error *err);
+
+void nb_sym_mirror(double *h, size_t n); /* copies the upper triangle to the lower one */
+/* Rows and columns in reverse order, in place: h[i, j] = old h[n-1-j, n-1-i]. For an upper triangular
+ * factor the transpose of the reversed one. So nb_sym_flip, nb_chol_reverse, nb_sym_flip leave the
+ * usual R with H = R^T R. */
+void nb_sym_flip(double *h, size_t n);
+
+/* ---- Cholesky, from the last row up ---- */
+
+/* H = V V^T, V upper triangular with a positive diagonal, in place of H's upper triangle:
+ *   for j = n-1 .. 0:  V[j, j] = sqrt(H[j, j] - sum_{k > j} V[j, k]^2)
+ *                      V[i, j] = (H[i, j] - sum_{k > j} V[i, k] V[j, k]) / V[j, j],  i < j
+ * each difference a chain of fma over k descending that starts with H's element.
+ * This is the factorization behind GPTQ (Frantar et al. 2023, arXiv:2210.17323, step 1) without the
+ * inverse of H: with U = V^-1, H^-1 = U^T U, and U is the factor which that paper takes from H^-1.
+ *
+ * NB_ERR_NUMERIC if a pivot (the difference under the root) is not positive, NaN included: *pivot (may
+ * be NULL) is its index j. Columns right of j's block of columns then hold V, the rest is undefined:
+ * the caller keeps or rebuilds H, raises its diagonal, and tries again.
+ * Memory meanwhile: 8 * 128 n bytes and 0.6 MB a thread. */
+NB_CHECKED enum nb_status nb_chol_reverse(double *h, size_t n, struct nb_pool *pool, size_t *pivot,
+                                          const struct nb_allocator *a, struct nb_error *err);
+
+/* U = V^-1 in place, V upper triangular without zeros on its diagonal:
+ *   U[j, j] = 1 / V[j, j],  U[i, j] = -(sum_{k = j .. i+1} V[i, k] U[k, j]) / V[i, i],  i < j
+ * each sum a chain of fma over k descending that starts with 0. Memory as nb_chol_reverse. */
+NB_CHECKED enum nb_status nb_tri_inverse(double *v, size_t n, struct nb_pool *pool,
+                                         const struct nb_allocator *a, struct nb_error *err);
+
+/* H = (M + I) D (M + I)^T with M strictly upper triangular, D diagonal, from V of nb_chol_reverse:
+ * M takes the place of V above the diagonal, where 1 is written; d (n) = V[j, j]^2.
+ * This is the form of LDLQ (Chee et al. 2023, arXiv:2307.13304) for columns quantized from the first
+ * to the last: the target of column k is W[k] + sum_{i < k} (W[i] - Q[i]) M[i, k], and the loss is
+ * sum_k D[k] |rounding error of k|^2. For the other direction use nb_sym_flip. */
+void nb_ldl_from_chol(double *d, double *v, size_t n);
+
+/* x (n, n_rhs), row-major, becomes H^-1 x; v from nb_chol_reverse. One thread, plain loops: for
+ * systems up to some thousands. Products and differences are rounded separately, k descending in
+ * V y = x and ascending in V^T x = y. */
+void nb_chol_solve(const double *v, size_t n, double *x, size_t n_rhs);
+
+/* ---- error feedback and losses ---- */
+
+/* w (rows, n) -= e (rows, b) u (b, n) in f32, rows w_stride, e_stride, u_stride apart:
+ *   w[r, j] = fmaf(-e[r, k], u[k, j], w[r, j]),  k ascending.
+ * One thread (rows are independent: cut them in the caller's pool), no memory. w overlaps neither e
+ * nor u. */
+void nb_gemm_sub_f32(float *w, size_t w_stride, const float *e, size_t e_stride, const float *u,
+                     size_t u_stride, size_t rows, size_t b, size_t n);
+
+/* Borrows: all arrays. */
+struct nb_sym_product {
+    const double *h; /* (n, n) symmetric, upper triangle */
+    size_t n;
+    const float *e; /* (rows, n), rows e_stride apart */
+    size_t e_stride, rows;
+};
+
+/* g (rows, n) = E H in doubles, each element a chain of fma over the rows k = 0 .. n-1 of H that starts
+ * with 0. Memory meanwhile: 8 * n * rows (rounded up to 12) bytes and 0.3 MB a thread. */
+NB_CHECKED enum nb_status nb_sym_times(double *g, const struct nb_sym_product *p,
+                                       struct nb_pool *pool, const struct nb_allocator *a,
+                                       struct nb_error *err);
+
+/* The loss tr(E H E^T): *total = sum over rows of e H e^T, in row order; loss (rows): that of each row,
+ * or NULL. Half the work of nb_sym_times: e H e^T = sum_j e_j (H_jj e_j + 2 sum_{i<j} H_ij e_i).
+ * Memory meanwhile: 8 * n * 96 bytes a thread. */
+NB_CHECKED enum nb_status nb_quad_form(double *total, double *loss, const struct nb_sym_product *p,
+                                       struct nb_pool *pool, const struct nb_allocator *a,
+                                       struct nb_error *err);
+
+/* ---- Hadamard transforms ---- */
+
+/* An orthonormal matrix Q of n rows: signs, then a Hadamard matrix over sqrt of its order. The order is
+ * n itself if n = 2^a K and a Hadamard matrix of order K is known here (K = 1; Paley's constructions,
+ * K <= 512: 12, 20, 28, 36, 44, 52, 60, ...), else the largest power of two that divides n, repeated
+ * along the diagonal. Q = diag(signs) (I (x) A) / sqrt(order), A = A_K (x) A_{2^a}.
+ * Owns: its arrays. */
+struct nb_hadamard {
+    size_t n, order;
+    uint32_t base;  /* K */
+    int8_t *matrix; /* (K, K) of +1 and -1, NULL if K = 1 */
+    int8_t *sign;   /* (n) of +1 and -1, NULL: all +1 */
+    const struct nb_allocator *a;
+};
+
+/* seed 0: no signs; else signs from nb_rng. NB_ERR_ARG for n = 0, NB_ERR_NOMEM. */
+NB_CHECKED enum nb_status nb_hadamard_init(struct nb_hadamard *q, size_t n, uint64_t seed,
+                                           const struct nb_allocator *a, struct nb_error *err);
+void nb_hadamard_fini(struct nb_hadamard *q);
+
+/* Each of the rows of x (rows, n), x_stride apart, times Q (times Q^T if inverse), in doubles inside,
+ * rounded once. Memory meanwhile: 8 n bytes a thread. */
+NB_CHECKED enum nb_status nb_hadamard_rows(const struct nb_hadamard *q, float *x, size_t x_stride,
+                                           size_t rows, bool inverse, struct nb_pool *pool,
+                                           struct nb_error *err);
+/* x (n, cols) becomes Q^T x (Q x if inverse): the rows' transform of its transpose.
+ * Memory meanwhile: 128 n bytes a thread. */
+NB_CHECKED enum nb_status nb_hadamard_columns(const struct nb_hadamard *q, float *x,
+                                              size_t x_stride, size_t cols, bool inverse,
+                                              struct nb_pool *pool, struct nb_error *err);
+/* One row of doubles, in place. */
+void nb_hadamard_f64(const struct nb_hadamard *q, double *x, bool inverse);
+
+#endif
