@@ -191,6 +191,16 @@ struct nb_op_call {
     uint64_t position; /* in the cache, of the first token of this call */
 };
 
+/* One node to be differentiated, some time after its run: call holds the values of the inputs that
+ * op->grad_reads names as they were then, and scratch as grad_scratch_bytes and grad_shared_bytes ask.
+ * Gradients are plain f32 with the extents of their values, states' and small weights' too. Borrows:
+ * everything. */
+struct nb_op_grad {
+    const struct nb_op_call *call;
+    const float *out[NB_NODE_OUTPUTS]; /* of the outputs, or of the states written; NULL: zero   */
+    float *in[NB_NODE_INPUTS];         /* of the inputs: to be added to; NULL: nobody wants it   */
+};
+
 struct nb_op {
     const char *name;
     uint32_t n_in_min, n_in; /* inputs needed, inputs possible */
@@ -213,6 +223,14 @@ struct nb_op {
     /* Scratch that the workers of a call share, likewise. */
     bool (*shared_bytes)(const struct nb_op_call *largest, size_t *bytes);
     void (*run)(const struct nb_op_call *c);
+
+    /* ---- gradients; grad == NULL: none, or nothing to differentiate ---- */
+    uint32_t grad_to;    /* bit i: input i can get one; f32 small weights among them */
+    uint32_t grad_reads; /* bit i: grad reads the value of input i                   */
+    bool (*grad_scratch_bytes)(const struct nb_op_call *largest, size_t *bytes);
+    bool (*grad_shared_bytes)(const struct nb_op_call *largest, size_t *bytes);
+    /* Calls start at position 0. The same bits for any pool and ISA. */
+    void (*grad)(const struct nb_op_grad *g);
 };
 
 #define NB_OP(id) extern const struct nb_op nb_op_##id;

@@ -33,11 +33,11 @@ static inline struct v16 gelu_tanh16(struct v16 x)
     return v16_div(x, v16_add(v16_set1(1.0F), v16_exp(v16_mul(x, p))));
 }
 
-static inline struct v16 gelu16(struct v16 x)
+/* 1 - Phi(t), 0 <= t <= END */
+static inline struct v16 gelu_tail16(struct v16 t)
 {
     const struct v16 one = v16_set1(1.0F), shift = v16_set1(NB_GELU_SHIFT);
-    const struct v16 end = v16_set1(NB_GELU_END), half = v16_set1(-0.5F), a = v16_abs(x);
-    const struct v16 t = v16_if_less(a, end, a, end), h = v16_mul(t, t);
+    const struct v16 half = v16_set1(-0.5F), h = v16_mul(t, t);
     const struct v16 l = v16_fma(t, t, v16_neg(h));
     struct v16 e = v16_exp(v16_mul(half, h));
     e = v16_fma(e, v16_mul(half, l), e);
@@ -52,8 +52,14 @@ static inline struct v16 gelu16(struct v16 x)
     p = v16_fma(p, s, v16_set1(NB_GELU_G2));
     p = v16_fma(p, s, v16_set1(NB_GELU_G1));
     p = v16_fma(p, s, v16_set1(NB_GELU_G0));
-    const struct v16 q = v16_mul(v16_mul(e, i), p);
-    return v16_mul(x, v16_if_less(x, v16_set1(0.0F), q, v16_sub(one, q)));
+    return v16_mul(v16_mul(e, i), p);
+}
+
+static inline struct v16 gelu16(struct v16 x)
+{
+    const struct v16 end = v16_set1(NB_GELU_END), a = v16_abs(x);
+    const struct v16 q = gelu_tail16(v16_if_less(a, end, a, end));
+    return v16_mul(x, v16_if_less(x, v16_set1(0.0F), q, v16_sub(v16_set1(1.0F), q)));
 }
 
 static inline struct v16 relu16(struct v16 x)
@@ -66,8 +72,54 @@ static inline struct v16 relu2_16(struct v16 x)
     return v16_mul(relu16(x), relu16(x));
 }
 
+static inline struct v16 silu_grad16(struct v16 x)
+{
+    const struct v16 one = v16_set1(1.0F);
+    const struct v16 s = v16_div(one, v16_add(one, v16_exp(v16_neg(x))));
+    return v16_mul(s, v16_fma(x, v16_sub(one, s), one));
+}
+
+static inline struct v16 gelu_tanh_grad16(struct v16 far)
+{
+    const struct v16 end = v16_set1(NB_GELU_END), low = v16_set1(-NB_GELU_END);
+    const struct v16 x = v16_if_less(far, low, low, v16_if_less(end, far, end, far));
+    const struct v16 one = v16_set1(1.0F), z = v16_mul(x, x);
+    const struct v16 p = v16_fma(z, v16_set1(NB_GELU_CUBE), v16_set1(NB_GELU_LINEAR));
+    const struct v16 s = v16_div(one, v16_add(one, v16_exp(v16_mul(x, p))));
+    const struct v16 d = v16_fma(z, v16_set1(-3.0F * NB_GELU_CUBE), v16_set1(-NB_GELU_LINEAR));
+    return v16_fma(v16_mul(s, v16_sub(one, s)), v16_mul(x, d), s);
+}
+
+static inline struct v16 gelu_grad16(struct v16 x)
+{
+    const struct v16 zero = v16_set1(0.0F), end = v16_set1(NB_GELU_END), a = v16_abs(x);
+    const struct v16 t = v16_if_less(a, end, a, end), tail = gelu_tail16(t);
+    const struct v16 e = v16_exp(v16_mul(v16_set1(-0.5F), v16_mul(t, t)));
+    return v16_fma(v16_if_less(x, zero, v16_neg(t), t), v16_mul(v16_set1(NB_GELU_PHI0), e),
+                   v16_if_less(x, zero, tail, v16_sub(v16_set1(1.0F), tail)));
+}
+
+static inline struct v16 relu_grad16(struct v16 x)
+{
+    const struct v16 zero = v16_set1(0.0F);
+    return v16_if_less(zero, x, v16_set1(1.0F), zero);
+}
+
+static inline struct v16 relu2_grad16(struct v16 x)
+{
+    return v16_mul(v16_set1(2.0F), relu16(x));
+}
+
 /* A loop for each function, so that its constants stay in registers. */
 #define LOOPS(name, f)                                                                             \
+    static void name##_grad(float *y, const float *x, size_t n)                                    \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        for (; i + STEP <= n; i += STEP)                                                           \
+            v16_store(y + i, name##_grad16(v16_load(x + i)));                                      \
+        if (i < n)                                                                                 \
+            v16_store_n(y + i, name##_grad16(v16_load_n(x + i, n - i)), n - i);                    \
+    }                                                                                              \
     static void act_##name(float *y, const float *x, size_t n)                                     \
     {                                                                                              \
         size_t i = 0;                                                                              \
@@ -111,6 +163,27 @@ void NB_FN(act_f32)(float *y, const float *x, size_t n, enum nb_act act)
     case NB_ACT_SILU:
     default:
         act_silu(y, x, n);
+    }
+}
+
+void NB_FN(act_grad_f32)(float *y, const float *x, size_t n, enum nb_act act)
+{
+    switch (act) {
+    case NB_ACT_GELU_TANH:
+        gelu_tanh_grad(y, x, n);
+        return;
+    case NB_ACT_GELU:
+        gelu_grad(y, x, n);
+        return;
+    case NB_ACT_RELU:
+        relu_grad(y, x, n);
+        return;
+    case NB_ACT_RELU2:
+        relu2_grad(y, x, n);
+        return;
+    case NB_ACT_SILU:
+    default:
+        silu_grad(y, x, n);
     }
 }
 

@@ -79,9 +79,15 @@ typedef void nb_cvt_bf16_f32_fn(uint16_t *dst, const float *src, size_t n);
 typedef void nb_add_f32_fn(float *y, const float *a, const float *b, size_t n);
 typedef void nb_axpy_f32_f32_fn(float *y, float a, const float *x, size_t n); /* y = fma(a, x, y) */
 typedef void nb_axpy_f32_f16_fn(float *y, float a, const uint16_t *x, size_t n);
-/* y[r, i] += p[r, j] v[j, i], one fma after the other, j = 0 .. n-1; y (n_rows, d), v (n, d). */
-typedef void nb_wsum_f32_f32_f32_fn(float *y, const float *p, size_t p_stride, size_t n_rows,
-                                    const float *v, size_t n, size_t d);
+/* y[r, i] += p[r, j] v[j, i], one fma after the other, j = 0 .. n-1; y (n_rows, d), v (n, d), their rows
+ * strides apart; p[r, j] lies at p[r * p_stride + j * p_step]: p may be transposed. */
+struct nb_wsum {
+    float *y;
+    const float *p, *v;
+    size_t y_stride, p_stride, p_step, v_stride;
+    size_t n_rows, n, d;
+};
+typedef void nb_wsum_f32_f32_f32_fn(const struct nb_wsum *w);
 /* exp is the polynomial of exp.h everywhere, tanh and GELU are those of act.h. */
 enum nb_act {
     NB_ACT_SILU,      /* x / (1 + exp(-x))                                   */
@@ -93,6 +99,8 @@ enum nb_act {
 typedef void nb_act_f32_fn(float *y, const float *x, size_t n, enum nb_act act); /* y = act(x) */
 /* y = act(gate) * up */
 typedef void nb_glu_f32_fn(float *y, const float *gate, const float *up, size_t n, enum nb_act act);
+/* y = the derivative of act at x; at 0 that of the right branch is 0 (ReLU and its square) */
+typedef void nb_act_grad_f32_fn(float *y, const float *x, size_t n, enum nb_act act);
 /* y = cap * tanh(factor * x); y may be x */
 typedef void nb_softcap_f32_fn(float *y, const float *x, size_t n, float factor, float cap);
 /* In place: s = scale * x, e = exp(s - max s), x = e * (1 / sum e). -inf (masked) gives 0; if every
@@ -208,6 +216,7 @@ struct nb_kernels {
     nb_wsum_f32_f32_f32_fn *wsum_f32_f32_f32;
     nb_act_f32_fn *act_f32;
     nb_glu_f32_fn *glu_f32;
+    nb_act_grad_f32_fn *act_grad_f32;
     nb_softcap_f32_fn *softcap_f32;
     nb_softmax_f32_fn *softmax_f32;
     nb_expsum_f32_fn *expsum_f32;

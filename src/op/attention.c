@@ -169,8 +169,14 @@ static void weigh_row(const struct task *k, size_t i, size_t p, struct span want
     const struct span seen = seen_by(k, i);
     const size_t first = NB_MAX(want.first, seen.first), end = NB_MIN(want.end, seen.end);
     if (first < end)
-        k->c->kernels->wsum_f32_f32_f32(k->y + i * hd, scores_of(k, i, first), k->d.score_stride, 1,
-                                        k->block + (first - p) * hd, end - first, hd);
+        k->c->kernels->wsum_f32_f32_f32(&(struct nb_wsum){.y = k->y + i * hd,
+                                                          .p = scores_of(k, i, first),
+                                                          .p_step = 1,
+                                                          .v = k->block + (first - p) * hd,
+                                                          .v_stride = hd,
+                                                          .n_rows = 1,
+                                                          .n = end - first,
+                                                          .d = hd});
 }
 
 /* Positions that all rows see: the four-row kernel; those that only some see, before and after: row by
@@ -187,8 +193,16 @@ static void weigh(const struct task *k)
         for (size_t i = 0; p < from && i < k->n_rows; i++)
             weigh_row(k, i, p, (struct span){p, from});
         if (from < to)
-            k->c->kernels->wsum_f32_f32_f32(k->y, scores_of(k, 0, from), k->d.score_stride,
-                                            k->n_rows, k->block + (from - p) * hd, to - from, hd);
+            k->c->kernels->wsum_f32_f32_f32(&(struct nb_wsum){.y = k->y,
+                                                              .p = scores_of(k, 0, from),
+                                                              .v = k->block + (from - p) * hd,
+                                                              .y_stride = hd,
+                                                              .p_stride = k->d.score_stride,
+                                                              .p_step = 1,
+                                                              .v_stride = hd,
+                                                              .n_rows = k->n_rows,
+                                                              .n = to - from,
+                                                              .d = hd});
         for (size_t i = 0; to < end && i < k->n_rows; i++)
             weigh_row(k, i, p, (struct span){to, end});
     }

@@ -189,17 +189,30 @@ static void call_gemm(void (*fn)(void), struct work *w, const struct kase *c)
                                    c->cols, c->n);
 }
 
-/* rows of weights, cols of values, n rows of values */
+/* rows of weights, cols of values, n rows of values; even cases have gaps, odd ones transposed weights */
 static void setup_wsum(struct work *w, const struct kase *c)
 {
-    floats(w, 0, c->rows ? (c->rows - 1) * (c->cols + 2) + c->cols : 0, c);
-    floats(w, 1, c->cols * c->n, c);
-    work_add_out(w, floats(w, 2, c->rows * c->n, c), c->rows * c->n * sizeof(float), true);
+    const size_t gap = c->seed % 2 ? 0 : 2;
+    floats(w, 0, c->rows && c->cols ? (c->rows - 1) * (c->cols + gap) + c->cols : 0, c);
+    floats(w, 1, c->cols ? (c->cols - 1) * (c->n + gap) + c->n : 0, c);
+    const size_t n_out = c->rows ? (c->rows - 1) * (c->n + gap) + c->n : 0;
+    work_add_out(w, floats(w, 2, n_out, c), n_out * sizeof(float), true);
 }
 
 static void call_wsum(void (*fn)(void), struct work *w, const struct kase *c)
 {
-    ((nb_wsum_f32_f32_f32_fn *)fn)(w->p[2], w->p[0], c->cols + 2, c->rows, w->p[1], c->cols, c->n);
+    const size_t gap = c->seed % 2 ? 0 : 2;
+    const struct nb_wsum s = {.y = w->p[2],
+                              .p = w->p[0],
+                              .v = w->p[1],
+                              .y_stride = c->n + gap,
+                              .p_stride = gap ? c->cols + gap : 1,
+                              .p_step = gap ? 1 : c->rows,
+                              .v_stride = c->n + gap,
+                              .n_rows = c->rows,
+                              .n = c->cols,
+                              .d = c->n};
+    ((nb_wsum_f32_f32_f32_fn *)fn)(&s);
 }
 
 /* All 65536 halves in one run, then lengths. */
@@ -731,6 +744,8 @@ static const struct op ops[] = {
     {"wsum_f32_f32_f32", gemm_count, gemm_case, setup_wsum, call_wsum,
      {.rows = 32, .cols = 64, .n = 64}, ops_gemm},
     {"act_f32", act_count, act_case, setup_act, call_act, {VEC, .variant = 2 * NB_ACT_GELU}, bytes8},
+    {"act_grad_f32", act_count, act_case, setup_act, call_act_grad,
+     {VEC, .variant = 2 * NB_ACT_GELU}, bytes8},
     {"glu_f32", act_count, act_case, setup_glu, call_glu, {VEC}, bytes12},
     {"softcap_f32", length_count, length_case, setup_act, call_softcap, {VEC}, bytes8},
     {"softmax_f32", length_count, length_case, setup_softmax, call_softmax, {VEC}, bytes8},

@@ -78,6 +78,7 @@ void setup_act(struct work *w, const struct kase *c);
 void call_act(void (*fn)(void), struct work *w, const struct kase *c);
 void setup_glu(struct work *w, const struct kase *c);
 void call_glu(void (*fn)(void), struct work *w, const struct kase *c);
+void call_act_grad(void (*fn)(void), struct work *w, const struct kase *c);
 void call_softcap(void (*fn)(void), struct work *w, const struct kase *c);
 void setup_layernorm(struct work *w, const struct kase *c);
 void call_layernorm(void (*fn)(void), struct work *w, const struct kase *c);

@@ -41,6 +41,11 @@ void call_act(void (*fn)(void), struct work *w, const struct kase *c)
     ((nb_act_f32_fn *)fn)(w->p[2], w->p[0], c->n, act_of(c));
 }
 
+void call_act_grad(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_act_grad_f32_fn *)fn)(w->p[2], w->p[0], c->n, act_of(c));
+}
+
 void setup_glu(struct work *w, const struct kase *c)
 {
     setup(w, c, 2);

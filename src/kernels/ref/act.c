@@ -27,9 +27,9 @@ static float ref_gelu_tanh(float x)
     return x / (1.0F + ref_exp(x * p));
 }
 
-static float ref_gelu(float x)
+/* 1 - Phi(t), 0 <= t <= END */
+static float ref_gelu_tail(float t)
 {
-    const float a = fabsf(x), t = a < NB_GELU_END ? a : NB_GELU_END;
     const float h = t * t, l = fmaf(t, t, -h);
     float e = ref_exp(-0.5F * h);
     e = fmaf(e, -0.5F * l, e);
@@ -44,7 +44,12 @@ static float ref_gelu(float x)
     p = fmaf(p, s, NB_GELU_G2);
     p = fmaf(p, s, NB_GELU_G1);
     p = fmaf(p, s, NB_GELU_G0);
-    const float q = (e * i) * p;
+    return (e * i) * p;
+}
+
+static float ref_gelu(float x)
+{
+    const float a = fabsf(x), q = ref_gelu_tail(a < NB_GELU_END ? a : NB_GELU_END);
     return x * (x < 0.0F ? q : 1.0F - q);
 }
 
@@ -81,6 +86,49 @@ void nb_glu_f32_ref(float *y, const float *gate, const float *up, size_t n, enum
 {
     for (size_t i = 0; i < n; i++)
         y[i] = ref_act(gate[i], act) * up[i];
+}
+
+static float ref_gelu_tanh_grad(float far)
+{
+    const float end = NB_GELU_END, x = far < -end ? -end : end < far ? end : far;
+    const float z = x * x, p = fmaf(z, NB_GELU_CUBE, NB_GELU_LINEAR);
+    const float s = 1.0F / (1.0F + ref_exp(x * p));
+    const float slope = x * fmaf(z, -3.0F * NB_GELU_CUBE, -NB_GELU_LINEAR);
+    return fmaf(s * (1.0F - s), slope, s);
+}
+
+/* Phi(x) + x phi(x) */
+static float ref_gelu_grad(float x)
+{
+    const float a = fabsf(x), t = a < NB_GELU_END ? a : NB_GELU_END;
+    const float phi = NB_GELU_PHI0 * ref_exp(-0.5F * (t * t));
+    const float tail = ref_gelu_tail(t);
+    return fmaf(x < 0.0F ? -t : t, phi, x < 0.0F ? tail : 1.0F - tail);
+}
+
+static float ref_act_grad(float x, enum nb_act act)
+{
+    switch (act) {
+    case NB_ACT_GELU_TANH:
+        return ref_gelu_tanh_grad(x);
+    case NB_ACT_GELU:
+        return ref_gelu_grad(x);
+    case NB_ACT_RELU:
+        return 0.0F < x ? 1.0F : 0.0F;
+    case NB_ACT_RELU2:
+        return 2.0F * ref_relu(x);
+    case NB_ACT_SILU:
+    default: {
+        const float s = 1.0F / (1.0F + ref_exp(-x));
+        return s * fmaf(x, 1.0F - s, 1.0F);
+    }
+    }
+}
+
+void nb_act_grad_f32_ref(float *y, const float *x, size_t n, enum nb_act act)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = ref_act_grad(x[i], act);
 }
 
 void nb_softcap_f32_ref(float *y, const float *x, size_t n, float factor, float cap)

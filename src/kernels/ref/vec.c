@@ -46,10 +46,10 @@ void nb_axpy_f32_f16_ref(float *y, float a, const uint16_t *x, size_t n)
         y[i] = fmaf(a, nb_f16_to_f32(x[i]), y[i]);
 }
 
-void nb_wsum_f32_f32_f32_ref(float *y, const float *p, size_t p_stride, size_t n_rows,
-                             const float *v, size_t n, size_t d)
+void nb_wsum_f32_f32_f32_ref(const struct nb_wsum *w)
 {
-    for (size_t r = 0; r < n_rows; r++)
-        for (size_t j = 0; j < n; j++)
-            nb_axpy_f32_f32_ref(y + r * d, p[r * p_stride + j], v + j * d, d);
+    for (size_t r = 0; r < w->n_rows; r++)
+        for (size_t j = 0; j < w->n; j++)
+            nb_axpy_f32_f32_ref(w->y + r * w->y_stride, w->p[r * w->p_stride + j * w->p_step],
+                                w->v + j * w->v_stride, w->d);
 }

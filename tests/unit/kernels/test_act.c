@@ -73,6 +73,60 @@ static void test_errors(void **state)
         }
 }
 
+static double silu_grad(double x)
+{
+    const double s = 1.0 / (1.0 + exp(-x));
+    return s * (1.0 + x * (1.0 - s));
+}
+
+static double gelu_grad(double x)
+{
+    return 0.5 * erfc(-x / sqrt(2.0)) + x * exp(-0.5 * x * x) * 0.3989422804014327;
+}
+
+static double gelu_tanh_grad(double x)
+{
+    const double c = 0.7978845608028654, t = tanh(c * (x + 0.044715 * x * x * x));
+    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * c * (1.0 + 3.0 * 0.044715 * x * x);
+}
+
+static double relu_grad(double x)
+{
+    return x > 0.0 ? 1.0 : 0.0;
+}
+
+static double relu2_grad(double x)
+{
+    return x > 0.0 ? 2.0 * x : 0.0;
+}
+
+/* Derivatives, from exact ones; far out they are 0 and 1. */
+static void test_grads(void **state)
+{
+    (void)state;
+    static double (*const exact[])(double) = {[NB_ACT_SILU] = silu_grad,
+                                              [NB_ACT_GELU_TANH] = gelu_tanh_grad,
+                                              [NB_ACT_GELU] = gelu_grad,
+                                              [NB_ACT_RELU] = relu_grad,
+                                              [NB_ACT_RELU2] = relu2_grad};
+    for (int act = NB_ACT_SILU; act <= NB_ACT_RELU2; act++) {
+        float x[2] = {1e25F, -1e25F}, y[2];
+        nb_act_grad_f32_ref(y, x, 2, (enum nb_act)act);
+        assert_bits(y[0], act == NB_ACT_RELU2 ? 2e25F : 1.0F);
+        assert_true(y[1] == 0.0F);
+        for (uint32_t u = nb_f32_bits(1e-6F); u < nb_f32_bits(40.0F); u += EACH) {
+            x[0] = nb_f32_from_bits(u);
+            x[1] = -x[0];
+            nb_act_grad_f32_ref(y, x, 2, (enum nb_act)act);
+            assert_close((double)y[0], exact[act]((double)x[0]), 2e-6);
+            assert_close((double)y[1], exact[act]((double)x[1]), 2e-6);
+        }
+        x[0] = 0.0F;
+        nb_act_grad_f32_ref(y, x, 1, (enum nb_act)act);
+        assert_true(y[0] == (act >= NB_ACT_RELU ? 0.0F : 0.5F));
+    }
+}
+
 /* Far out, at the seams, and where there is no number. */
 static void test_ends(void **state)
 {
@@ -134,5 +188,5 @@ static void test_layernorm(void **state)
         }
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_errors), cmocka_unit_test(test_ends),
-             cmocka_unit_test(test_layernorm))
+NB_TEST_MAIN(cmocka_unit_test(test_errors), cmocka_unit_test(test_grads),
+             cmocka_unit_test(test_ends), cmocka_unit_test(test_layernorm))
