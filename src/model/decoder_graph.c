@@ -11,7 +11,8 @@
  * caps, factors. Grouped query heads; the head tied to the embedding or of its own. An encoder adds
  * before it normalizes and gives hidden states.
  * Inputs: "tokens" (T), "rope.freqs" and, where windowed layers rotate otherwise, "rope.freqs_local".
- * Output: "logits" (R, n_vocab), or "hidden" (R, n_embd).
+ * Output: "logits" (R, n_vocab), or "hidden" (R, n_embd). A part (struct nb_model_part) reads "hidden.in" (T, n_embd)
+ * in place of embeddings, or gives "hidden" (T, n_embd) in place of what follows the blocks.
  */
 #include "model/model_internal.h"
 
@@ -408,29 +409,65 @@ static enum nb_status check(const struct nb_hparams *hp, struct nb_error *err)
     return check_rope(hp, &hp->rope_local, err);
 }
 
-enum nb_status nb_arch_build(const struct nb_hparams *hp, bool hidden, struct nb_graph *g,
-                             struct nb_error *err)
+static enum nb_status check_part(const struct nb_hparams *hp, const struct nb_model_part *p,
+                                 struct nb_error *err)
+{
+    const uint32_t n = hp->n_layers;
+    if (!p->from_hidden && p->first_block != 0)
+        NB_FAIL(err, NB_ERR_ARG, "%s: a part from block %u on needs hidden states, not tokens",
+                hp->arch->name, p->first_block);
+    if (p->first_block > n || (p->to_hidden && p->n_blocks > n - p->first_block))
+        NB_FAIL(err, NB_ERR_ARG, "%s: %u blocks from block %u on; the model has %u", hp->arch->name,
+                p->to_hidden ? p->n_blocks : 0, p->first_block, n);
+    if (p->from_hidden && p->to_hidden && p->n_blocks == 0)
+        NB_FAIL(err, NB_ERR_ARG, "%s: a part of no blocks from hidden to hidden states",
+                hp->arch->name);
+    return NB_OK;
+}
+
+static uint32_t input(const struct builder *b, const char *name, enum nb_value_type type,
+                      uint64_t cols)
+{
+    return nb_graph_value(b->g, &(struct nb_value){.name = name,
+                                                   .kind = NB_VALUE_INPUT,
+                                                   .type = type,
+                                                   .rank = cols ? 2 : 1,
+                                                   .dim = {{.n = 1, .sym = NB_SYM_TOKENS},
+                                                           nb_dim_const(cols ? cols : 1)},
+                                                   .block = NB_NO_BLOCK});
+}
+
+enum nb_status nb_arch_build_part(const struct nb_hparams *hp, const struct nb_model_part *part,
+                                  struct nb_graph *g, struct nb_error *err)
 {
     struct builder b = {.hp = hp, .g = g, .block = NB_NO_BLOCK};
     NB_TRY(check(hp, err));
-    b.tokens = nb_graph_value(g, &(struct nb_value){.name = "tokens",
-                                                    .kind = NB_VALUE_INPUT,
-                                                    .type = NB_VALUE_U32,
-                                                    .rank = 1,
-                                                    .dim = {{.n = 1, .sym = NB_SYM_TOKENS}},
-                                                    .block = NB_NO_BLOCK});
-    b.table = table(&b, &hp->rope, "rope.freqs", "rope_table");
-    b.table_local = table(&b, &hp->rope_local, "rope.freqs_local", "rope_table_local");
-    uint32_t h = embed(&b);
-    for (uint32_t i = 0; i < hp->n_layers && g->status == NB_OK; i++) {
+    NB_TRY(check_part(hp, part, err));
+    const uint32_t first = part->first_block;
+    const uint32_t n = part->to_hidden ? part->n_blocks : hp->n_layers - first;
+    b.tokens = input(&b, "tokens", NB_VALUE_U32, 0);
+    if (n > 0) {
+        b.table = table(&b, &hp->rope, "rope.freqs", "rope_table");
+        b.table_local = table(&b, &hp->rope_local, "rope.freqs_local", "rope_table_local");
+    }
+    uint32_t h = part->from_hidden ? input(&b, "hidden.in", NB_VALUE_F32, hp->n_embd) : embed(&b);
+    for (uint32_t i = first; i < first + n && g->status == NB_OK; i++) {
         b.block = (int32_t)i;
         h = block(&b, h);
     }
     b.block = NB_NO_BLOCK;
-    h = last(&b, h);
-    if (hidden || hp->encoder)
+    if (!part->to_hidden)
+        h = last(&b, h);
+    if (part->to_hidden || part->hidden || hp->encoder)
         nb_graph_output(g, h, "hidden");
     else
         nb_graph_output(g, head(&b, h), "logits");
     return nb_graph_check(g, err);
+}
+
+enum nb_status nb_arch_build(const struct nb_hparams *hp, bool hidden, struct nb_graph *g,
+                             struct nb_error *err)
+{
+    const struct nb_model_part whole = {.hidden = hidden};
+    return nb_arch_build_part(hp, &whole, g, err);
 }

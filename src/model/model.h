@@ -254,6 +254,19 @@ NB_CHECKED enum nb_status nb_arch_tensors(const struct nb_hparams *hp, nb_spec_f
 NB_CHECKED enum nb_status nb_arch_build(const struct nb_hparams *hp, bool hidden,
                                         struct nb_graph *g, struct nb_error *err);
 
+/* A part of a transformer. Where parts meet flow hidden states: the sum that blocks read and add to, before
+ * the last norm. All zero: the whole. */
+struct nb_model_part {
+    bool from_hidden;     /* reads them: input "hidden.in" (T, n_embd); "tokens" is only counted */
+    bool to_hidden;       /* gives them: output "hidden" (T, n_embd)                             */
+    bool hidden;          /* without to_hidden: as nb_arch_build                                 */
+    uint32_t first_block; /* without from_hidden: 0                                          */
+    uint32_t n_blocks;    /* without to_hidden: all from first_block on, whatever stands here   */
+};
+NB_CHECKED enum nb_status nb_arch_build_part(const struct nb_hparams *hp,
+                                             const struct nb_model_part *part, struct nb_graph *g,
+                                             struct nb_error *err);
+
 #define NB_ARCH(id) extern const struct nb_arch nb_arch_##id;
 #include "model/registry.inc"
 #undef NB_ARCH

@@ -157,6 +157,7 @@ enum nb_status nb_session_bind(struct nb_session *s, const struct nb_numfmt *kv_
     NB_TRY(bind_frequencies(s, "rope.freqs", &s->w->hp.rope, s->w->rope_divisors, err));
     NB_TRY(bind_frequencies(s, "rope.freqs_local", &s->w->hp.rope_local, NULL, err));
     const uint32_t tokens = nb_graph_find(&s->g, "tokens");
+    const uint32_t hidden = nb_graph_find(&s->g, "hidden.in");
     uint32_t logits = nb_graph_find(&s->g, "logits");
     if (!logits)
         logits = nb_graph_find(&s->g, "hidden");
@@ -164,6 +165,7 @@ enum nb_status nb_session_bind(struct nb_session *s, const struct nb_numfmt *kv_
         NB_FAIL(err, NB_ERR_INTERNAL, "session: the graph has no 'tokens' or no 'logits'");
     s->width = (uint32_t)s->g.values[logits].dim[1].n;
     s->slots[tokens].data = s->tokens;
+    s->hidden = hidden ? &s->slots[hidden] : NULL;
     s->logits = &s->slots[logits];
     return bind_states(s, kv_type, err);
 }

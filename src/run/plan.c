@@ -84,7 +84,7 @@ static enum nb_status plan_activations(struct nb_session *s, struct item *items,
         total = NB_MAX(total, items[i].offset + items[i].bytes);
     }
     s->memory.activation_bytes = total;
-    s->activations = nb_alloc(s->a, (size_t)total, 1);
+    s->activations = nb_alloc(s->a, (size_t)NB_MAX(total, NB_ALIGN), 1); /* an embedding has none */
     if (!s->activations)
         NB_FAIL(err, NB_ERR_NOMEM, "session: no memory for %llu bytes of activations",
                 (unsigned long long)total);

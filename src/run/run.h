@@ -22,6 +22,7 @@ struct nb_session_options {
                                encoder, which takes a whole text at once and starts anew with it */
     bool all_experts;     /* every token meets every expert, those not chosen count 0: for taps   */
     struct nb_pool *pool; /* borrowed; NULL: one thread                                    */
+    struct nb_model_part part; /* of the model; all zero: the whole */
 };
 
 /* Borrows: w and everything behind it, for its life. */
@@ -36,6 +37,21 @@ void nb_session_destroy(struct nb_session *s);
 NB_CHECKED enum nb_status nb_session_eval(struct nb_session *s, const uint32_t *tokens, size_t n,
                                           float *logits, size_t logits_first, struct nb_error *err);
 uint32_t nb_session_width(const struct nb_session *s); /* n_vocab, of hidden states n_embd */
+
+/* Parts of a model, one after the other, give the bits that the whole gives:
+ *   {.to_hidden}                                     the embedding:  tokens -> hidden states
+ *   {.from_hidden, .to_hidden, .first_block = b, .n_blocks = 1}      a block:  hidden -> hidden
+ *   {.from_hidden, .first_block = n_layers}          the tail:  hidden -> logits; with .hidden what the
+ *                                                    head reads: the states behind the last norm
+ * A session binds the weights of its part alone, and its cache holds the blocks of its part.
+ *
+ * Appends n positions. hidden (n, n_embd) of a part from_hidden, else NULL; tokens (n) of one that is not,
+ * else NULL. out (n, nb_session_width); it may be `hidden` itself where both are hidden states. A part that
+ * makes logits takes out == NULL: the head is shown to the tap, but not multiplied. NB_ERR_LIMIT when the
+ * context is full: a window of its own begins with nb_session_rewind(s, 0). */
+NB_CHECKED enum nb_status nb_session_eval_part(struct nb_session *s, const float *hidden,
+                                               const uint32_t *tokens, size_t n, float *out,
+                                               struct nb_error *err);
 uint32_t nb_session_position(const struct nb_session *s);
 uint32_t nb_session_context(const struct nb_session *s);
 /* Forgets everything from there on. Returns the position that was reached: `position`, or 0 if layers

@@ -23,6 +23,16 @@ static uint32_t window_positions(const struct nb_session *s)
     return (uint32_t)NB_MIN(n, s->n_ctx);
 }
 
+/* The product that reads what the last norm gives: behind it there are factors at most. */
+static size_t find_head(const struct nb_session *s)
+{
+    const uint32_t logits = nb_graph_find(&s->g, "logits");
+    size_t i = logits ? s->g.n_nodes : 0;
+    while (i > 0 && s->g.nodes[s->g.order[i - 1]].op->quantizable < 0)
+        i--;
+    return i > 0 ? i - 1 : s->g.n_nodes;
+}
+
 static enum nb_status set_up(struct nb_session *s, const struct nb_session_options *o,
                              struct nb_error *err)
 {
@@ -37,12 +47,16 @@ static enum nb_status set_up(struct nb_session *s, const struct nb_session_optio
     s->kernels = nb_kernels_get();
     struct nb_hparams hp = s->w->hp;
     hp.all_experts = o->all_experts;
-    NB_TRY(nb_arch_build(&hp, o->hidden, &s->g, err));
+    struct nb_model_part part = o->part;
+    part.hidden = part.hidden || o->hidden;
+    s->all_rows = part.to_hidden;
+    NB_TRY(nb_arch_build_part(&hp, &part, &s->g, err));
     nb_graph_set_int(&s->g, "halves", s->w->rope_halves);
     if (!o->float_activations)
         NB_TRY(nb_session_lower(&s->g, s->w, err));
     NB_TRY(nb_graph_sort(&s->g, err));
     NB_TRY(nb_session_bind(s, kv, err));
+    s->head = find_head(s);
     return nb_session_plan(s, err);
 }
 
@@ -111,61 +125,102 @@ static void tap_node(const struct nb_session *s, const struct nb_node *n)
         s->tap(s->tap_ctx, &tap);
 }
 
-/* n tokens, the last n_rows of which get logits. */
-static enum nb_status run_batch(struct nb_session *s, const uint32_t *tokens, size_t n,
-                                float *logits, size_t n_rows, struct nb_error *err)
+/* What one call works on. Borrows: everything. */
+struct io {
+    const uint32_t *tokens; /* (n), or ...                                                   */
+    const float *hidden;    /* ... (n, n_embd)                                               */
+    float *out;             /* (n - first, width)                                            */
+    size_t n, first;        /* tokens; the first whose row is wanted                         */
+    bool headless;          /* stops before the product that makes logits, when it is tapped */
+};
+
+static void run_nodes(struct nb_session *s, bool headless)
 {
-    const uint64_t sym[NB_N_SYMS] = {1, n, s->n_ctx, n_rows, s->n_window};
-    if (!nb_session_extents(s, sym))
-        NB_FAIL(err, NB_ERR_INTERNAL, "session: a batch larger than planned");
-    memcpy(s->tokens, tokens, n * sizeof *tokens);
-    s->logits->data = logits;
     for (size_t i = 0; i < s->g.n_nodes; i++) {
         const struct nb_node *node = &s->g.nodes[s->g.order[i]];
         struct nb_op_call call;
         nb_session_call(s, node, &call);
         if (s->tap)
             tap_node(s, node);
+        if (headless && i == s->head)
+            return;
         node->op->run(&call);
     }
+}
+
+/* Tokens at .. at + n - 1, the last n_rows of which get logits; all of them hidden states. */
+static enum nb_status run_batch(struct nb_session *s, const struct io *io, size_t at, size_t n,
+                                size_t n_rows, struct nb_error *err)
+{
+    const uint64_t sym[NB_N_SYMS] = {1, n, s->n_ctx, n_rows, s->n_window};
+    const size_t begin = NB_MAX(at, io->first) - io->first;
+    if (!nb_session_extents(s, sym))
+        NB_FAIL(err, NB_ERR_INTERNAL, "session: a batch larger than planned");
+    if (s->hidden) /* only read: the slot's type serves inputs and outputs */
+        s->hidden->data = (void *)(uintptr_t)(io->hidden + at * (size_t)s->hidden->cols);
+    else
+        memcpy(s->tokens, io->tokens + at, n * sizeof *io->tokens);
+    s->logits->data = io->out ? io->out + begin * s->width : NULL;
+    run_nodes(s, io->headless);
     s->position += (uint32_t)n;
     s->written = NB_MAX(s->written, s->position);
     return NB_OK;
 }
 
-static enum nb_status check_call(const struct nb_session *s, const uint32_t *tokens, size_t n,
-                                 const float *logits, size_t logits_first, struct nb_error *err)
+static enum nb_status check_call(const struct nb_session *s, const struct io *io,
+                                 struct nb_error *err)
 {
-    if (logits_first > n)
+    if (io->first > io->n)
         NB_FAIL(err, NB_ERR_ARG, "session: logits from token %zu on, but there are %zu tokens",
-                logits_first, n);
-    if (logits_first < n && !logits)
+                io->first, io->n);
+    if (io->first < io->n && !io->out && !io->headless)
         NB_FAIL(err, NB_ERR_ARG, "session: logits wanted, but no memory given for them");
-    if (n > s->n_ctx - s->position)
+    if (io->n > s->n_ctx - s->position)
         NB_FAIL(err, NB_ERR_LIMIT, "session: %zu tokens at position %u do not fit a context of %u",
-                n, s->position, s->n_ctx);
-    for (size_t i = 0; i < n; i++)
-        if (tokens[i] >= s->w->hp.n_vocab)
+                io->n, s->position, s->n_ctx);
+    for (size_t i = 0; i < io->n && !s->hidden; i++)
+        if (io->tokens[i] >= s->w->hp.n_vocab)
             NB_FAIL(err, NB_ERR_ARG, "session: token %zu is %u, the vocabulary has %u", i,
-                    tokens[i], s->w->hp.n_vocab);
+                    io->tokens[i], s->w->hp.n_vocab);
+    return NB_OK;
+}
+
+static enum nb_status eval(struct nb_session *s, const struct io *io, struct nb_error *err)
+{
+    if (s->encoder)
+        s->position = 0;
+    NB_TRY(check_call(s, io, err));
+    for (size_t at = 0; at < io->n;) {
+        const size_t n = NB_MIN((size_t)s->n_batch, io->n - at), end = at + n;
+        const size_t n_rows = end - NB_MIN(NB_MAX(at, io->first), end);
+        NB_TRY(run_batch(s, io, at, n, n_rows, err));
+        at = end;
+    }
     return NB_OK;
 }
 
 enum nb_status nb_session_eval(struct nb_session *s, const uint32_t *tokens, size_t n,
                                float *logits, size_t logits_first, struct nb_error *err)
 {
-    if (s->encoder)
-        s->position = 0;
-    NB_TRY(check_call(s, tokens, n, logits, logits_first, err));
-    for (size_t at = 0; at < n;) {
-        const size_t m = NB_MIN((size_t)s->n_batch, n - at), end = at + m;
-        const size_t n_rows = end - NB_MIN(NB_MAX(at, logits_first), end);
-        NB_TRY(run_batch(s, tokens + at, m, logits, n_rows, err));
-        if (n_rows)
-            logits += n_rows * s->width;
-        at = end;
-    }
-    return NB_OK;
+    const struct io io = {.tokens = tokens, .out = logits, .n = n, .first = logits_first};
+    if (s->hidden || (s->all_rows && logits_first != 0))
+        NB_FAIL(err, NB_ERR_ARG, "session: a part of a model, which takes and gives hidden states");
+    return eval(s, &io, err);
+}
+
+enum nb_status nb_session_eval_part(struct nb_session *s, const float *hidden,
+                                    const uint32_t *tokens, size_t n, float *out,
+                                    struct nb_error *err)
+{
+    const struct io io = {.tokens = tokens,
+                          .hidden = hidden,
+                          .out = out,
+                          .n = n,
+                          .headless = !out && s->head < s->g.n_nodes};
+    if ((s->hidden != NULL) != (hidden != NULL) || (s->hidden != NULL) == (tokens != NULL))
+        NB_FAIL(err, NB_ERR_ARG, "session: this part takes %s, and nothing else",
+                s->hidden ? "hidden states" : "tokens");
+    return eval(s, &io, err);
 }
 
 uint32_t nb_session_width(const struct nb_session *s)

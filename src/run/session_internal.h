@@ -21,8 +21,11 @@ struct nb_session {
     uint32_t written;        /* positions written since the last call from position 0 on     */
     uint64_t sym[NB_N_SYMS]; /* of the extents now in slots */
     uint32_t *tokens;        /* (n_batch)                   */
+    struct nb_slot *hidden;  /* what comes in instead of tokens; NULL: tokens do */
     struct nb_slot *logits;  /* or hidden states */
     uint32_t width;          /* of their rows    */
+    size_t head;             /* place in g.order of the product that makes logits; n_nodes: none */
+    bool all_rows;           /* every row goes out, wanted or not */
     bool encoder;
     nb_tap_fn *tap;
     void *tap_ctx;
