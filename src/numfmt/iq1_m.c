@@ -64,6 +64,11 @@ static void round_vec(const struct nb_grid *g, uint32_t i, const float *x, const
     nb_iq1_round(x, w, g->scale[i / SUB], 0, codes, values);
 }
 
+static void derive(struct nb_grid *g, uint32_t s)
+{
+    g->scale[s] = nb_iq1_step(g->d, g->scale_code[s]);
+}
+
 static void fit(struct nb_grid *g, const float *x, const float *importance)
 {
     nb_iq1_fit(g, x, importance, shape);
@@ -108,6 +113,9 @@ const struct nb_numfmt nb_numfmt_iq1_m = {
     .fit = fit,
     .refit = refit,
     .round_vec = round_vec,
+    .derive = derive,
+    .scales = NB_SCALES_OUTER,
+    .scale_hi = 7,
     .pack = pack,
     .unpack = unpack,
     .expand_sub = SUB,

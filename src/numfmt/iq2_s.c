@@ -42,6 +42,11 @@ static void pack(void *dst, const struct nb_grid *g, const int8_t *codes)
         p[SCALES + s / 2] = (uint8_t)(g->scale_code[s] | g->scale_code[s + 1] << 4);
 }
 
+static void derive(struct nb_grid *g, uint32_t s)
+{
+    g->scale[s] = nb_iq_scale(&book, g->d, g->scale_code[s]);
+}
+
 static void fit(struct nb_grid *g, const float *x, const float *importance)
 {
     nb_iq_fit(&book, g, x, importance);
@@ -92,6 +97,9 @@ const struct nb_numfmt nb_numfmt_iq2_s = {
     .fit = fit,
     .refit = refit,
     .round_vec = round_vec,
+    .derive = derive,
+    .scales = NB_SCALES_OUTER,
+    .scale_hi = 15,
     .pack = pack,
     .unpack = unpack,
     .expand_sub = SUB,

@@ -43,6 +43,11 @@ static void pack(void *dst, const struct nb_grid *g, const int8_t *codes)
     }
 }
 
+static void derive(struct nb_grid *g, uint32_t s)
+{
+    g->scale[s] = nb_iq_scale(&book, g->d, g->scale_code[s]);
+}
+
 static void fit(struct nb_grid *g, const float *x, const float *importance)
 {
     nb_iq_fit(&book, g, x, importance);
@@ -93,6 +98,9 @@ const struct nb_numfmt nb_numfmt_iq2_xxs = {
     .fit = fit,
     .refit = refit,
     .round_vec = round_vec,
+    .derive = derive,
+    .scales = NB_SCALES_OUTER,
+    .scale_hi = 15,
     .pack = pack,
     .unpack = unpack,
     .expand_sub = SUB,

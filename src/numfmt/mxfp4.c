@@ -41,6 +41,11 @@ static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *v
     return code;
 }
 
+static void derive(struct nb_grid *g, uint32_t s)
+{
+    g->scale[s] = scale_of((unsigned)g->scale_code[s]);
+}
+
 static void fit(struct nb_grid *g, const float *x, const float *importance)
 {
     nb_numfmt_fit_by(&nb_numfmt_mxfp4, nb_kernels_get()->enc_mxfp4_f32, g, x, importance);
@@ -96,6 +101,9 @@ const struct nb_numfmt nb_numfmt_mxfp4 = {
     .fit = fit,
     .refit = refit,
     .round = round_code,
+    .derive = derive,
+    .scales = NB_SCALES_CODED,
+    .scale_hi = 254,
     .pack = pack,
     .unpack = unpack,
     .expand_sub = BLOCK,

@@ -295,6 +295,17 @@ void nb_numfmt_encode_k(const struct nb_numfmt *f, nb_fit_k_fn *kernel, void *ds
     }
 }
 
+void nb_derive_f16(struct nb_grid *g, uint32_t s)
+{
+    g->scale[s] = g->d;
+    g->offset[s] = g->dmin;
+}
+
+void nb_derive_product(struct nb_grid *g, uint32_t s)
+{
+    g->scale[s] = g->d * (float)g->scale_code[s];
+}
+
 static void round_block(const struct nb_numfmt *f, const struct nb_grid *g, int8_t *codes,
                         const float *x, const float *importance)
 {

@@ -23,6 +23,8 @@ struct nb_grid {
     int16_t scale_code[NB_NUMFMT_MAX_SUBS]; /* stored integers of the inner parameters   */
     int16_t min_code[NB_NUMFMT_MAX_SUBS];
     float d, dmin; /* outer parameters, already rounded to their storage type            */
+    float spread;  /* mean square of the values it was fitted to, where the weights ask for it */
+    float *level;  /* levels of its own (numfmt/coder.h), else NULL. Borrows them.           */
 };
 
 enum nb_numfmt_kind {
@@ -30,6 +32,13 @@ enum nb_numfmt_kind {
     NB_NUMFMT_FLOAT,   /* f32, f16, bf16                                                        */
     NB_NUMFMT_BLOCK,   /* blocks with parameters                                                */
     NB_NUMFMT_GRID     /* codes and parameters in arrays of their own: numfmt/grid.h            */
+};
+
+/* How the scales of a block are stored. */
+enum nb_numfmt_scales {
+    NB_SCALES_F16,   /* one sub-block: scale and offset are d and dmin                           */
+    NB_SCALES_CODED, /* scale_code alone says the scale                                          */
+    NB_SCALES_OUTER  /* scale_code (and min_code) are multiplied by d (and dmin)                  */
 };
 
 struct nb_gridfmt;
@@ -68,6 +77,11 @@ struct nb_numfmt {
      * function or of unpack, no others: most tuples have no index. */
     void (*round_vec)(const struct nb_grid *g, uint32_t i, const float *x, const float *w,
                       int8_t *codes, float *values);
+    /* scale[s] and offset[s] from d, dmin and the stored integers, which lie in scale_lo .. scale_hi and
+     * min_lo .. min_hi (both 0: there are none) and make scale and offset grow, or fall, steadily. */
+    void (*derive)(struct nb_grid *g, uint32_t s);
+    enum nb_numfmt_scales scales;
+    int16_t scale_lo, scale_hi, min_lo, min_hi;
     /* codes: (block); unpack(pack(x)) is exact */
     void (*pack)(void *dst, const struct nb_grid *g, const int8_t *codes);
     void (*unpack)(struct nb_grid *g, int8_t *codes, const void *src);

@@ -57,6 +57,11 @@ void nb_numfmt_encode_k(const struct nb_numfmt *f, nb_fit_k_fn *kernel, void *ds
 void nb_numfmt_fit_k(nb_fit_k_fn *kernel, struct nb_grid *g, int8_t *codes, const float *x,
                      const float *importance);
 
+/* struct nb_numfmt.derive of the formats whose d and dmin are the scale and the offset; of those whose scale
+ * is d * scale_code. */
+void nb_derive_f16(struct nb_grid *g, uint32_t s);
+void nb_derive_product(struct nb_grid *g, uint32_t s);
+
 /* Weights of one block from importance, their mean about 1; all 1 if there is nothing to go by
  * (importance may be NULL).
  * Negative, NaN and infinite entries count as 0; a share of the mean is added, so that columns which

@@ -39,6 +39,11 @@ static int32_t round_code(const struct nb_grid *g, uint32_t i, float x, float *v
     return code;
 }
 
+static void derive(struct nb_grid *g, uint32_t s)
+{
+    g->scale[s] = 0.5F * nb_e4m3_value((unsigned)g->scale_code[s]);
+}
+
 static void fit(struct nb_grid *g, const float *x, const float *importance)
 {
     nb_numfmt_fit_by(&nb_numfmt_nvfp4, nb_kernels_get()->enc_nvfp4_f32, g, x, importance);
@@ -103,6 +108,9 @@ const struct nb_numfmt nb_numfmt_nvfp4 = {
     .fit = fit,
     .refit = refit,
     .round = round_code,
+    .derive = derive,
+    .scales = NB_SCALES_CODED,
+    .scale_hi = 0x7e,
     .pack = pack,
     .unpack = unpack,
     .expand_sub = SUB,

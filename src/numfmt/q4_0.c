@@ -91,6 +91,7 @@ const struct nb_numfmt nb_numfmt_q4_0 = {
     .fit = fit,
     .refit = refit,
     .round = round_code,
+    .derive = nb_derive_f16,
     .pack = pack,
     .unpack = unpack,
     .expand_sub = BLOCK,

@@ -93,6 +93,7 @@ const struct nb_numfmt nb_numfmt_q5_1 = {
     .fit = fit,
     .refit = refit,
     .round = round_code,
+    .derive = nb_derive_f16,
     .pack = pack,
     .unpack = unpack,
     .expand_sub = BLOCK,

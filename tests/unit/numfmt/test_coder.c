@@ -1,0 +1,237 @@
+/* numfmt/coder*: every format of both registries through the one view that error feedback has of it. */
+#include "support/nbtest.h"
+
+#include <math.h>
+
+#include "golden.h"
+#include "numfmt/coder.h"
+
+enum { MAX_COLS = 1024, MAX_ROWS = 130 };
+
+/* Bell-shaped values with some far out, and weights from 0 to 4. */
+static void fill(float *x, size_t n, uint64_t seed)
+{
+    struct nb_rng rng = {.seed = seed};
+    for (size_t i = 0; i < n; i++) {
+        const double u = nb_rng_unit(&rng) + nb_rng_unit(&rng) + nb_rng_unit(&rng);
+        x[i] = (float)(0.05 * (u - 1.5) * (nb_rng_unit(&rng) < 0.02 ? 4.0 : 1.0));
+    }
+}
+
+static void fill_weights(float *w, size_t n, uint64_t seed)
+{
+    struct nb_rng rng = {.seed = seed};
+    for (size_t i = 0; i < n; i++) {
+        const double u = nb_rng_unit(&rng);
+        w[i] = (float)(4.0 * u * u);
+    }
+}
+
+/* A tensor and its coder. Owns: side, coder, grids, records. */
+struct bench {
+    const struct nb_numfmt *f;
+    struct nb_shape shape;
+    size_t rows, cols;
+    uint8_t *side, *record, *other;
+    struct nb_coder *c;
+    struct nb_grid *g;
+};
+
+static size_t cols_for(const struct nb_numfmt *f)
+{
+    if (f->kind != NB_NUMFMT_GRID)
+        return 2 * (size_t)f->block;
+    return 512 % f->grid->elem->dim == 0 ? 512 : 840;
+}
+
+static size_t rows_for(const struct nb_numfmt *f)
+{
+    if (f->kind != NB_NUMFMT_GRID)
+        return 1;
+    return f->grid->share == NB_SHARE_BLOCK ? MAX_ROWS : f->grid->elem->learned ? 20 : 2;
+}
+
+static void open_bench(struct bench *b, const struct nb_numfmt *f, const float *x, const float *w,
+                       enum nb_coder_weighting weighting)
+{
+    const struct nb_allocator *a = nb_allocator_default();
+    struct nb_error err;
+    *b = (struct bench){.f = f, .rows = rows_for(f), .cols = cols_for(f)};
+    b->shape = nb_shape_2(b->rows, b->cols);
+    if (f->kind == NB_NUMFMT_GRID)
+        b->side = nb_alloc_zero(a, nb_grid_side_bytes(f, &b->shape) + 1, 1);
+    if (nb_grid_needs_training(f)) {
+        struct nb_grid_training *t;
+        assert_ok(nb_grid_training_create(&t, f, &b->shape, NULL, a, &err), &err);
+        assert_ok(nb_grid_train(t, x, w, b->rows, &err), &err);
+        assert_ok(nb_grid_training_finish(t, b->side, NULL, &err), &err);
+        nb_grid_training_destroy(t);
+    }
+    const struct nb_coder_spec spec = {
+        .type = f, .shape = &b->shape, .side = b->side, .weighting = weighting, .a = a};
+    assert_ok(nb_coder_create(&b->c, &spec, &err), &err);
+    b->g = nb_coder_grids_create(b->c, 1);
+    b->record = nb_alloc_zero(a, nb_coder_record_bytes(b->c), 1);
+    b->other = nb_alloc_zero(a, nb_coder_record_bytes(b->c), 1);
+    assert_true(b->g != NULL && b->record != NULL && b->other != NULL);
+}
+
+static void close_bench(struct bench *b)
+{
+    const struct nb_allocator *a = nb_allocator_default();
+    nb_coder_grids_destroy(b->c, b->g);
+    nb_coder_destroy(b->c);
+    nb_free(a, b->side);
+    nb_free(a, b->record);
+    nb_free(a, b->other);
+}
+
+/* A row through fit and round. */
+static void code_row(struct bench *b, uint64_t row, const float *x, const float *w, int16_t *codes,
+                     float *values)
+{
+    struct nb_coder *c = b->c;
+    nb_coder_row(c, row, x, w);
+    for (size_t k = 0; k < c->n_blocks; k++) {
+        const size_t at = k * c->block;
+        const uint32_t n = nb_coder_block_cols(c, k);
+        nb_coder_fit(c, row, k, &b->g[k], x + at, w == NULL ? NULL : w + at);
+        for (uint32_t i = 0; i < n; i += c->dim)
+            nb_coder_round(c, &b->g[k], i, x + at + i, w == NULL ? NULL : w + at + i,
+                           codes + at + i, values + at + i);
+    }
+}
+
+/* What the stored bytes of a row say. */
+static void decode_record(const struct bench *b, uint64_t row, const uint8_t *record, float *y)
+{
+    if (b->f->kind != NB_NUMFMT_GRID) {
+        nb_numfmt_decode(b->f, record, y, b->cols);
+        return;
+    }
+    const struct nb_parts parts = nb_grid_records(b->f, &b->shape, record, row, b->side);
+    const struct nb_tensor t = {.type = b->f, .shape = b->shape, .parts = &parts};
+    nb_tensor_decode(&t, row, 1, y);
+}
+
+static double loss(const float *x, const float *y, const float *w, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = (double)x[i] - (double)y[i];
+        sum += (w == NULL ? 1.0 : (double)w[i]) * d * d;
+    }
+    return sum;
+}
+
+static void encode_row(struct bench *b, uint64_t row, const float *x, const float *w, uint8_t *out)
+{
+    struct nb_error err;
+    const struct nb_grid_encode e = {.type = b->f,
+                                     .shape = &b->shape,
+                                     .side = b->side,
+                                     .importance = w,
+                                     .a = nb_allocator_default()};
+    if (b->f->kind == NB_NUMFMT_GRID)
+        assert_ok(nb_grid_encode_rows(&e, out, x, row, 1, &err), &err);
+    else
+        assert_ok(nb_numfmt_encode(b->f, out, x, w, b->cols, &err), &err);
+}
+
+/* Stored and read back: the same values, codes and bytes. */
+static void check_stored(struct bench *b, uint64_t row, const int16_t *codes, const float *values)
+{
+    static float y[MAX_COLS];
+    static int16_t again[MAX_COLS];
+    struct nb_grid *h = nb_coder_grids_create(b->c, 1);
+    const size_t bytes = nb_coder_record_bytes(b->c);
+    memset(b->record, 0xa5, bytes);
+    nb_coder_pack(b->c, row, b->g, codes, b->record);
+    decode_record(b, row, b->record, y);
+    for (size_t i = 0; i < b->cols; i++)
+        if (!(y[i] == values[i]))
+            fail_msg("%s: column %zu decodes to %.9g, %.9g expected", b->f->name, i, (double)y[i],
+                     (double)values[i]);
+    nb_coder_unpack(b->c, row, h, again, b->record);
+    assert_memory_equal(codes, again, b->cols * sizeof *codes);
+    nb_coder_pack(b->c, row, h, again, b->other);
+    assert_memory_equal(b->record, b->other, bytes);
+    for (size_t k = 0; k < b->c->n_blocks; k++) {
+        const size_t at = k * b->c->block;
+        const uint32_t n = nb_coder_block_cols(b->c, k);
+        nb_coder_values(b->c, &h[k], 0, n, again + at, y + at);
+        for (uint32_t i = 0; i < n; i++)
+            assert_true(y[at + i] == values[at + i]);
+    }
+    nb_coder_grids_destroy(b->c, h);
+}
+
+/* value = scale * level + offset, up to rounding. */
+static void check_levels(const struct bench *b, const int16_t *codes, const float *values)
+{
+    static float level[MAX_COLS];
+    for (size_t k = 0; k < b->c->n_blocks; k++) {
+        const uint32_t n = nb_coder_block_cols(b->c, k);
+        const size_t at = k * b->c->block;
+        const struct nb_grid *g = &b->g[k];
+        nb_coder_levels(b->c, g, 0, n, codes + at, level);
+        for (uint32_t i = 0; i < n; i++) {
+            const double s = (double)g->scale[i / b->c->sub];
+            const double o = b->c->has_offset ? (double)g->offset[i / b->c->sub] : 0.0;
+            assert_close(s * (double)level[i] + o, (double)values[at + i],
+                         1e-5 * (fabs(s * (double)level[i]) + fabs(o)) + 1e-12);
+        }
+    }
+}
+
+static void check_format(const struct nb_numfmt *f, const float *x, const float *w)
+{
+    static int16_t codes[MAX_COLS];
+    static float values[MAX_COLS];
+    static float y[MAX_COLS];
+    struct bench b;
+    double ours = 0.0;
+    double theirs = 0.0;
+    open_bench(&b, f, x, w, NB_CODER_PLAIN);
+    const size_t step = b.rows > 20 ? 64 : 1;
+    for (size_t r = 0; r < b.rows; r += step) {
+        const float *row = x + r * b.cols;
+        code_row(&b, r, row, w, codes, values);
+        check_levels(&b, codes, values);
+        check_stored(&b, r, codes, values);
+        encode_row(&b, r, row, w, b.other);
+        decode_record(&b, r, b.other, y);
+        ours += loss(row, values, w, b.cols);
+        theirs += loss(row, y, w, b.cols);
+    }
+    if (!(ours <= 1.02 * theirs))
+        fail_msg("%s: error %.9g, the encoder makes %.9g", f->name, ours, theirs);
+    close_bench(&b);
+}
+
+static float *values_for_all(size_t n, uint64_t seed, void (*make)(float *, size_t, uint64_t))
+{
+    float *x = nb_alloc(nb_allocator_default(), n, sizeof *x);
+    assert_non_null(x);
+    make(x, n, seed);
+    return x;
+}
+
+static void test_every_format(void **state)
+{
+    (void)state;
+    size_t n;
+    float *x = values_for_all(MAX_ROWS * MAX_COLS, 1, fill);
+    float *w = values_for_all(MAX_COLS, 2, fill_weights);
+    const struct nb_numfmt *const *all = nb_numfmt_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (all[i]->kind != NB_NUMFMT_BLOCK)
+            continue;
+        check_format(all[i], x, NULL);
+        check_format(all[i], x, w);
+    }
+    nb_free(nb_allocator_default(), x);
+    nb_free(nb_allocator_default(), w);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_every_format))
