@@ -120,6 +120,26 @@ typedef void nb_layernorm_f32_fn(float *y, const float *x, const float *w, const
 typedef void nb_rope_f32_fn(float *y, const float *x, const float *cosine, const float *sine,
                             size_t n_pairs, bool halves);
 
+/* ---- dense linear algebra: panels packed by the caller, every element one chain of fma ---- */
+#define NB_OUTER_ROWS  12
+#define NB_OUTER_COLS  16
+#define NB_TILE64_ROWS 12
+#define NB_TILE64_COLS 8
+/* h[r, c] += (double)s for 12 x 16 elements, h_stride apart; s = 0, then s = fmaf(a[k, r], b[k, c], s)
+ * for k = 0 .. n-1; a (n, 12), b (n, 16). */
+typedef void nb_outer_f64_f32_f32_fn(double *h, size_t h_stride, const float *a, const float *b,
+                                     size_t n);
+/* c[r, j] = fma(a[k, r], b[k, j], c[r, j]) for k = 0 .. n-1, 12 x 8 elements; a (n, 12), b (n, 8). */
+typedef void nb_tile_f64_f64_f64_fn(double *c, size_t c_stride, const double *a, const double *b,
+                                    size_t n);
+/* For j = n-1 .. 0 and each of the 8 columns of x (n, 8): x[j] /= t[j, j], then for i < j
+ * x[i] = fma(-t[j, i], x[j], x[i]). t (n, n), what is right of its diagonal is not read. */
+typedef void nb_solve_f64_f64_fn(double *x, const double *t, size_t n);
+/* w[r, j] = fmaf(-e[r, k], u[k, j], w[r, j]) for k = 0 .. b-1; w (rows, n), e (rows, b), u (b, n). */
+typedef void nb_gemmsub_f32_f32_f32_fn(float *w, size_t w_stride, const float *e, size_t e_stride,
+                                       const float *u, size_t u_stride, size_t rows, size_t b,
+                                       size_t n);
+
 /* ---- integer ---- */
 /* k a multiple of 32. */
 typedef void nb_quant_q8_f32_fn(int8_t *q, float *d, int16_t *sum16, const float *x, size_t k);
@@ -214,6 +234,10 @@ struct nb_kernels {
     nb_axpy_f32_f32_fn *axpy_f32_f32;
     nb_axpy_f32_f16_fn *axpy_f32_f16;
     nb_wsum_f32_f32_f32_fn *wsum_f32_f32_f32;
+    nb_outer_f64_f32_f32_fn *outer_f64_f32_f32;
+    nb_tile_f64_f64_f64_fn *tile_f64_f64_f64;
+    nb_solve_f64_f64_fn *solve_f64_f64;
+    nb_gemmsub_f32_f32_f32_fn *gemmsub_f32_f32_f32;
     nb_act_f32_fn *act_f32;
     nb_glu_f32_fn *glu_f32;
     nb_act_grad_f32_fn *act_grad_f32;

@@ -42,7 +42,7 @@ void *work_place(struct work *w, size_t i, size_t bytes, size_t free_bytes)
 
 void work_add_out(struct work *w, void *p, size_t bytes, bool is_f32)
 {
-    w->out[w->n_outs++] = (struct out){p, bytes, is_f32};
+    w->out[w->n_outs++] = (struct out){p, bytes, is_f32, false};
 }
 
 /* ---- values ---- */
@@ -722,7 +722,9 @@ BYTES(bytes_q4_k, c->rows * c->n / 256 * 144)
 BYTES(bytes_q6_k, c->rows * c->n / 256 * 210)
 BYTES(bytes_iq4_xs, c->rows * c->n / 256 * 136)
 OPS(ops_gemm, 2 * c->rows * c->cols * c->n)
-
+OPS(ops_outer, 2 * NB_OUTER_ROWS * NB_OUTER_COLS * c->n)
+OPS(ops_tile64, 2 * NB_TILE64_ROWS * NB_TILE64_COLS * c->n)
+OPS(ops_solve, 8 * c->n * c->n)
 BYTES(bytes1, c->n)
 
 /* clang-format off */
@@ -743,6 +745,11 @@ static const struct op ops[] = {
     {"axpy_f32_f16", length_count, length_case, setup_axpy_f16, call_axpy_f16, {VEC}, bytes10},
     {"wsum_f32_f32_f32", gemm_count, gemm_case, setup_wsum, call_wsum,
      {.rows = 32, .cols = 64, .n = 64}, ops_gemm},
+    {"outer_f64_f32_f32", panel_count, panel_case, setup_outer, call_outer, {.n = 256}, ops_outer},
+    {"tile_f64_f64_f64", panel_count, panel_case, setup_tile64, call_tile64, {.n = 256}, ops_tile64},
+    {"solve_f64_f64", solve_count, panel_case, setup_solve, call_solve, {.n = 128}, ops_solve},
+    {"gemmsub_f32_f32_f32", gemmsub_count, gemmsub_case, setup_gemmsub, call_gemmsub,
+     {.rows = 64, .cols = 1024, .n = 128}, ops_gemm},
     {"act_f32", act_count, act_case, setup_act, call_act, {VEC, .variant = 2 * NB_ACT_GELU}, bytes8},
     {"act_grad_f32", act_count, act_case, setup_act, call_act_grad,
      {VEC, .variant = 2 * NB_ACT_GELU}, bytes8},

@@ -33,7 +33,7 @@ struct slot {
 struct out {
     uint8_t *p;
     size_t bytes;
-    bool is_f32; /* NaN compares equal to NaN */
+    bool is_f32, is_f64; /* NaN compares equal to NaN */
 };
 
 struct work {
@@ -92,5 +92,20 @@ size_t promise_iq_count(void);
 void promise_iq_case(struct kase *c, size_t i);
 void setup_promise_iq(struct work *w, const struct kase *c);
 void call_promise_iq(void (*fn)(void), struct work *w, const struct kase *c);
+
+/* cases_linalg.c */
+size_t panel_count(void);
+void panel_case(struct kase *c, size_t i);
+void setup_outer(struct work *w, const struct kase *c);
+void call_outer(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_tile64(struct work *w, const struct kase *c);
+void call_tile64(void (*fn)(void), struct work *w, const struct kase *c);
+size_t solve_count(void);
+void setup_solve(struct work *w, const struct kase *c);
+void call_solve(void (*fn)(void), struct work *w, const struct kase *c);
+size_t gemmsub_count(void);
+void gemmsub_case(struct kase *c, size_t i);
+void setup_gemmsub(struct work *w, const struct kase *c);
+void call_gemmsub(void (*fn)(void), struct work *w, const struct kase *c);
 
 #endif

@@ -56,6 +56,14 @@ static void settle(struct work *w)
                 u = 0x7fc00000U;
             memcpy(w->out[i].p + j, &u, 4);
         }
+    for (size_t i = 0; i < w->n_outs; i++)
+        for (size_t j = 0; w->out[i].is_f64 && j + 8 <= w->out[i].bytes; j += 8) {
+            uint64_t u;
+            memcpy(&u, w->out[i].p + j, 8);
+            if ((u & 0x7fffffffffffffffU) > 0x7ff0000000000000U)
+                u = 0x7ff8000000000000U;
+            memcpy(w->out[i].p + j, &u, 8);
+        }
 }
 
 static void run_case(struct work *w, const struct op *op, const struct kase *c, void (*fn)(void))
