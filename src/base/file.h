@@ -1,4 +1,4 @@
-/* base/file.h: reading by mmap, writing atomically.
+/* base/file.h: reading by mmap, writing atomically, room on disk for what does not fit in memory.
  *
  * Outputs are written to "<path>.partial" beside the target, fsync-ed and renamed: no half file
  * ever bears its final name. All messages name the path.
@@ -68,6 +68,25 @@ NB_CHECKED enum nb_status nb_outdir_create(struct nb_outdir *d, const char *path
 /* Closes, also on failure. */
 NB_CHECKED enum nb_status nb_outdir_commit(struct nb_outdir *d, struct nb_error *err);
 void nb_outdir_abort(struct nb_outdir *d);
+
+/* Room on disk without a name, for what does not fit in memory: gone with the process however it ends.
+ * Reads and writes of different ranges may come from several threads. */
+struct nb_temp {
+    const struct nb_allocator *a;
+    char *folder; /* for messages */
+    int fd;       /* -1: not open */
+    uint64_t bytes;
+};
+/* folder NULL: $TMPDIR, or /tmp. NB_ERR_LIMIT if its file system has no room for so many bytes, which
+ * are reserved where it can. */
+NB_CHECKED enum nb_status nb_temp_create(struct nb_temp *t, const char *folder, uint64_t bytes,
+                                         const struct nb_allocator *a, struct nb_error *err);
+/* n bytes at offset, inside what was asked for; what was never written reads as zeros. */
+NB_CHECKED enum nb_status nb_temp_write(const struct nb_temp *t, uint64_t offset, const void *data,
+                                        size_t n, struct nb_error *err);
+NB_CHECKED enum nb_status nb_temp_read(const struct nb_temp *t, uint64_t offset, void *data,
+                                       size_t n, struct nb_error *err);
+void nb_temp_close(struct nb_temp *t);
 
 bool nb_path_exists(const char *path);
 bool nb_path_is_dir(const char *path);
