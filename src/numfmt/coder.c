@@ -39,7 +39,10 @@ enum nb_status nb_coder_create(struct nb_coder **out, const struct nb_coder_spec
         NB_TRY_TO(fail, NB_ERROR(err, NB_ERR_NOMEM, "out of memory"));
     c->work->shape = *spec->shape;
     c->work->side = spec->side;
-    NB_TRY_TO(fail, block_init(c, err));
+    if (f->kind == NB_NUMFMT_GRID)
+        NB_TRY_TO(fail, nb_coder_grid_init(c, spec, err));
+    else
+        NB_TRY_TO(fail, block_init(c, err));
     c->n_blocks = (c->cols + c->block - 1) / c->block;
     c->work->w = nb_alloc(c->a, c->block, sizeof *c->work->w);
     if (c->work->w == NULL)
@@ -58,6 +61,7 @@ void nb_coder_destroy(struct nb_coder *c)
     if (c->work != NULL) {
         nb_free(c->a, c->work->w);
         nb_free(c->a, c->work->levels);
+        nb_free(c->a, c->work->record);
         nb_free(c->a, c->work->level);
         nb_free(c->a, c->work->search);
         nb_free(c->a, c->work->sorted);
@@ -95,17 +99,16 @@ void nb_coder_grids_destroy(const struct nb_coder *c, struct nb_grid *grids)
 
 /* ---- weights ---- */
 
-static float mean_square(const float *x, size_t n)
+float nb_coder_spread(const struct nb_coder *c, const float *x, size_t n)
 {
     double sum = 0.0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && c->weighting == NB_CODER_SPREAD; i++)
         sum += (double)x[i] * (double)x[i];
     return (float)(sum / (double)n);
 }
 
-/* The weights that count, or NULL: all alike. */
-static const float *weigh(const struct nb_coder *c, const float *x, const float *w, size_t n,
-                          float spread)
+const float *nb_coder_weigh(const struct nb_coder *c, const float *x, const float *w, size_t n,
+                            float spread)
 {
     float *out = c->work->w;
     if (c->weighting == NB_CODER_PLAIN && w == NULL)
@@ -131,15 +134,16 @@ void nb_coder_fit(struct nb_coder *c, uint64_t row, size_t block, struct nb_grid
                   const float *w)
 {
     const size_t n = nb_coder_block_cols(c, block);
-    const float spread = c->weighting == NB_CODER_SPREAD ? mean_square(x, n) : 0.0F;
-    c->ops->fit(c, row, block, g, x, weigh(c, x, w, n, spread));
+    const float spread = nb_coder_spread(c, x, n);
+    c->ops->fit(c, row, block, g, x, nb_coder_weigh(c, x, w, n, spread));
     g->spread = spread;
 }
 
 void nb_coder_refit(struct nb_coder *c, struct nb_grid *g, uint32_t s, const float *x,
                     const float *w)
 {
-    c->ops->refit(c, g, s, x, weigh(c, x, w, c->sub, g->spread));
+    if (!c->fixed)
+        c->ops->refit(c, g, s, x, nb_coder_weigh(c, x, w, c->sub, g->spread));
 }
 
 void nb_coder_round(struct nb_coder *c, const struct nb_grid *g, uint32_t i, const float *x,

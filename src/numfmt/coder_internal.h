@@ -36,10 +36,11 @@ struct nb_coder_work {
     const uint8_t *side;
     float tensor_scale2;      /* what E4M3 scales are multiplied by                        */
     float unit;               /* of the row's 8-bit scales                                 */
-    struct nb_levels *levels; /* (2) of the element or tensor; of the block at hand        */
+    struct nb_levels *levels; /* of the element or the tensor                              */
+    uint8_t *record;          /* of an empty row: to look up what a tensor's rows share     */
     float *level;             /* (levels, dim) by code: tabled elements and codebooks      */
     float *search;            /* scratch of the scale search                               */
-    double *sorted;           /* (2, block) values and weights by value, then 256 levels   */
+    double *sorted;           /* (levels), then values and weights by value: (2, block)    */
     uint8_t *arena;           /* for k-means */
     size_t arena_bytes, arena_used;
 };
@@ -49,7 +50,15 @@ extern const struct nb_coder_ops nb_coder_block_ops, nb_coder_grid_ops;
 enum nb_status nb_coder_grid_init(struct nb_coder *c, const struct nb_coder_spec *spec,
                                   struct nb_error *err);
 
-/* coder_scale.c */
+/* coder.c: m of NB_CODER_SPREAD, else 0; weights that are used (n), in a buffer of the coder, or NULL: all
+ * alike. */
+float nb_coder_spread(const struct nb_coder *c, const float *x, size_t n);
+const float *nb_coder_weigh(const struct nb_coder *c, const float *x, const float *w, size_t n,
+                            float spread);
+
+/* coder_scale.c, coder_scale_grid.c */
+double nb_coder_rescale_grid(struct nb_coder *c, struct nb_grid *g, uint32_t s,
+                             const struct nb_scale_quad *q);
 double nb_coder_rescale_block(struct nb_coder *c, struct nb_grid *g, uint32_t s,
                               const struct nb_scale_quad *q);
 bool nb_coder_outer_block(const struct nb_coder *c, struct nb_grid *g, double factor_d,

@@ -6,8 +6,6 @@
  */
 #include "numfmt/grid_internal.h"
 
-#include "math/math.h"
-
 /* A row at work. Borrows: everything. */
 struct row {
     const struct nb_grid_encode *e;
@@ -18,7 +16,7 @@ struct row {
     uint8_t *part[NB_MAX_PARTS]; /* of the record */
     float *w;                    /* (group) */
     float *search;               /* scratch of the search */
-    double *sorted;              /* (2, group): values and weights by value; (256) levels */
+    double *sorted;              /* (256) levels; (2, group): values and weights by value */
 };
 
 static const struct nb_scale_options defaults;
@@ -38,32 +36,30 @@ static float scale2_of(const struct row *r, uint64_t row)
     return nb_load_f32(nb_part_row(&r->t, NB_PART_SCALE2, row));
 }
 
-static void put_scale(const struct row *r, uint64_t row, size_t k, float scale)
+void nb_grid_put_scale(const struct nb_gridfmt *g, uint8_t *part, size_t k, float scale,
+                       float scale2)
 {
-    const enum nb_scale_store store = r->g->scale;
-    uint8_t *p = r->part[NB_PART_SCALES];
-    const uint32_t code = nb_scale_code(store, scale2_of(r, row), scale);
-    if (store == NB_SCALE_F32)
-        nb_store_u32(p + 4 * k, code);
-    else if (store == NB_SCALE_F16 || store == NB_SCALE_BF16)
-        nb_store_u16(p + 2 * k, (uint16_t)code);
-    else
-        p[k] = (uint8_t)code;
+    const uint32_t code = nb_scale_code(g->scale, scale2, scale);
+    if (g->scale == NB_SCALE_F32)
+        nb_store_u32(part + 4 * k, code);
+    else if (g->scale == NB_SCALE_F16 || g->scale == NB_SCALE_BF16)
+        nb_store_u16(part + 2 * k, (uint16_t)code);
+    else if (g->scale != NB_SCALE_NONE)
+        part[k] = (uint8_t)code;
 }
 
-static void put_zero(const struct row *r, size_t k, float zero)
+void nb_grid_put_zero(const struct nb_gridfmt *g, uint8_t *part, size_t k, float zero)
 {
-    const uint32_t bits = r->g->elem->bits;
-    uint8_t *p = r->part[NB_PART_ZEROS];
-    if (r->g->zero == NB_ZERO_F16) {
-        nb_store_u16(p + 2 * k, nb_f32_to_f16(zero));
+    const uint32_t bits = g->elem->bits;
+    if (g->zero == NB_ZERO_F16) {
+        nb_store_u16(part + 2 * k, nb_f32_to_f16(zero));
         return;
     }
     uint16_t run[8];
     if (k % 8 > 0)
-        nb_codes_unpack(run, p, bits, k / 8 * 8, k % 8);
-    run[k % 8] = (uint16_t)((int32_t)zero - r->g->elem->lo);
-    nb_codes_pack(p, run, bits, k / 8 * 8, k % 8 + 1);
+        nb_codes_unpack(run, part, bits, k / 8 * 8, k % 8);
+    run[k % 8] = (uint16_t)((int32_t)zero - g->elem->lo);
+    nb_codes_pack(part, run, bits, k / 8 * 8, k % 8 + 1);
 }
 
 /* Codes of the levels nearest to x / scale + zero, elements at .. at + n - 1 of the row. */
@@ -130,9 +126,9 @@ static void encode_group(const struct row *r, const float *x, uint64_t row, size
     const bool own = r->g->share == NB_SHARE_CHANNEL || r->g->share == NB_SHARE_GROUP;
     if (own) {
         const struct nb_scale s = search(r, x, at, n, r->g->scale, scale2_of(r, row));
-        put_scale(r, row, k, s.scale);
+        nb_grid_put_scale(r->g, r->part[NB_PART_SCALES], k, s.scale, scale2_of(r, row));
         if (r->g->zero != NB_ZERO_NONE)
-            put_zero(r, k, s.zero);
+            nb_grid_put_zero(r->g, r->part[NB_PART_ZEROS], k, s.zero);
     }
     put_codes(r, r->levels, x + at, at, n, nb_grid_params(&r->t, row, k));
 }
@@ -154,29 +150,41 @@ static void sort_pairs(double *x, double *w, size_t n)
         }
 }
 
+enum nb_status nb_grid_own_levels(struct nb_kmeans *job, const float *x, const float *w,
+                                  float *stored, const struct nb_allocator *a, struct nb_error *err)
+{
+    double *values = job->levels + job->k;
+    double *weights = values + job->n;
+    for (size_t i = 0; i < job->n; i++) {
+        values[i] = (double)x[i];
+        weights[i] = w == NULL ? 1.0 : (double)w[i];
+    }
+    sort_pairs(values, weights, job->n);
+    job->x = values;
+    job->w = weights;
+    NB_TRY(nb_kmeans_levels(job, a, err));
+    for (uint32_t c = 0; c < job->k; c++)
+        stored[c] = nb_via_f16((float)job->levels[c]);
+    return NB_OK;
+}
+
+void nb_grid_put_levels(uint8_t *part, size_t k, const float *level, uint32_t n)
+{
+    for (uint32_t c = 0; c < n; c++)
+        nb_store_u16(part + 2 * (k * n + c), nb_f32_to_f16(level[c]));
+}
+
 /* The optimal levels of one group, in f16; then its codes. */
 static enum nb_status encode_own_levels(const struct row *r, const float *x, size_t k,
                                         struct nb_error *err)
 {
     const size_t at = k * r->group, n = NB_MIN(r->group, r->cols - at);
     const uint32_t n_levels = 1U << r->g->elem->bits;
-    const float *w = weights_of(r, at, n);
-    double *level = r->sorted + 2 * r->group;
     float stored[NB_MAX_LEVELS];
     struct nb_levels *lv = r->levels + 1;
-    struct nb_kmeans job = {
-        .x = r->sorted, .w = r->sorted + n, .n = n, .k = n_levels, .levels = level};
-    for (size_t i = 0; i < n; i++) {
-        r->sorted[i] = (double)x[at + i];
-        r->sorted[n + i] = w == NULL ? 1.0 : (double)w[i];
-    }
-    sort_pairs(r->sorted, r->sorted + n, n);
-    NB_TRY(nb_kmeans_levels(&job, r->e->a, err));
-    uint8_t *p = r->part[NB_PART_LEVELS] + k * n_levels * 2;
-    for (uint32_t c = 0; c < n_levels; c++) {
-        stored[c] = nb_via_f16((float)level[c]);
-        nb_store_u16(p + 2 * (size_t)c, nb_f32_to_f16(stored[c]));
-    }
+    struct nb_kmeans job = {.n = n, .k = n_levels, .levels = r->sorted};
+    NB_TRY(nb_grid_own_levels(&job, x + at, weights_of(r, at, n), stored, r->e->a, err));
+    nb_grid_put_levels(r->part[NB_PART_LEVELS], k, stored, n_levels);
     nb_learned_levels(lv, stored, n_levels);
     put_codes(r, lv, x + at, at, n, (struct nb_scale){1.0F, 0.0F});
     return NB_OK;

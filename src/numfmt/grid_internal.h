@@ -2,6 +2,7 @@
 #ifndef NB_NUMFMT_GRID_INTERNAL_H
 #define NB_NUMFMT_GRID_INTERNAL_H
 
+#include "math/math.h"
 #include "numfmt/grid.h"
 #include "numfmt/numfmt_internal.h"
 
@@ -50,6 +51,17 @@ static inline const uint8_t *nb_part_row(const struct nb_tensor *t, enum nb_part
 
 /* The scale and the zero of group `k` of a row. */
 struct nb_scale nb_grid_params(const struct nb_tensor *t, uint64_t row, size_t k);
+
+/* grid_encode.c: the scale and the zero of group k, into the record's part. */
+void nb_grid_put_scale(const struct nb_gridfmt *g, uint8_t *part, size_t k, float scale,
+                       float scale2);
+void nb_grid_put_zero(const struct nb_gridfmt *g, uint8_t *part, size_t k, float zero);
+/* The best levels of n values, as f16 gives them back, to stored (k). job: n and k are given, and levels
+ * with room for k + 2 n. */
+NB_CHECKED enum nb_status nb_grid_own_levels(struct nb_kmeans *job, const float *x, const float *w,
+                                             float *stored, const struct nb_allocator *a,
+                                             struct nb_error *err);
+void nb_grid_put_levels(uint8_t *part, size_t k, const float *level, uint32_t n);
 
 /* grid_vector.c: the codes of one row, and its scale if there is one. part: of the record. */
 void nb_grid_encode_vectors(const struct nb_tensor *t, const float *importance, const float *x,

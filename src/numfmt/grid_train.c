@@ -7,8 +7,6 @@
  */
 #include "numfmt/grid_internal.h"
 
-#include "math/math.h"
-
 #define BINS   65536U
 #define SAMPLE 131072U
 

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-#include "math/math.h"
-
 #define WORDS 32 /* at once */
 
 float nb_grid_row_rms(const float *x, size_t n)

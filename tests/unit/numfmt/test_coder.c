@@ -230,6 +230,13 @@ static void test_every_format(void **state)
         check_format(all[i], x, NULL);
         check_format(all[i], x, w);
     }
+    all = nb_grid_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (getenv("NB_EMULATED") != NULL && all[i]->grid->elem->bits > 8)
+            continue;
+        check_format(all[i], x, NULL);
+        check_format(all[i], x, w);
+    }
     nb_free(nb_allocator_default(), x);
     nb_free(nb_allocator_default(), w);
 }
