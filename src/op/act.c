@@ -33,6 +33,30 @@ static void run(const struct nb_op_call *c)
     nb_pool_for(c->pool, c->out[0]->rows * c->out[0]->cols, OP_CHUNK_ELEMENTS / 8, part, &call);
 }
 
+#define PIECE 256U
+
+static void grad_part(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_grad *g = ctx;
+    const float *x = g->call->in[0]->data;
+    float slope[PIECE];
+    (void)worker;
+    for (size_t i = begin; i < end; i += PIECE) {
+        const size_t n = NB_MIN(PIECE, end - i);
+        g->call->kernels->act_grad_f32(slope, x + i, n, (enum nb_act)g->call->node->attr[ACT].i);
+        for (size_t j = 0; j < n; j++)
+            g->in[0][i + j] += g->out[0][i + j] * slope[j];
+    }
+}
+
+static void grad(const struct nb_op_grad *g)
+{
+    struct nb_op_grad work = *g;
+    const struct nb_slot *y = g->call->out[0];
+    if (g->in[0])
+        nb_pool_for(g->call->pool, y->rows * y->cols, OP_CHUNK_ELEMENTS / 8, grad_part, &work);
+}
+
 const struct nb_op nb_op_act = {
     .name = "act",
     .n_in_min = 1,
@@ -41,4 +65,7 @@ const struct nb_op nb_op_act = {
     .quantizable = -1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0,
+    .grad_reads = 1U << 0,
+    .grad = grad,
 };

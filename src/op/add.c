@@ -26,6 +26,12 @@ static void run(const struct nb_op_call *c)
     nb_pool_for(c->pool, c->out[0]->rows * c->out[0]->cols, OP_CHUNK_ELEMENTS, part, &call);
 }
 
+static void grad(const struct nb_op_grad *g)
+{
+    nb_op_grad_pass(g, 0);
+    nb_op_grad_pass(g, 1);
+}
+
 const struct nb_op nb_op_add = {
     .name = "add",
     .n_in_min = 2,
@@ -33,4 +39,6 @@ const struct nb_op nb_op_add = {
     .quantizable = -1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0 | 1U << 1,
+    .grad = grad,
 };

@@ -32,6 +32,12 @@ static void run(const struct nb_op_call *c)
     nb_pool_for(c->pool, c->out[0]->rows, op_grain(c->out[0]->cols), rows, &call);
 }
 
+static void grad(const struct nb_op_grad *g)
+{
+    nb_op_grad_pass(g, 0);
+    nb_op_grad_rows(g, 1);
+}
+
 const struct nb_op nb_op_add_row = {
     .name = "add_row",
     .n_in_min = 2,
@@ -40,4 +46,6 @@ const struct nb_op nb_op_add_row = {
     .f32_weights = 1U << 1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0 | 1U << 1,
+    .grad = grad,
 };

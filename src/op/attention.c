@@ -17,91 +17,55 @@
  * these share each block of keys and values, which is decoded to floats once. Blocks that none of them
  * sees are not touched. No online softmax: the scores of a task fit in scratch.
  */
-#include "op/op_internal.h"
-
-enum { HEADS, SCALE, WINDOW, SOFTCAP, CAUSAL };
-enum { IN_Q, IN_K, IN_V };
-
-#define TASK_ROWS   48U /* query rows of a task, unless a group of heads is larger */
-#define POSITIONS   64U /* keys or values decoded at once                          */
-#define SCORE_ALIGN 16U /* floats */
+#include "op/attention.h"
 
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
 {
-    const struct nb_value *q = op_value(g, n->in[IN_Q]);
-    const uint64_t heads = (uint64_t)n->attr[HEADS].i;
-    if (!op_is_f32_matrix(q) || n->attr[HEADS].i < 1 || q->dim[1].n % heads != 0)
+    const struct nb_value *q = op_value(g, n->in[ATTENTION_Q]);
+    const uint64_t heads = (uint64_t)n->attr[ATTENTION_HEADS].i;
+    if (!op_is_f32_matrix(q) || n->attr[ATTENTION_HEADS].i < 1 || q->dim[1].n % heads != 0)
         return nb_graph_refuse(g, n, "input 0 must be a float matrix of %lld heads",
-                               (long long)n->attr[HEADS].i);
-    for (uint32_t i = IN_K; i <= IN_V; i++) {
+                               (long long)n->attr[ATTENTION_HEADS].i);
+    for (uint32_t i = ATTENTION_K; i <= ATTENTION_V; i++) {
         const struct nb_value *s = op_value(g, n->in[i]);
-        const enum nb_sym sym = n->attr[WINDOW].i ? NB_SYM_WINDOW : NB_SYM_CACHE;
+        const enum nb_sym sym = n->attr[ATTENTION_WINDOW].i ? NB_SYM_WINDOW : NB_SYM_CACHE;
         if (s->kind != NB_VALUE_STATE || s->rank != 3 || s->dim[1].sym != sym ||
             s->dim[2].n != q->dim[1].n / heads || s->dim[0].n == 0 || heads % s->dim[0].n != 0)
             return nb_graph_refuse(g, n, "state %s does not fit %llu query heads", s->name,
                                    (unsigned long long)heads);
     }
-    if (n->attr[WINDOW].i < 0 || !(n->attr[SOFTCAP].f >= 0.0))
+    if (n->attr[ATTENTION_WINDOW].i < 0 || !(n->attr[ATTENTION_SOFTCAP].f >= 0.0))
         return nb_graph_refuse(g, n, "window %lld, softcap %g: neither may be below 0",
-                               (long long)n->attr[WINDOW].i, n->attr[SOFTCAP].f);
-    if (n->attr[WINDOW].i != 0 && n->attr[CAUSAL].i == 0)
+                               (long long)n->attr[ATTENTION_WINDOW].i,
+                               n->attr[ATTENTION_SOFTCAP].f);
+    if (n->attr[ATTENTION_WINDOW].i != 0 && n->attr[ATTENTION_CAUSAL].i == 0)
         return nb_graph_refuse(g, n, "a window needs causal attention");
     op_like(out, q, NB_VALUE_F32, q->dim[1].n);
     return true;
 }
 
-/* Sizes of a call. */
-struct dims {
-    size_t heads, kv_heads, group, head_dim;
-    size_t capacity;     /* positions that K and V hold      */
-    size_t tokens;       /* of a task                        */
-    size_t window;       /* no larger than the context       */
-    size_t score_stride; /* floats                           */
-};
-
-static struct dims dims_of(const struct nb_op_call *c)
-{
-    struct dims d = {.heads = (size_t)c->node->attr[HEADS].i,
-                     .head_dim = c->in[IN_K]->cols,
-                     .capacity = c->sym[NB_SYM_CACHE]};
-    const uint64_t window = (uint64_t)c->node->attr[WINDOW].i, context = d.capacity;
-    if (window)
-        d.capacity = c->sym[NB_SYM_WINDOW];
-    d.kv_heads = c->in[IN_K]->rows / d.capacity;
-    d.group = d.heads / d.kv_heads;
-    d.tokens = NB_MAX(TASK_ROWS / d.group, 1);
-    d.window = window == 0 ? context : (size_t)NB_MIN(window, context);
-    const size_t seen = NB_MIN(d.window + d.tokens - 1, context); /* by a task */
-    d.score_stride = (seen + SCORE_ALIGN - 1) / SCORE_ALIGN * SCORE_ALIGN;
-    return d;
-}
-
 static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
 {
-    const struct dims d = dims_of(c);
+    const struct attention_dims d = attention_dims(c);
     const uint64_t rows = d.tokens * d.group;
     uint64_t scores;
     *bytes = 0;
-    return nb_mul_u64(&scores, rows, d.score_stride) &&
+    return nb_mul_u64(&scores, rows, attention_row(&d, d.tokens)) &&
            op_add_bytes(bytes, scores, sizeof(float)) &&
            op_add_bytes(bytes, 2 * rows * d.head_dim, sizeof(float)) &&
-           op_add_bytes(bytes, POSITIONS * d.head_dim, sizeof(float));
+           op_add_bytes(bytes, ATTENTION_POSITIONS * d.head_dim, sizeof(float));
 }
-
-/* Positions first .. end - 1. */
-struct span {
-    size_t first, end;
-};
 
 /* One task under way. Row i is token t0 + i / group in head kv_head * group + i % group. */
 struct task {
     const struct nb_op_call *c;
-    struct dims d;
+    struct attention_dims d;
+    size_t score_stride; /* floats */
     size_t kv_head, t0, n_rows;
-    struct span any, all; /* positions that some row sees, that every row sees (maybe none) */
-    float *scores;        /* (rows, score_stride), from position any.first on */
-    float *q, *y;         /* (rows, head_dim)       */
-    float *block;         /* (POSITIONS, head_dim)  */
+    struct attention_span any, all; /* positions that some row, that every row sees (maybe none) */
+    float *scores;                  /* (rows, score_stride), from position any.first on */
+    float *q, *y;                   /* (rows, head_dim)       */
+    float *block;                   /* (ATTENTION_POSITIONS, head_dim)  */
 };
 
 static float *head_of(const struct nb_slot *s, const struct task *k, size_t row)
@@ -110,50 +74,41 @@ static float *head_of(const struct nb_slot *s, const struct task *k, size_t row)
            (k->kv_head * k->d.group + row % k->d.group) * k->d.head_dim;
 }
 
-/* Positions the token of a row sees. */
-static struct span seen_by(const struct task *k, size_t row)
+static struct attention_span seen_by(const struct task *k, size_t row)
 {
-    const size_t p = (size_t)k->c->position + k->t0 + row / k->d.group;
-    if (k->c->node->attr[CAUSAL].i == 0)
-        return (struct span){0, (size_t)k->c->position + k->c->in[IN_Q]->rows};
-    return (struct span){p + 1 > k->d.window ? p + 1 - k->d.window : 0, p + 1};
+    return attention_seen(k->c, &k->d, k->t0 + row / k->d.group);
 }
 
 static float *scores_of(const struct task *k, size_t row, size_t position)
 {
-    return k->scores + row * k->d.score_stride + (position - k->any.first);
+    return k->scores + row * k->score_stride + (position - k->any.first);
 }
 
 static void decode_block(const struct task *k, uint32_t which, size_t first, size_t n)
 {
-    const struct nb_slot *s = k->c->in[which];
-    const size_t row_bytes = k->d.head_dim / s->type->block * s->type->block_bytes;
-    const size_t slot = first % k->d.capacity, before_end = NB_MIN(n, k->d.capacity - slot);
-    const uint8_t *src = (const uint8_t *)s->data + k->kv_head * k->d.capacity * row_bytes;
-    s->type->decode(src + slot * row_bytes, k->block, before_end * k->d.head_dim);
-    if (before_end < n) /* the ring goes on at its beginning */
-        s->type->decode(src, k->block + before_end * k->d.head_dim,
-                        (n - before_end) * k->d.head_dim);
+    attention_decode(k->c, &k->d, which, k->kv_head, (struct attention_span){first, first + n},
+                     k->block);
 }
 
 static void score(const struct task *k)
 {
     for (size_t i = 0; i < k->n_rows; i++)
-        memcpy(k->q + i * k->d.head_dim, head_of(k->c->in[IN_Q], k, i),
+        memcpy(k->q + i * k->d.head_dim, head_of(k->c->in[ATTENTION_Q], k, i),
                k->d.head_dim * sizeof *k->q);
-    for (size_t p = k->any.first; p < k->any.end; p += POSITIONS) {
-        const size_t n = NB_MIN(POSITIONS, k->any.end - p);
-        decode_block(k, IN_K, p, n);
-        k->c->kernels->gemm_f32_f32_f32(scores_of(k, 0, p), k->d.score_stride, k->block, n, k->q,
+    for (size_t p = k->any.first; p < k->any.end; p += ATTENTION_POSITIONS) {
+        const size_t n = NB_MIN(ATTENTION_POSITIONS, k->any.end - p);
+        decode_block(k, ATTENTION_K, p, n);
+        k->c->kernels->gemm_f32_f32_f32(scores_of(k, 0, p), k->score_stride, k->block, n, k->q,
                                         k->d.head_dim, k->n_rows, k->d.head_dim);
     }
 }
 
 static void normalize(const struct task *k)
 {
-    const double scale = k->c->node->attr[SCALE].f, cap = k->c->node->attr[SOFTCAP].f;
+    const double scale = k->c->node->attr[ATTENTION_SCALE].f,
+                 cap = k->c->node->attr[ATTENTION_SOFTCAP].f;
     for (size_t i = 0; i < k->n_rows; i++) {
-        const struct span seen = seen_by(k, i);
+        const struct attention_span seen = seen_by(k, i);
         const size_t n = seen.end - seen.first;
         float *s = scores_of(k, i, seen.first);
         if (cap > 0.0)
@@ -163,10 +118,10 @@ static void normalize(const struct task *k)
 }
 
 /* Adds the values that row i sees of positions first .. end - 1 in the block that begins at p. */
-static void weigh_row(const struct task *k, size_t i, size_t p, struct span want)
+static void weigh_row(const struct task *k, size_t i, size_t p, struct attention_span want)
 {
     const size_t hd = k->d.head_dim;
-    const struct span seen = seen_by(k, i);
+    const struct attention_span seen = seen_by(k, i);
     const size_t first = NB_MAX(want.first, seen.first), end = NB_MIN(want.end, seen.end);
     if (first < end)
         k->c->kernels->wsum_f32_f32_f32(&(struct nb_wsum){.y = k->y + i * hd,
@@ -185,26 +140,26 @@ static void weigh(const struct task *k)
 {
     const size_t hd = k->d.head_dim;
     memset(k->y, 0, k->n_rows * hd * sizeof *k->y);
-    for (size_t p = k->any.first; p < k->any.end; p += POSITIONS) {
-        const size_t end = NB_MIN(p + POSITIONS, k->any.end);
+    for (size_t p = k->any.first; p < k->any.end; p += ATTENTION_POSITIONS) {
+        const size_t end = NB_MIN(p + ATTENTION_POSITIONS, k->any.end);
         const size_t from = NB_MIN(NB_MAX(k->all.first, p), end);
         const size_t to = NB_MAX(NB_MIN(k->all.end, end), from);
-        decode_block(k, IN_V, p, end - p);
+        decode_block(k, ATTENTION_V, p, end - p);
         for (size_t i = 0; p < from && i < k->n_rows; i++)
-            weigh_row(k, i, p, (struct span){p, from});
+            weigh_row(k, i, p, (struct attention_span){p, from});
         if (from < to)
             k->c->kernels->wsum_f32_f32_f32(&(struct nb_wsum){.y = k->y,
                                                               .p = scores_of(k, 0, from),
                                                               .v = k->block + (from - p) * hd,
                                                               .y_stride = hd,
-                                                              .p_stride = k->d.score_stride,
+                                                              .p_stride = k->score_stride,
                                                               .p_step = 1,
                                                               .v_stride = hd,
                                                               .n_rows = k->n_rows,
                                                               .n = to - from,
                                                               .d = hd});
         for (size_t i = 0; to < end && i < k->n_rows; i++)
-            weigh_row(k, i, p, (struct span){to, end});
+            weigh_row(k, i, p, (struct attention_span){to, end});
     }
     for (size_t i = 0; i < k->n_rows; i++)
         memcpy(head_of(k->c->out[0], k, i), k->y + i * hd, hd * sizeof *k->y);
@@ -212,9 +167,9 @@ static void weigh(const struct task *k)
 
 static void run_task(struct task *k)
 {
-    const struct span first = seen_by(k, 0), last = seen_by(k, k->n_rows - 1);
-    k->any = (struct span){first.first, last.end};
-    k->all = (struct span){last.first, first.end};
+    const struct attention_span first = seen_by(k, 0), last = seen_by(k, k->n_rows - 1);
+    k->any = (struct attention_span){first.first, last.end};
+    k->all = (struct attention_span){last.first, first.end};
     score(k);
     normalize(k);
     weigh(k);
@@ -223,14 +178,14 @@ static void run_task(struct task *k)
 static void tasks(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct nb_op_call *c = ctx;
-    const struct dims d = dims_of(c);
-    const size_t n_t = c->in[IN_Q]->rows, blocks = (n_t + d.tokens - 1) / d.tokens;
+    const struct attention_dims d = attention_dims(c);
+    const size_t n_t = c->in[ATTENTION_Q]->rows, blocks = (n_t + d.tokens - 1) / d.tokens;
     uint8_t *at = op_scratch(c, worker);
-    struct task k = {.c = c, .d = d};
-    k.scores = op_take(&at, d.tokens * d.group * d.score_stride, sizeof(float));
+    struct task k = {.c = c, .d = d, .score_stride = attention_row(&d, d.tokens)};
+    k.scores = op_take(&at, d.tokens * d.group * k.score_stride, sizeof(float));
     k.q = op_take(&at, 2 * d.tokens * d.group * d.head_dim, sizeof(float));
     k.y = k.q + d.tokens * d.group * d.head_dim;
-    k.block = op_take(&at, POSITIONS * d.head_dim, sizeof(float));
+    k.block = op_take(&at, ATTENTION_POSITIONS * d.head_dim, sizeof(float));
     for (size_t i = begin; i < end; i++) {
         const size_t block = blocks - 1 - i / d.kv_heads; /* the longest first */
         const size_t n = NB_MIN(d.tokens, n_t - block * d.tokens);
@@ -244,8 +199,8 @@ static void tasks(void *ctx, size_t begin, size_t end, unsigned worker)
 static void run(const struct nb_op_call *c)
 {
     struct nb_op_call call = *c;
-    const struct dims d = dims_of(c);
-    const size_t n_t = c->in[IN_Q]->rows;
+    const struct attention_dims d = attention_dims(c);
+    const size_t n_t = c->in[ATTENTION_Q]->rows;
     nb_pool_for(c->pool, (n_t + d.tokens - 1) / d.tokens * d.kv_heads, 1, tasks, &call);
 }
 
@@ -253,13 +208,18 @@ const struct nb_op nb_op_attention = {
     .name = "attention",
     .n_in_min = 3,
     .n_in = 3,
-    .attrs = {[HEADS] = "heads",
-              [SCALE] = "scale",
-              [WINDOW] = "window",
-              [SOFTCAP] = "softcap",
-              [CAUSAL] = "causal"},
+    .attrs = {[ATTENTION_HEADS] = "heads",
+              [ATTENTION_SCALE] = "scale",
+              [ATTENTION_WINDOW] = "window",
+              [ATTENTION_SOFTCAP] = "softcap",
+              [ATTENTION_CAUSAL] = "causal"},
     .quantizable = -1,
     .shape = shape,
     .scratch_bytes = scratch_bytes,
     .run = run,
+    .grad_to = 1U << ATTENTION_Q | 1U << ATTENTION_K | 1U << ATTENTION_V,
+    .grad_reads = 1U << ATTENTION_Q | 1U << ATTENTION_K | 1U << ATTENTION_V,
+    .grad_scratch_bytes = nb_attention_grad_scratch,
+    .grad_shared_bytes = nb_attention_grad_shared,
+    .grad = nb_attention_grad,
 };

@@ -35,6 +35,25 @@ static void run(const struct nb_op_call *c)
     nb_pool_for(c->pool, c->out[0]->rows, op_grain(c->out[0]->cols), rows, &call);
 }
 
+static void grad_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_grad *g = ctx;
+    const size_t first = (size_t)g->call->node->attr[FIRST].i, count = g->call->out[0]->cols;
+    (void)worker;
+    for (size_t t = begin; t < end; t++) {
+        float *dx = g->in[0] + t * g->call->in[0]->cols + first;
+        g->call->kernels->add_f32(dx, dx, g->out[0] + t * count, count);
+    }
+}
+
+static void grad(const struct nb_op_grad *g)
+{
+    struct nb_op_grad work = *g;
+    const struct nb_slot *y = g->call->out[0];
+    if (g->in[0])
+        nb_pool_for(g->call->pool, y->rows, op_grain(y->cols), grad_rows, &work);
+}
+
 const struct nb_op nb_op_columns = {
     .name = "columns",
     .n_in_min = 1,
@@ -43,4 +62,6 @@ const struct nb_op nb_op_columns = {
     .quantizable = -1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0,
+    .grad = grad,
 };

@@ -34,6 +34,40 @@ static void run(const struct nb_op_call *c)
     nb_pool_for(c->pool, c->out[0]->rows * c->out[0]->cols, OP_CHUNK_ELEMENTS / 8, part, &call);
 }
 
+#define PIECE 256U
+
+/* dgate += (dy up) act'(gate), dup += dy act(gate) */
+static void grad_piece(const struct nb_op_grad *g, size_t i, size_t n)
+{
+    const enum nb_act act = (enum nb_act)g->call->node->attr[ACT].i;
+    const float *gate = g->call->in[0]->data, *up = g->call->in[1]->data, *dy = g->out[0];
+    float f[PIECE];
+    if (g->in[0]) {
+        g->call->kernels->act_grad_f32(f, gate + i, n, act);
+        for (size_t j = 0; j < n; j++)
+            g->in[0][i + j] += dy[i + j] * up[i + j] * f[j];
+    }
+    if (g->in[1]) {
+        g->call->kernels->act_f32(f, gate + i, n, act);
+        for (size_t j = 0; j < n; j++)
+            g->in[1][i + j] += dy[i + j] * f[j];
+    }
+}
+
+static void grad_part(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    (void)worker;
+    for (size_t i = begin; i < end; i += PIECE)
+        grad_piece(ctx, i, NB_MIN(PIECE, end - i));
+}
+
+static void grad(const struct nb_op_grad *g)
+{
+    struct nb_op_grad work = *g;
+    const struct nb_slot *y = g->call->out[0];
+    nb_pool_for(g->call->pool, y->rows * y->cols, OP_CHUNK_ELEMENTS / 8, grad_part, &work);
+}
+
 const struct nb_op nb_op_glu = {
     .name = "glu",
     .n_in_min = 2,
@@ -42,4 +76,7 @@ const struct nb_op nb_op_glu = {
     .quantizable = -1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0 | 1U << 1,
+    .grad_reads = 1U << 0 | 1U << 1,
+    .grad = grad,
 };

@@ -47,6 +47,35 @@ static void run(const struct nb_op_call *c)
     nb_pool_for(c->pool, c->in[0]->rows, op_grain(2 * c->in[0]->cols), rows, &call);
 }
 
+/* What readers of the cache found goes to the row that was written there. */
+static void grad_row(const struct nb_op_grad *g, uint32_t which, size_t t)
+{
+    const struct nb_slot *state = g->call->out[which];
+    const size_t head_dim = state->cols, cols = g->call->in[which]->cols, heads = cols / head_dim;
+    const size_t capacity = state->rows / heads, slot = (g->call->position + t) % capacity;
+    float *dx = g->in[which] + t * cols;
+    for (size_t h = 0; h < heads; h++)
+        g->call->kernels->add_f32(dx + h * head_dim, dx + h * head_dim,
+                                  g->out[which] + (h * capacity + slot) * head_dim, head_dim);
+}
+
+static void grad_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_grad *g = ctx;
+    (void)worker;
+    for (size_t t = begin; t < end; t++)
+        for (uint32_t which = 0; which < 2; which++)
+            if (g->in[which] && g->out[which])
+                grad_row(g, which, t);
+}
+
+static void grad(const struct nb_op_grad *g)
+{
+    struct nb_op_grad work = *g;
+    const struct nb_slot *x = g->call->in[0];
+    nb_pool_for(g->call->pool, x->rows, op_grain(2 * x->cols), grad_rows, &work);
+}
+
 const struct nb_op nb_op_kv_store = {
     .name = "kv_store",
     .n_in_min = 2,
@@ -55,4 +84,6 @@ const struct nb_op nb_op_kv_store = {
     .quantizable = -1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0 | 1U << 1,
+    .grad = grad,
 };

@@ -4,6 +4,8 @@
  */
 #include "op/op_internal.h"
 
+#include <math.h>
+
 enum { EPS };
 
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
@@ -36,6 +38,90 @@ static void run(const struct nb_op_call *c)
     nb_pool_for(c->pool, c->in[0]->rows, op_grain(c->in[0]->cols), rows, &call);
 }
 
+/* ---- gradient: with z = (x - mean x) r, r = 1 / sqrt(var x + eps), g = w dy,
+ * dx += r (g - mean g - z mean(g z)),  dw += sum over rows of dy z,  dbias += sum over rows of dy.
+ * Sums in double, column after column ---- */
+
+struct moments {
+    double mean, r;
+};
+
+static struct moments moments_of(const float *x, size_t n, double eps)
+{
+    struct moments m = {0.0, 0.0};
+    double spread = 0.0;
+    for (size_t i = 0; i < n; i++)
+        m.mean += (double)x[i];
+    m.mean /= (double)n;
+    for (size_t i = 0; i < n; i++)
+        spread += ((double)x[i] - m.mean) * ((double)x[i] - m.mean);
+    m.r = 1.0 / sqrt(spread / (double)n + eps);
+    return m;
+}
+
+static void grad_row(float *dx, const float *dy, const float *x, const float *w, size_t n,
+                     struct moments m)
+{
+    double a = 0.0, b = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        const double g = (double)w[i] * (double)dy[i];
+        a += g;
+        b += g * (((double)x[i] - m.mean) * m.r);
+    }
+    a /= (double)n;
+    b /= (double)n;
+    for (size_t i = 0; i < n; i++) {
+        const double g = (double)w[i] * (double)dy[i], z = ((double)x[i] - m.mean) * m.r;
+        dx[i] += (float)(m.r * (g - a - z * b));
+    }
+}
+
+static void grad_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_grad *g = ctx;
+    const struct nb_op_call *c = g->call;
+    const size_t n = c->in[0]->cols;
+    const double eps = (double)(float)c->node->attr[EPS].f;
+    struct moments *m = c->shared;
+    (void)worker;
+    for (size_t t = begin; t < end; t++) {
+        m[t] = moments_of(op_row(c->in[0], t), n, eps);
+        if (g->in[0])
+            grad_row(g->in[0] + t * n, g->out[0] + t * n, op_row(c->in[0], t), c->in[1]->data, n,
+                     m[t]);
+    }
+}
+
+static void grad_weights(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_grad *g = ctx;
+    const struct nb_op_call *c = g->call;
+    const size_t n = c->in[0]->cols;
+    const struct moments *m = c->shared;
+    (void)worker;
+    for (size_t t = 0; t < c->in[0]->rows; t++) {
+        const float *x = op_row(c->in[0], t), *dy = g->out[0] + t * n;
+        for (size_t j = begin; j < end; j++)
+            g->in[1][j] += dy[j] * (float)(((double)x[j] - m[t].mean) * m[t].r);
+    }
+}
+
+static bool grad_shared_bytes(const struct nb_op_call *c, size_t *bytes)
+{
+    *bytes = 0;
+    return op_add_bytes(bytes, c->in[0]->rows, sizeof(struct moments));
+}
+
+static void grad(const struct nb_op_grad *g)
+{
+    struct nb_op_grad work = *g;
+    const struct nb_slot *x = g->call->in[0];
+    nb_pool_for(g->call->pool, x->rows, op_grain(x->cols), grad_rows, &work);
+    if (g->in[1])
+        nb_pool_for(g->call->pool, x->cols, op_grain(x->rows), grad_weights, &work);
+    nb_op_grad_rows(g, 2);
+}
+
 const struct nb_op nb_op_layer_norm = {
     .name = "layer_norm",
     .n_in_min = 2,
@@ -45,4 +131,8 @@ const struct nb_op nb_op_layer_norm = {
     .f32_weights = 1U << 1 | 1U << 2,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0 | 1U << 1 | 1U << 2,
+    .grad_reads = 1U << 0,
+    .grad_shared_bytes = grad_shared_bytes,
+    .grad = grad,
 };

@@ -73,6 +73,25 @@ static void run(const struct nb_op_call *c)
         nb_pool_for(c->pool, w.layer.n_rows, w.way->grain(&w.layer), chunk, &w);
 }
 
+static bool grad_scratch_bytes(const struct nb_op_call *c, size_t *bytes)
+{
+    return nb_linear_grad_scratch((size_t)c->in[LINEAR_W]->cols, bytes);
+}
+
+static bool grad_shared_bytes(const struct nb_op_call *c, size_t *bytes)
+{
+    return nb_linear_grad_shared((size_t)c->in[LINEAR_W]->cols, bytes);
+}
+
+/* Quantized activations pass the gradient straight through. */
+static void grad(const struct nb_op_grad *g)
+{
+    const struct nb_linear l = layer_of(g->call);
+    nb_op_grad_rows(g, LINEAR_BIAS);
+    if (g->in[LINEAR_X])
+        nb_linear_grad(&l, g->call, g->out[0], g->in[LINEAR_X]);
+}
+
 const struct nb_op nb_op_linear = {
     .name = "linear",
     .n_in_min = 2,
@@ -83,4 +102,8 @@ const struct nb_op nb_op_linear = {
     .shape = shape,
     .scratch_bytes = scratch_bytes,
     .run = run,
+    .grad_to = 1U << LINEAR_X | 1U << LINEAR_BIAS,
+    .grad_scratch_bytes = grad_scratch_bytes,
+    .grad_shared_bytes = grad_shared_bytes,
+    .grad = grad,
 };

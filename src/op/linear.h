@@ -32,6 +32,13 @@ struct nb_linear_way {
 extern const struct nb_linear_way nb_linear_floats;   /* stored as floats or decoded to them  */
 extern const struct nb_linear_way nb_linear_integers; /* blocks times quantized activations   */
 
+/* dx (n_tokens, k) += dy (n_tokens, n_rows) times the matrix of l, whose w, first_row, n_rows, k and n_tokens
+ * count; no picks. Scratch and shared memory of c as asked. */
+void nb_linear_grad(const struct nb_linear *l, const struct nb_op_call *c, const float *dy,
+                    float *dx);
+bool nb_linear_grad_scratch(size_t k, size_t *bytes);
+bool nb_linear_grad_shared(size_t k, size_t *bytes);
+
 static inline size_t linear_y_row(const struct nb_linear *l, size_t token)
 {
     return l->pick ? l->pick[token] : token;

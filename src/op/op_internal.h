@@ -63,6 +63,11 @@ static inline void *op_scratch(const struct nb_op_call *c, unsigned worker)
     return c->scratch + (size_t)worker * c->scratch_stride;
 }
 
+/* in[input] += out[0], element by element, and the same for a vector of out[0]'s columns, row after row; nothing
+ * when nobody wants it. */
+void nb_op_grad_pass(const struct nb_op_grad *g, uint32_t input);
+void nb_op_grad_rows(const struct nb_op_grad *g, uint32_t input);
+
 /* Adds n items of size bytes to *total, rounded up to whole cache lines. */
 NB_CHECKED static inline bool op_add_bytes(size_t *total, uint64_t n, size_t size)
 {

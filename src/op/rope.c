@@ -75,6 +75,42 @@ static void run(const struct nb_op_call *c)
                 c->node->in[1] != 0 ? rows : place_rows, &call);
 }
 
+/* The pairs of dy, turned back, to where x has them; table: cosines, then sines, or NULL. */
+static void turn_back(float *dx, const float *dy, const float *table, size_t n_pairs, bool halves)
+{
+    for (size_t i = 0; i < n_pairs; i++) {
+        const float c = table ? table[i] : 1.0F, s = table ? table[n_pairs + i] : 0.0F;
+        dx[halves ? i : 2 * i] += dy[2 * i] * c + dy[2 * i + 1] * s;
+        dx[halves ? n_pairs + i : 2 * i + 1] += dy[2 * i + 1] * c - dy[2 * i] * s;
+    }
+}
+
+static void grad_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_grad *g = ctx;
+    const struct nb_op_call *c = g->call;
+    const size_t heads = (size_t)c->node->attr[HEADS].i, cols = c->in[0]->cols;
+    const size_t head_dim = cols / heads;
+    const size_t turned = c->node->in[1] != 0 ? c->in[1]->cols : head_dim / 2 * 2;
+    (void)worker;
+    for (size_t t = begin; t < end; t++)
+        for (size_t h = 0; h < heads; h++) {
+            float *dx = g->in[0] + t * cols + h * head_dim;
+            const float *dy = g->out[0] + t * cols + h * head_dim;
+            turn_back(dx, dy, c->node->in[1] != 0 ? op_row(c->in[1], t) : NULL, turned / 2,
+                      c->node->attr[HALVES].i != 0);
+            c->kernels->add_f32(dx + turned, dx + turned, dy + turned, head_dim - turned);
+        }
+}
+
+static void grad(const struct nb_op_grad *g)
+{
+    struct nb_op_grad work = *g;
+    const struct nb_slot *x = g->call->in[0];
+    if (g->in[0])
+        nb_pool_for(g->call->pool, x->rows, op_grain(x->cols), grad_rows, &work);
+}
+
 const struct nb_op nb_op_rope = {
     .name = "rope",
     .n_in_min = 1,
@@ -83,4 +119,7 @@ const struct nb_op nb_op_rope = {
     .quantizable = -1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0,
+    .grad_reads = 1U << 1,
+    .grad = grad,
 };

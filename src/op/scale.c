@@ -31,6 +31,22 @@ static void run(const struct nb_op_call *c)
     nb_pool_for(c->pool, c->out[0]->rows * c->out[0]->cols, OP_CHUNK_ELEMENTS, part, &call);
 }
 
+static void grad_part(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct nb_op_grad *g = ctx;
+    (void)worker;
+    g->call->kernels->axpy_f32_f32(g->in[0] + begin, (float)g->call->node->attr[FACTOR].f,
+                                   g->out[0] + begin, end - begin);
+}
+
+static void grad(const struct nb_op_grad *g)
+{
+    struct nb_op_grad work = *g;
+    const struct nb_slot *y = g->call->out[0];
+    if (g->in[0])
+        nb_pool_for(g->call->pool, y->rows * y->cols, OP_CHUNK_ELEMENTS, grad_part, &work);
+}
+
 const struct nb_op nb_op_scale = {
     .name = "scale",
     .n_in_min = 1,
@@ -39,4 +55,6 @@ const struct nb_op nb_op_scale = {
     .quantizable = -1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0,
+    .grad = grad,
 };

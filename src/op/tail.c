@@ -20,6 +20,15 @@ static void run(const struct nb_op_call *c)
     memcpy(y->data, op_row(x, x->rows - y->rows), y->rows * y->cols * sizeof(float));
 }
 
+static void grad(const struct nb_op_grad *g)
+{
+    const struct nb_slot *x = g->call->in[0], *y = g->call->out[0];
+    if (!g->in[0])
+        return;
+    float *dx = g->in[0] + (x->rows - y->rows) * x->cols;
+    g->call->kernels->add_f32(dx, dx, g->out[0], y->rows * y->cols);
+}
+
 const struct nb_op nb_op_tail = {
     .name = "tail",
     .n_in_min = 1,
@@ -27,4 +36,6 @@ const struct nb_op nb_op_tail = {
     .quantizable = -1,
     .shape = shape,
     .run = run,
+    .grad_to = 1U << 0,
+    .grad = grad,
 };
