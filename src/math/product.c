@@ -1,0 +1,185 @@
+/* math/product.c: products of float rows with a symmetric matrix, and quadratic forms, in doubles.
+ *
+ * Rows are converted and packed, columns of the matrix are packed in chunks of NB_LA_DEPTH rows; where a
+ * chunk lies below the diagonal its transpose is read.
+ */
+#include "math/linalg_internal.h"
+
+#include "math/math.h"
+
+#include <string.h>
+
+#define COL_CHUNK  64  /* columns worked out together */
+#define TIMES_ROWS 192 /* rows packed at a time, a multiple of 12 */
+#define FORM_ROWS  96  /* likewise, per thread */
+
+enum { /* doubles */
+       PACK_B = NB_LA_COLS * NB_LA_DEPTH,
+       FORM_SUMS = FORM_ROWS * NB_LA_COLS
+};
+
+struct job {
+    const struct nb_kernels *kernels;
+    const struct nb_sym_product *p;
+    double *g;      /* (rows, n) */
+    double *loss;   /* (rows) */
+    double *a;      /* packed rows: (panels, n, 12) */
+    double *memory; /* (threads, ...) */
+    size_t row0, rows;
+};
+
+/* Rows [row, row + rows) in panels (n, 12), zeros beyond. */
+static void pack_rows(const struct nb_sym_product *p, double *dst, size_t row, size_t rows)
+{
+    for (size_t r = 0; r < rows; r += NB_LA_ROWS, dst += p->n * NB_LA_ROWS)
+        for (size_t i = 0; i < NB_LA_ROWS; i++) {
+            const float *e = p->e + (row + NB_MIN(r + i, rows - 1)) * p->e_stride;
+            for (size_t k = 0; k < p->n; k++)
+                dst[k * NB_LA_ROWS + i] = r + i < rows ? (double)e[k] : 0.0;
+        }
+}
+
+/* dst (depth, 8): rows [k0, k0 + depth) and columns [col, col + 8) of the whole matrix, zeros from n on. */
+static void pack_whole(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
+                       size_t depth)
+{
+    if (k0 + depth <= col && col + NB_LA_COLS <= p->n) {
+        for (size_t k = 0; k < depth; k++)
+            memcpy(dst + k * NB_LA_COLS, p->h + (k0 + k) * p->n + col, NB_LA_COLS * sizeof *dst);
+        return;
+    }
+    for (size_t j = 0; j < NB_LA_COLS; j++)
+        for (size_t k = 0; k < depth; k++) {
+            const size_t lo = NB_MIN(k0 + k, col + j), hi = NB_MAX(k0 + k, col + j);
+            dst[k * NB_LA_COLS + j] = hi < p->n ? p->h[lo * p->n + hi] : 0.0;
+        }
+}
+
+/* The same of the upper triangle, twice what is above the diagonal. */
+static void pack_upper(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
+                       size_t depth)
+{
+    for (size_t k = 0; k < depth; k++, dst += NB_LA_COLS)
+        for (size_t j = 0; j < NB_LA_COLS; j++) {
+            if (k0 + k < col && col + NB_LA_COLS <= p->n) {
+                dst[j] = 2.0 * p->h[(k0 + k) * p->n + col + j];
+                continue;
+            }
+            const size_t at = col + j;
+            const double factor = k0 + k < at ? 2.0 : 1.0;
+            dst[j] = at < p->n && k0 + k <= at ? factor * p->h[(k0 + k) * p->n + at] : 0.0;
+        }
+}
+
+/* Adds the products of one chunk to rows of g that a panel holds. */
+static void add_tile(const struct job *j, double *g, size_t rows, size_t cols, const double *a,
+                     const double *b, size_t depth)
+{
+    double edge[NB_LA_ROWS * NB_LA_COLS] = {0};
+    const size_t n = j->p->n;
+    if (rows == NB_LA_ROWS && cols == NB_LA_COLS) {
+        j->kernels->tile_f64_f64_f64(g, n, a, b, depth);
+        return;
+    }
+    for (size_t r = 0; r < rows; r++)
+        memcpy(edge + r * NB_LA_COLS, g + r * n, cols * sizeof *g);
+    j->kernels->tile_f64_f64_f64(edge, NB_LA_COLS, a, b, depth);
+    for (size_t r = 0; r < rows; r++)
+        memcpy(g + r * n, edge + r * NB_LA_COLS, cols * sizeof *g);
+}
+
+static void times_columns(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct job *j = ctx;
+    const size_t n = j->p->n;
+    double *b = j->memory + (size_t)worker * PACK_B;
+    for (size_t r = 0; r < j->rows; r++)
+        memset(j->g + (j->row0 + r) * n + begin, 0, (end - begin) * sizeof *j->g);
+    for (size_t k0 = 0; k0 < n; k0 += NB_LA_DEPTH) {
+        const size_t depth = NB_MIN(NB_LA_DEPTH, n - k0);
+        for (size_t c = begin; c < end; c += NB_LA_COLS) {
+            pack_whole(j->p, b, c, k0, depth);
+            for (size_t r = 0; r < j->rows; r += NB_LA_ROWS)
+                add_tile(j, j->g + (j->row0 + r) * n + c, NB_MIN(NB_LA_ROWS, j->rows - r),
+                         NB_MIN(NB_LA_COLS, end - c), j->a + r * n + k0 * NB_LA_ROWS, b, depth);
+        }
+    }
+}
+
+enum nb_status nb_sym_times(double *g, const struct nb_sym_product *p, struct nb_pool *pool,
+                            const struct nb_allocator *a, struct nb_error *err)
+{
+    struct job j = {.kernels = nb_kernels_get(), .p = p, .g = g};
+    if (p->n == 0 || p->rows == 0)
+        return NB_OK;
+    const size_t rows = NB_MIN(TIMES_ROWS, (p->rows + NB_LA_ROWS - 1) / NB_LA_ROWS * NB_LA_ROWS);
+    j.a = nb_alloc(a, p->n * sizeof *j.a, rows);
+    j.memory = nb_alloc(a, (size_t)nb_pool_threads(pool) * PACK_B, sizeof *j.memory);
+    const bool ok = j.a != NULL && j.memory != NULL;
+    for (; ok && j.row0 < p->rows; j.row0 += j.rows) {
+        j.rows = NB_MIN(rows, p->rows - j.row0);
+        pack_rows(p, j.a, j.row0, j.rows);
+        nb_pool_for(pool, p->n, COL_CHUNK, times_columns, &j);
+    }
+    nb_free(a, j.a);
+    nb_free(a, j.memory);
+    if (!ok)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for a product of %zu columns", p->n);
+    return NB_OK;
+}
+
+/* Losses of rows [begin, end): sum_j e_j (sum_{k <= j} e_k M_kj), j ascending. */
+static void form_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct job *j = ctx;
+    const size_t n = j->p->n, rows = end - begin;
+    double *a = j->memory + (size_t)worker * (FORM_ROWS * n + PACK_B + FORM_SUMS);
+    double *b = a + FORM_ROWS * n, *sums = b + PACK_B;
+    pack_rows(j->p, a, begin, rows);
+    memset(j->loss + begin, 0, rows * sizeof *j->loss);
+    for (size_t c = 0; c < n; c += NB_LA_COLS) {
+        const size_t deep = NB_MIN(c + NB_LA_COLS, n);
+        memset(sums, 0, FORM_ROWS * NB_LA_COLS * sizeof *sums);
+        for (size_t k0 = 0; k0 < deep; k0 += NB_LA_DEPTH) {
+            const size_t depth = NB_MIN(NB_LA_DEPTH, deep - k0);
+            pack_upper(j->p, b, c, k0, depth);
+            for (size_t r = 0; r < rows; r += NB_LA_ROWS)
+                j->kernels->tile_f64_f64_f64(sums + r * NB_LA_COLS, NB_LA_COLS,
+                                             a + r * n + k0 * NB_LA_ROWS, b, depth);
+        }
+        for (size_t r = 0; r < rows; r++)
+            for (size_t i = 0; i < NB_LA_COLS && c + i < n; i++)
+                j->loss[begin + r] += (double)j->p->e[(begin + r) * j->p->e_stride + c + i] *
+                                      sums[r * NB_LA_COLS + i];
+    }
+}
+
+enum nb_status nb_quad_form(double *total, double *loss, const struct nb_sym_product *p,
+                            struct nb_pool *pool, const struct nb_allocator *a,
+                            struct nb_error *err)
+{
+    struct job j = {.kernels = nb_kernels_get(), .p = p};
+    *total = 0.0;
+    if (p->n == 0 || p->rows == 0)
+        return NB_OK;
+    const size_t worker = FORM_ROWS * p->n + PACK_B + FORM_SUMS;
+    double *own = loss == NULL ? nb_alloc(a, p->rows, sizeof *own) : NULL;
+    j.loss = loss == NULL ? own : loss;
+    j.memory = nb_alloc(a, worker * sizeof *j.memory, nb_pool_threads(pool));
+    const bool ok = j.loss != NULL && j.memory != NULL;
+    if (ok) {
+        nb_pool_for(pool, p->rows, FORM_ROWS, form_rows, &j);
+        *total = nb_sum_f64(j.loss, p->rows);
+    }
+    nb_free(a, own);
+    nb_free(a, j.memory);
+    if (!ok)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for a quadratic form of %zu columns", p->n);
+    return NB_OK;
+}
+
+void nb_gemm_sub_f32(float *w, size_t w_stride, const float *e, size_t e_stride, const float *u,
+                     size_t u_stride, size_t rows, size_t b, size_t n)
+{
+    nb_kernels_get()->gemmsub_f32_f32_f32(w, w_stride, e, e_stride, u, u_stride, rows, b, n);
+}
