@@ -91,7 +91,8 @@ bool nb_view_changes(const struct nb_view *v, size_t weight);
 /* The type to store weight i in where its source's was to be kept: f32 for changed vectors and routers. */
 const struct nb_numfmt *nb_view_type(const struct nb_view *v, size_t weight);
 /* Names what the view does: for a journal. The same transforms of the same model have the same. */
-struct nb_hash nb_view_hash(const struct nb_view *v);
+NB_CHECKED enum nb_status nb_view_hash(const struct nb_view *v, struct nb_hash *hash,
+                                       struct nb_error *err);
 
 /* Rows [row, row + n_rows) in canonical order, (n_rows, cols), as nb_model_read_rows. scratch:
  * nb_view_scratch bytes of the caller's, aligned for doubles; 0: may be NULL. Thread-safe. A weight whose
