@@ -51,14 +51,17 @@ enum nb_algo_order {
 };
 
 struct nb_algo_params {
-    double damp; /* lambda as a share of the mean of H_ii */
+    bool
+        feedback; /* errors are passed on to later columns; else each column is rounded by itself */
+    double damp;  /* lambda as a share of the mean of H_ii */
     enum nb_algo_weigh weigh;
     enum nb_algo_fit fit;
     enum nb_algo_order order;
-    uint32_t lazy;    /* columns whose errors are passed on together; 0: 128. Changes no bit */
-    uint32_t polish;  /* rounds of coordinate descent and least squares of the scales        */
-    double mismatch;  /* share of the input's mismatch that is made good                     */
-    bool no_baseline; /* skip what rtn would give, in the sums                               */
+    uint32_t lazy;      /* columns whose errors are passed on together; 0: 128. Changes no bit */
+    uint32_t polish;    /* rounds of coordinate descent and least squares of the scales        */
+    double polish_damp; /* lambda of the H that polishing works on                             */
+    double mismatch;    /* share of the input's mismatch that is made good                     */
+    bool no_baseline;   /* skip what rtn would give, in the sums                               */
 };
 
 /* Columns that share parameters; two matrices on one input whose layouts are equal share their prepared. */
@@ -147,7 +150,7 @@ const struct nb_algo *const *nb_algo_all(size_t *n);
 const struct nb_algo *nb_algo_find(const char *name); /* NULL: none */
 const struct nb_algo_facts *nb_prepared_facts(const struct nb_prepared *p);
 /* Bytes that prepare owns until destroy, and that rows takes meanwhile with this many threads. */
-uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols, bool held);
+uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols, bool mismatch);
 uint64_t nb_algo_rows_bytes(const struct nb_algo *algo, size_t cols, unsigned threads);
 
 #define NB_ALGO(id) extern const struct nb_algo nb_algo_##id;
