@@ -8,6 +8,8 @@
 #define NB_CALIB_CALIB_H
 
 #include "base/base.h"
+#include "calib/corpus.h"
+#include "calib/stats.h"
 #include "model/model.h"
 #include "run/run.h"
 
@@ -95,12 +97,20 @@ struct nb_collect_job {
     bool head;        /* the output head too: costs its product for every token               */
     struct nb_pool *pool;
     const struct nb_progress *progress; /* may be NULL; unit "tokens" */
+    /* Instead of tokens and chunks: what nb_corpus_windows chose. */
+    const struct nb_corpus_text *texts;
+    const struct nb_window *windows; /* (n_windows), NULL: tokens, window after window */
+    size_t n_windows;
+    uint32_t held_every; /* of windows of tokens: as in nb_corpus_plan */
 };
 
-/* Runs the model over the text, floats throughout, and adds what it sees. Sums are doubles in the order of
- * the tokens: the same bits for any pool, batch and CPU. NB_ERR_ARG if the text is shorter than a window;
- * NB_ERR_NUMERIC names a layer whose input is not finite; NB_ERR_CANCELLED. */
+/* Runs the model over the text, floats throughout, and adds what it sees: the squares, or what s observes (which
+ * is then settled). Sums are in the order of the tokens: the same bits for any pool, batch and CPU.
+ * NB_ERR_ARG if the text is shorter than a window; NB_ERR_NUMERIC names a layer whose input is not finite;
+ * NB_ERR_CANCELLED. */
 NB_CHECKED enum nb_status nb_calib_collect(struct nb_calib *c, const struct nb_collect_job *job,
+                                           struct nb_error *err);
+NB_CHECKED enum nb_status nb_stats_collect(struct nb_stats *s, const struct nb_collect_job *job,
                                            struct nb_error *err);
 
 #endif

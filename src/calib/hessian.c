@@ -1,13 +1,8 @@
 /* calib/hessian.c: making, adding, merging and checking H = X X^T. */
 #include "calib/hessian.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "calib/calib.h"
-
-#define GRAIN 16  /* rows of H */
-#define TILE  256 /* columns at once */
+#include "math/linalg.h"
 
 uint64_t nb_hessian_bytes(size_t n)
 {
@@ -48,40 +43,13 @@ void nb_hessian_destroy(struct nb_hessian *h)
 
 /* ---- adding ---- */
 
-struct chunk {
-    struct nb_hessian *h;
-    const float *x; /* (n_tokens, n) */
-    size_t n_tokens;
-};
-
-static void add_rows(void *ctx, size_t begin, size_t end, unsigned worker)
-{
-    const struct chunk *c = ctx;
-    const size_t n = c->h->n;
-    float sum[TILE];
-    (void)worker;
-    for (size_t i = begin; i < end; i++)
-        for (size_t j0 = i; j0 < n; j0 += TILE) {
-            const size_t m = NB_MIN(n - j0, (size_t)TILE);
-            memset(sum, 0, sizeof sum);
-            for (size_t t = 0; t < c->n_tokens; t++) {
-                const float *x = c->x + t * n;
-                for (size_t j = 0; j < m; j++)
-                    sum[j] += x[i] * x[j0 + j];
-            }
-            for (size_t j = 0; j < m; j++)
-                c->h->h[i * n + j0 + j] += (double)sum[j];
-        }
-}
-
 enum nb_status nb_hessian_add(struct nb_hessian *h, const float *x, size_t n_tokens,
                               struct nb_pool *pool, struct nb_error *err)
 {
-    (void)err;
-    for (size_t at = 0; at < n_tokens; at += NB_HESSIAN_CHUNK) {
-        struct chunk c = {h, x + at * h->n, NB_MIN(n_tokens - at, (size_t)NB_HESSIAN_CHUNK)};
-        nb_pool_for(pool, h->n, GRAIN, add_rows, &c);
-    }
+    const struct nb_sym_tokens tokens = {.x = x, .x_stride = h->n, .n_tokens = n_tokens};
+    if (n_tokens == 0)
+        return NB_OK;
+    NB_TRY(nb_sym_accumulate(h->h, h->n, &tokens, pool, h->a, err));
     h->tokens += (double)n_tokens;
     return NB_OK;
 }
@@ -118,9 +86,7 @@ enum nb_status nb_hessian_check(const struct nb_hessian *h, const char *weight,
 
 void nb_hessian_mirror(struct nb_hessian *h)
 {
-    for (size_t i = 0; i < h->n; i++)
-        for (size_t j = i + 1; j < h->n; j++)
-            h->h[j * h->n + i] = h->h[i * h->n + j];
+    nb_sym_mirror(h->h, h->n);
 }
 
 void nb_hessian_diag(const struct nb_hessian *h, double *diag)

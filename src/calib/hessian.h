@@ -9,10 +9,11 @@
 #define NB_CALIB_HESSIAN_H
 
 #include "base/base.h"
+#include "math/linalg.h"
 
 struct nb_calib;
 
-#define NB_HESSIAN_CHUNK 256 /* tokens whose products are summed in float */
+#define NB_HESSIAN_CHUNK NB_SYM_CHUNK /* tokens whose products are summed in float */
 
 /* Owns: h. Columns no token excited have a zero diagonal: what is done about them is the reader's choice. */
 struct nb_hessian {

@@ -109,20 +109,24 @@ NB_CHECKED enum nb_status nb_quad_form(double *total, double *loss, const struct
 
 /* ---- Hadamard transforms ---- */
 
-/* An orthonormal matrix Q of n rows: signs, then a Hadamard matrix over sqrt of its order. The order is
- * n itself if n = 2^a K and a Hadamard matrix of order K is known here (K = 1; Paley's constructions,
- * K <= 512: 12, 20, 28, 36, 44, 52, 60, ...), else the largest power of two that divides n, repeated
- * along the diagonal. Q = diag(signs) (I (x) A) / sqrt(order), A = A_K (x) A_{2^a}.
+#define NB_HADAMARD_MAX_BASE 256
+
+/* An orthonormal matrix Q of n rows: signs, then Hadamard matrices on the diagonal over the root of
+ * their order,  Q = diag(sign) (I (x) A) / sqrt(order),  A = A_K (x) A_{2^a},  order = K 2^a.
+ * order is n if K is 1 or the order of a matrix that Paley's constructions give, K <= NB_HADAMARD_MAX_BASE:
+ * 12, 20, 28, 36, 44, 52, 60, 68, 76 ... (times a power of two: all n = 4 m with m below 23, and others);
+ * else the largest power of two that divides n.
  * Owns: its arrays. */
 struct nb_hadamard {
     size_t n, order;
     uint32_t base;  /* K */
-    int8_t *matrix; /* (K, K) of +1 and -1, NULL if K = 1 */
-    int8_t *sign;   /* (n) of +1 and -1, NULL: all +1 */
+    double *matrix; /* (2, K, K): A_K of +1 and -1, and its transpose; NULL if K = 1 */
+    double *sign;   /* (n) of +1 and -1, NULL: all +1 */
     const struct nb_allocator *a;
 };
 
-/* seed 0: no signs; else signs from nb_rng. NB_ERR_ARG for n = 0, NB_ERR_NOMEM. */
+/* seed 0: no signs; else -1 where the i-th number of that seed's nb_rng has its top bit.
+ * NB_ERR_ARG for n = 0, NB_ERR_NOMEM. */
 NB_CHECKED enum nb_status nb_hadamard_init(struct nb_hadamard *q, size_t n, uint64_t seed,
                                            const struct nb_allocator *a, struct nb_error *err);
 void nb_hadamard_fini(struct nb_hadamard *q);
