@@ -8,8 +8,10 @@
 
 #include <string.h>
 
+/* A value, or the gradient of one. */
 struct item {
     uint32_t value;
+    bool gradient;
     uint64_t bytes, offset;
     struct nb_life life;
 };
@@ -56,15 +58,29 @@ static uint64_t place(const struct item *items, size_t n, const struct item *x)
     return best;
 }
 
+/* Gradients are floats, whatever the value's type. */
+static bool bytes_of(const struct nb_session *s, const struct item *x, uint64_t *bytes)
+{
+    const struct nb_value *v = &s->g.values[x->value];
+    uint64_t rows, cols;
+    if (!x->gradient)
+        return nb_value_bytes(v, s->sym, bytes);
+    return nb_value_extent(v, s->sym, &rows, &cols) && nb_mul_u64(bytes, rows, cols) &&
+           nb_mul_u64(bytes, *bytes, sizeof(float));
+}
+
+/* life: (n_values) of values, then of gradients */
 static enum nb_status collect(const struct nb_session *s, const struct nb_life *life,
                               struct item *items, size_t *n, struct nb_error *err)
 {
+    const size_t n_values = s->g.n_values;
     *n = 0;
-    for (uint32_t i = 1; i < s->g.n_values; i++) {
-        struct item x = {.value = i, .life = life[i]};
-        if (s->g.values[i].kind != NB_VALUE_ACTIVATION)
+    for (size_t i = 1; i < (s->back ? 2 : 1) * n_values; i++) {
+        const bool gradient = i >= n_values;
+        struct item x = {.value = (uint32_t)(i % n_values), .gradient = gradient, .life = life[i]};
+        if (gradient ? !nb_backward_wants(s, x.value) : s->g.values[i].kind != NB_VALUE_ACTIVATION)
             continue;
-        if (!nb_value_bytes(&s->g.values[i], s->sym, &x.bytes) || x.bytes > SIZE_MAX / 4)
+        if (!bytes_of(s, &x, &x.bytes) || x.bytes > SIZE_MAX / 4)
             NB_FAIL(err, NB_ERR_LIMIT, "session: a batch of %u tokens is too large", s->n_batch);
         x.bytes = align_up(x.bytes);
         insert(items, (*n)++, x);
@@ -78,6 +94,8 @@ static enum nb_status plan_activations(struct nb_session *s, struct item *items,
     size_t n;
     uint64_t total = 0;
     nb_graph_lives(&s->g, life);
+    if (s->back)
+        nb_backward_lives(s, life, life + s->g.n_values);
     NB_TRY(collect(s, life, items, &n, err));
     for (size_t i = 0; i < n; i++) {
         items[i].offset = place(items, i, &items[i]);
@@ -89,7 +107,26 @@ static enum nb_status plan_activations(struct nb_session *s, struct item *items,
         NB_FAIL(err, NB_ERR_NOMEM, "session: no memory for %llu bytes of activations",
                 (unsigned long long)total);
     for (size_t i = 0; i < n; i++)
-        s->slots[items[i].value].data = s->activations + items[i].offset;
+        if (items[i].gradient)
+            nb_backward_place(s, items[i].value, s->activations + items[i].offset);
+        else
+            s->slots[items[i].value].data = s->activations + items[i].offset;
+    return NB_OK;
+}
+
+typedef bool scratch_fn(const struct nb_op_call *largest, size_t *bytes);
+
+static enum nb_status node_scratch(const struct nb_session *s, const struct nb_node *n,
+                                   scratch_fn *need, size_t *most, struct nb_error *err)
+{
+    struct nb_op_call call;
+    size_t bytes;
+    if (!need)
+        return NB_OK;
+    nb_session_call(s, n, &call);
+    if (!need(&call, &bytes))
+        NB_FAIL(err, NB_ERR_LIMIT, "session: the scratch memory of %s is too large", n->op->name);
+    *most = NB_MAX(*most, bytes);
     return NB_OK;
 }
 
@@ -98,18 +135,12 @@ static enum nb_status most_scratch(const struct nb_session *s, bool shared, size
                                    struct nb_error *err)
 {
     for (size_t i = 0; i < s->g.n_nodes; i++) {
-        const struct nb_node *n = &s->g.nodes[i];
-        struct nb_op_call call;
-        size_t bytes;
-        bool (*need)(const struct nb_op_call *largest, size_t *bytes) =
-            shared ? n->op->shared_bytes : n->op->scratch_bytes;
-        if (!need)
-            continue;
-        nb_session_call(s, n, &call);
-        if (!need(&call, &bytes))
-            NB_FAIL(err, NB_ERR_LIMIT, "session: the scratch memory of %s is too large",
-                    n->op->name);
-        *most = NB_MAX(*most, bytes);
+        const struct nb_node *n = &s->g.nodes[s->g.order[i]];
+        const struct nb_op *op = n->op;
+        NB_TRY(node_scratch(s, n, shared ? op->shared_bytes : op->scratch_bytes, most, err));
+        if (nb_backward_runs(s, i))
+            NB_TRY(node_scratch(s, n, shared ? op->grad_shared_bytes : op->grad_scratch_bytes, most,
+                                err));
     }
     return NB_OK;
 }
@@ -149,8 +180,9 @@ enum nb_status nb_session_plan(struct nb_session *s, struct nb_error *err)
     if (!nb_session_extents(s, largest))
         NB_FAIL(err, NB_ERR_LIMIT, "session: a batch of %u tokens is too large", s->n_batch);
     NB_TRY(check_positions(s, err));
-    struct nb_life *life = nb_alloc(s->a, s->g.n_values, sizeof *life);
-    struct item *items = nb_alloc(s->a, s->g.n_values, sizeof *items);
+    const size_t n = 2 * s->g.n_values; /* values and gradients */
+    struct nb_life *life = nb_alloc_zero(s->a, n, sizeof *life);
+    struct item *items = nb_alloc(s->a, n, sizeof *items);
     enum nb_status st = NB_OK;
     if (!life || !items)
         st = NB_ERROR(err, NB_ERR_NOMEM, "session: no memory to plan %zu values", s->g.n_values);

@@ -12,6 +12,13 @@
 
 struct nb_session;
 
+/* What a session is ready to differentiate (run/backward.h). */
+enum nb_gradients {
+    NB_GRADIENTS_ACTIVATIONS = 1 << 0, /* taps, hidden states                                   */
+    NB_GRADIENTS_WEIGHTS = 1 << 1,     /* and norms and biases                                  */
+    NB_GRADIENTS_INPUTS = 1 << 2       /* and taps see the inputs of linear layers              */
+};
+
 struct nb_session_options {
     uint32_t n_ctx;   /* positions of the KV cache; 0: the model's own context               */
     uint32_t n_batch; /* most tokens computed at once; 0: 512 (longer calls are split)        */
@@ -23,6 +30,8 @@ struct nb_session_options {
     bool all_experts;     /* every token meets every expert, those not chosen count 0: for taps   */
     struct nb_pool *pool; /* borrowed; NULL: one thread                                    */
     struct nb_model_part part; /* of the model; all zero: the whole */
+    unsigned gradients; /* enum nb_gradients; above 0: the context is one batch, and costs what it
+                           takes to keep. NB_ERR_UNSUPPORTED names an operator that has none   */
 };
 
 /* Borrows: w and everything behind it, for its life. */

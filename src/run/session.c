@@ -40,7 +40,7 @@ static enum nb_status set_up(struct nb_session *s, const struct nb_session_optio
     s->n_ctx = o->n_ctx ? o->n_ctx : s->w->hp.n_ctx_train;
     s->encoder = s->w->hp.encoder;
     s->n_batch = NB_MIN(o->n_batch ? o->n_batch : DEFAULT_BATCH, s->n_ctx);
-    if (s->encoder) /* every token sees every other: a text is one batch */
+    if (s->encoder || o->gradients) /* every token sees every other, or is to be walked back */
         s->n_batch = s->n_ctx;
     s->n_window = window_positions(s);
     s->pool = o->pool;
@@ -57,6 +57,8 @@ static enum nb_status set_up(struct nb_session *s, const struct nb_session_optio
     NB_TRY(nb_graph_sort(&s->g, err));
     NB_TRY(nb_session_bind(s, kv, err));
     s->head = find_head(s);
+    if (o->gradients)
+        NB_TRY(nb_backward_create(s, o->gradients, err));
     return nb_session_plan(s, err);
 }
 
@@ -162,6 +164,8 @@ static enum nb_status run_batch(struct nb_session *s, const struct io *io, size_
         memcpy(s->tokens, io->tokens + at, n * sizeof *io->tokens);
     s->logits->data = io->out ? io->out + begin * s->width : NULL;
     run_nodes(s, io->headless);
+    if (s->back)
+        nb_backward_ran(s, s->position == 0 && n == io->n && n_rows == n && !io->headless ? n : 0);
     s->position += (uint32_t)n;
     s->written = NB_MAX(s->written, s->position);
     return NB_OK;

@@ -29,6 +29,7 @@ struct nb_session {
     bool encoder;
     nb_tap_fn *tap;
     void *tap_ctx;
+    struct nb_backward *back; /* NULL: no gradients */
 };
 
 /* lower.c: quantizes activations once for all integer products that read them. */
@@ -43,6 +44,16 @@ NB_CHECKED enum nb_status nb_session_bind(struct nb_session *s, const struct nb_
 NB_CHECKED enum nb_status nb_session_plan(struct nb_session *s, struct nb_error *err);
 /* Puts extents for these symbols into the slots; false on overflow. */
 NB_CHECKED bool nb_session_extents(struct nb_session *s, const uint64_t sym[NB_N_SYMS]);
+/* backward.c */
+NB_CHECKED enum nb_status nb_backward_create(struct nb_session *s, unsigned what,
+                                             struct nb_error *err);
+/* Lengthens the lives of values, gives those of gradients: both (n_values). */
+void nb_backward_lives(const struct nb_session *s, struct nb_life *value, struct nb_life *grad);
+bool nb_backward_wants(const struct nb_session *s, uint32_t value); /* memory for a gradient */
+void nb_backward_place(struct nb_session *s, uint32_t value, void *memory);
+bool nb_backward_runs(const struct nb_session *s, size_t place); /* the node there has a gradient */
+void nb_backward_ran(struct nb_session *s, size_t n); /* a window of n tokens can be walked back */
+
 void nb_session_call(const struct nb_session *s, const struct nb_node *n, struct nb_op_call *out);
 
 #endif
