@@ -31,7 +31,7 @@ struct nb_sym_tokens {
  *   s = 0;  s = fmaf(weight[t] * x[t, i], x[t, j], s), t ascending, the product with the weight
  * rounded; then h[i, j] += (double)s. So several calls give the bits of one call over all their tokens
  * if each but the last has a multiple of NB_SYM_CHUNK of them.
- * Memory meanwhile: 8 bytes * n * min(n_tokens, 1024). NB_ERR_ARG, NB_ERR_NOMEM: h is untouched. */
+ * Memory meanwhile: 8 bytes * n * min(n_tokens, 512, or 1024 from n = 2048 on). NB_ERR_ARG, NB_ERR_NOMEM: h is untouched. */
 NB_CHECKED enum nb_status nb_sym_accumulate(double *h, size_t n, const struct nb_sym_tokens *tokens,
                                             struct nb_pool *pool, const struct nb_allocator *a,
                                             struct nb_error *err);

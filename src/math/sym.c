@@ -1,8 +1,8 @@
 /* math/sym.c: sums of outer products, H += X^T X.
  *
  * A batch of tokens is packed twice, into panels of 12 and of 16 columns, so that a kernel walks through
- * both with unit stride. The upper triangle is cut into squares of panels; a square of H stays in the
- * cache while the chunks of the batch are added to it one after the other.
+ * both with unit stride. The upper triangle is cut into squares of panels; a copy of a square of H stays
+ * in the cache while the chunks of the batch are added to it one after the other.
  */
 #include "math/linalg.h"
 
@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-#define BATCH  1024 /* tokens packed at a time, a multiple of NB_SYM_CHUNK */
-#define GROUP  48   /* columns: whole panels of either kind */
+#define GROUP  48          /* columns: whole panels of either kind */
+#define SQUARE (2 * GROUP) /* columns of the largest square */
 #define A_COLS NB_OUTER_ROWS
 #define B_COLS NB_OUTER_COLS
 
@@ -22,25 +22,33 @@ struct job {
     const float *x; /* the batch: (n_tokens, n) */
     size_t x_stride, n_tokens;
     const float *weight;
-    float *a; /* (panels, n_tokens, 12) */
-    float *b; /* (panels, n_tokens, 16) */
+    float *a;       /* (panels, n_tokens, 12) */
+    float *b;       /* (panels, n_tokens, 16) */
+    double *memory; /* (threads, square, square) */
 };
 
-/* Columns [c, c + width) of all tokens, zeros beyond n. */
-static void pack_panel(const struct job *j, float *dst, size_t c, size_t width, const float *weight)
+/* Tokens packed at a time, a multiple of NB_SYM_CHUNK: many where H is far larger than the cache, few
+ * where fresh memory for the panels would cost more. */
+static size_t batch_of(size_t n)
+{
+    return n < 2048 ? 512 : 1024;
+}
+
+/* Columns [c, c + width) of all tokens, zeros beyond n. width: a constant, so that copies are inlined. */
+static inline void pack_panel(const struct job *j, float *dst, size_t c, const size_t width,
+                              const float *weight)
 {
     const size_t have = c >= j->n ? 0 : NB_MIN(width, j->n - c);
-    for (size_t t = 0; t < j->n_tokens; t++, dst += width) {
-        const float *x = j->x + t * j->x_stride + c;
-        size_t i = 0;
-        if (have == width && weight == NULL) {
+    const float *x = j->x + c;
+    for (size_t t = 0; t < j->n_tokens; t++, dst += width, x += j->x_stride) {
+        if (have == width) {
             memcpy(dst, x, width * sizeof *dst);
-            continue;
+        } else {
+            memset(dst, 0, width * sizeof *dst);
+            memcpy(dst, x, have * sizeof *dst);
         }
-        for (; i < have; i++)
-            dst[i] = weight ? weight[t] * x[i] : x[i];
-        for (; i < width; i++)
-            dst[i] = 0.0F;
+        for (size_t i = 0; i < width && weight != NULL; i++)
+            dst[i] *= weight[t];
     }
 }
 
@@ -56,35 +64,39 @@ static void pack_groups(void *ctx, size_t begin, size_t end, unsigned worker)
     }
 }
 
-/* One chunk added to rows [r, r + 12), columns [c, c + 16). */
-static void add_tile(const struct job *j, size_t r, size_t c, size_t t, size_t n_tokens)
+/* The part of a square's row that counts: columns [*first, the value returned) of the square. */
+static size_t counting(const struct job *j, size_t row, size_t col, size_t i, size_t *first)
 {
-    const float *a = j->a + r * j->n_tokens + t * A_COLS;
-    const float *b = j->b + c * j->n_tokens + t * B_COLS;
-    double edge[A_COLS * B_COLS] = {0};
-    double *h = j->h + r * j->n + c;
-    if (r + A_COLS - 1 <= c && c + B_COLS <= j->n) {
-        j->kernels->outer_f64_f32_f32(h, j->n, a, b, n_tokens);
-        return;
-    }
-    const size_t rows = NB_MIN(A_COLS, j->n - r), cols = NB_MIN(B_COLS, j->n - c);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t k = r + i > c ? r + i - c : 0; k < cols; k++)
-            edge[i * B_COLS + k] = h[i * j->n + k];
-    j->kernels->outer_f64_f32_f32(edge, B_COLS, a, b, n_tokens);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t k = r + i > c ? r + i - c : 0; k < cols; k++)
-            h[i * j->n + k] = edge[i * B_COLS + k];
+    *first = row + i > col ? row + i - col : 0;
+    return row + i >= j->n ? 0 : NB_MIN(j->square, j->n - col);
 }
 
-static void add_square(const struct job *j, size_t row, size_t col)
+/* The batch added to the square at (row, col), in a copy whose rows are close together. */
+static void add_square(const struct job *j, double *s, size_t row, size_t col)
 {
-    const size_t r1 = NB_MIN(row + j->square, j->n), c1 = NB_MIN(col + j->square, j->n);
+    const size_t n = j->n, square = j->square;
+    memset(s, 0, square * square * sizeof *s);
+    for (size_t i = 0; i < square; i++) {
+        size_t first;
+        const size_t end = counting(j, row, col, i, &first);
+        if (first < end)
+            memcpy(s + i * square + first, j->h + (row + i) * n + col + first,
+                   (end - first) * sizeof *s);
+    }
     for (size_t t = 0; t < j->n_tokens; t += NB_SYM_CHUNK) {
         const size_t n_tokens = NB_MIN(NB_SYM_CHUNK, j->n_tokens - t);
-        for (size_t c = col; c < c1; c += B_COLS)
-            for (size_t r = row; r < r1 && r < c + B_COLS; r += A_COLS)
-                add_tile(j, r, c, t, n_tokens);
+        for (size_t c = 0; c < square && col + c < n; c += B_COLS)
+            for (size_t r = 0; r < square && row + r < NB_MIN(col + c + B_COLS, n); r += A_COLS)
+                j->kernels->outer_f64_f32_f32(
+                    s + r * square + c, square, j->a + (row + r) * j->n_tokens + t * A_COLS,
+                    j->b + (col + c) * j->n_tokens + t * B_COLS, n_tokens);
+    }
+    for (size_t i = 0; i < square; i++) {
+        size_t first;
+        const size_t end = counting(j, row, col, i, &first);
+        if (first < end)
+            memcpy(j->h + (row + i) * n + col + first, s + i * square + first,
+                   (end - first) * sizeof *s);
     }
 }
 
@@ -92,12 +104,12 @@ static void add_square(const struct job *j, size_t row, size_t col)
 static void add_squares(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct job *j = ctx;
-    (void)worker;
+    double *s = j->memory + worker * j->square * j->square;
     for (size_t i = begin; i < end; i++) {
         size_t row = 0, left = i, across = (j->n + j->square - 1) / j->square;
         for (; left >= across; across--, row++)
             left -= across;
-        add_square(j, row * j->square, (row + left) * j->square);
+        add_square(j, s, row * j->square, (row + left) * j->square);
     }
 }
 
@@ -109,23 +121,24 @@ enum nb_status nb_sym_accumulate(double *h, size_t n, const struct nb_sym_tokens
         NB_FAIL(err, NB_ERR_ARG, "tokens of %zu numbers, rows %zu apart", n, tokens->x_stride);
     if (tokens->n_tokens == 0)
         return NB_OK;
-    const size_t batch = NB_MIN(tokens->n_tokens, BATCH), n_groups = (n + GROUP - 1) / GROUP;
+    const size_t batch = NB_MIN(tokens->n_tokens, batch_of(n)), n_groups = (n + GROUP - 1) / GROUP;
     struct job j = {.kernels = nb_kernels_get(), .h = h, .n = n, .x_stride = tokens->x_stride};
-    j.square = n < 1024 ? GROUP : 2 * GROUP;
+    j.square = n < 1024 ? GROUP : SQUARE; /* enough of them for many threads */
     const size_t across = (n + j.square - 1) / j.square;
     j.a = nb_alloc(a, batch * GROUP * sizeof *j.a, n_groups);
     j.b = nb_alloc(a, batch * GROUP * sizeof *j.b, n_groups);
-    if (j.a != NULL && j.b != NULL)
-        for (size_t t = 0; t < tokens->n_tokens; t += j.n_tokens) {
-            j.n_tokens = NB_MIN(batch, tokens->n_tokens - t);
-            j.x = tokens->x + t * tokens->x_stride;
-            j.weight = tokens->weight ? tokens->weight + t : NULL;
-            nb_pool_for(pool, n_groups, 1, pack_groups, &j);
-            nb_pool_for(pool, across * (across + 1) / 2, 1, add_squares, &j);
-        }
-    const bool ok = j.a != NULL && j.b != NULL;
+    j.memory = nb_alloc(a, j.square * j.square * sizeof *j.memory, nb_pool_threads(pool));
+    const bool ok = j.a != NULL && j.b != NULL && j.memory != NULL;
+    for (size_t t = 0; ok && t < tokens->n_tokens; t += j.n_tokens) {
+        j.n_tokens = NB_MIN(batch, tokens->n_tokens - t);
+        j.x = tokens->x + t * tokens->x_stride;
+        j.weight = tokens->weight ? tokens->weight + t : NULL;
+        nb_pool_for(pool, n_groups, 1, pack_groups, &j);
+        nb_pool_for(pool, across * (across + 1) / 2, 1, add_squares, &j);
+    }
     nb_free(a, j.a);
     nb_free(a, j.b);
+    nb_free(a, j.memory);
     if (!ok)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory to pack %zu tokens of %zu numbers", batch, n);
     return NB_OK;

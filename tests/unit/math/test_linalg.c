@@ -422,7 +422,7 @@ static enum nb_status oom_body(void *ctx, const struct nb_allocator *a)
 static void test_memory_runs_out(void **state)
 {
     (void)state;
-    assert_int_equal(nbtest_oom(oom_body, NULL), 12);
+    assert_int_equal(nbtest_oom(oom_body, NULL), 13);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_sum_of_outer_products),
