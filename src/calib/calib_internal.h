@@ -14,6 +14,15 @@ NB_CHECKED enum nb_status nb_imatrix_read_gguf(struct nb_calib *c, const void *d
                                                struct nb_error *err);
 NB_CHECKED enum nb_status nb_imatrix_write_gguf(const struct nb_calib *c, const char *path,
                                                 unsigned out_flags, struct nb_error *err);
+/* The parts of it, for a file that is more than an imatrix (stats_file.c). */
+struct nb_meta;
+struct nb_writer;
+NB_CHECKED enum nb_status nb_imatrix_fill_meta(const struct nb_calib *c, struct nb_meta *meta,
+                                               struct nb_error *err);
+NB_CHECKED enum nb_status nb_imatrix_declare(const struct nb_calib *c, struct nb_writer *w,
+                                             struct nb_error *err);
+NB_CHECKED enum nb_status nb_imatrix_append(const struct nb_calib *c, struct nb_writer *w,
+                                            struct nb_error *err);
 
 /* imatrix_dat.c */
 NB_CHECKED enum nb_status nb_imatrix_read_dat(struct nb_calib *c, const void *data, size_t n,

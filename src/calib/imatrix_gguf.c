@@ -123,8 +123,8 @@ enum nb_status nb_imatrix_read_gguf(struct nb_calib *c, const void *data, size_t
 
 /* ---- writing ---- */
 
-static enum nb_status fill_meta(const struct nb_calib *c, struct nb_meta *meta,
-                                struct nb_error *err)
+enum nb_status nb_imatrix_fill_meta(const struct nb_calib *c, struct nb_meta *meta,
+                                    struct nb_error *err)
 {
     struct nb_text *texts = nb_arena_alloc(&meta->arena, c->n_datasets + 1, sizeof *texts);
     const uint32_t chunks = (uint32_t)NB_MIN(c->chunk_count, (uint64_t)UINT32_MAX);
@@ -140,7 +140,8 @@ static enum nb_status fill_meta(const struct nb_calib *c, struct nb_meta *meta,
     return NB_OK;
 }
 
-static enum nb_status declare(const struct nb_calib *c, struct nb_writer *w, struct nb_error *err)
+enum nb_status nb_imatrix_declare(const struct nb_calib *c, struct nb_writer *w,
+                                  struct nb_error *err)
 {
     char name[NB_CALIB_MAX_NAME + sizeof SUMS];
     for (size_t i = 0; i < c->n; i++) {
@@ -172,17 +173,24 @@ static enum nb_status append(const struct nb_moment *m, const double *values, si
     return NB_OK;
 }
 
-static enum nb_status write_file(const struct nb_calib *c, const char *path, unsigned out_flags,
-                                 struct nb_writer *w, const struct nb_meta *meta,
+enum nb_status nb_imatrix_append(const struct nb_calib *c, struct nb_writer *w,
                                  struct nb_error *err)
 {
-    NB_TRY(declare(c, w, err));
-    NB_TRY(nb_writer_begin(w, path, out_flags, meta, err));
     for (size_t i = 0; i < c->n; i++) {
         const struct nb_moment *m = &c->items[i];
         NB_TRY(append(m, m->sum, m->n_mat * m->cols, w, err));
         NB_TRY(append(m, m->count, m->n_mat, w, err));
     }
+    return NB_OK;
+}
+
+static enum nb_status write_file(const struct nb_calib *c, const char *path, unsigned out_flags,
+                                 struct nb_writer *w, const struct nb_meta *meta,
+                                 struct nb_error *err)
+{
+    NB_TRY(nb_imatrix_declare(c, w, err));
+    NB_TRY(nb_writer_begin(w, path, out_flags, meta, err));
+    NB_TRY(nb_imatrix_append(c, w, err));
     return nb_writer_commit(w, err);
 }
 
@@ -193,7 +201,7 @@ enum nb_status nb_imatrix_write_gguf(const struct nb_calib *c, const char *path,
     struct nb_meta meta;
     NB_TRY(nb_writer_create(&w, &nb_container_gguf, c->a, err));
     nb_meta_init(&meta, c->a);
-    enum nb_status st = fill_meta(c, &meta, err);
+    enum nb_status st = nb_imatrix_fill_meta(c, &meta, err);
     if (st == NB_OK)
         st = write_file(c, path, out_flags, w, &meta, err);
     nb_writer_destroy(w);

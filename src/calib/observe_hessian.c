@@ -104,16 +104,17 @@ static void save(const void *state, size_t first, size_t n, double *dst)
     }
 }
 
-static enum nb_status room(void *state, const struct nb_stored *is, struct nb_error *err)
+static enum nb_status check(const struct nb_stored *is, size_t cols, struct nb_error *err)
 {
-    return nb_observer_shape(is, 1, packed(((struct nb_hessian_state *)state)->h->n), err);
+    return nb_observer_shape(is, 1, packed(cols), err);
 }
 
-static enum nb_status load(void *state, size_t first, size_t n, const double *src,
-                           struct nb_error *err)
+static enum nb_status load(void *state, const struct nb_stored *is, size_t first, size_t n,
+                           const double *src, struct nb_error *err)
 {
     struct nb_hessian *h = ((struct nb_hessian_state *)state)->h;
     size_t j, i = unpack(h->n, first, &j);
+    (void)is;
     for (size_t k = 0; k < n; k++, j++) {
         if (j == h->n)
             j = ++i;
@@ -143,7 +144,7 @@ const struct nb_observer nb_observer_hessian = {
     .merge = merge,
     .stored = stored,
     .save = save,
-    .room = room,
+    .check = check,
     .load = load,
     .tokens = tokens,
 };

@@ -10,14 +10,15 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_BINS  65536 /* at most; half of them are used by the greatest value, unless all are 0 */
+#define MAX_BINS  16384 /* the greatest value lies in the upper half of them */
 #define MIN_POWER (-126)
 #define FLOAT_MAX 3.4028234663852886e38
 
 /* Owns: count. */
 struct histogram {
     const struct nb_allocator *a;
-    uint64_t *count; /* (MAX_BINS) of width 2^power: bin i holds [i, i + 1) 2^power */
+    uint64_t *count; /* (cap) of width 2^power: bin i holds [i, i + 1) 2^power */
+    size_t cap;      /* MAX_BINS; in a state from a file as many as it has */
     int power;       /* MIN_POWER until a value needs more */
     double inverse;  /* 2^-power */
     size_t used;     /* bins up to the last that is not empty */
@@ -28,13 +29,26 @@ static enum nb_status init(void *state, size_t cols, const struct nb_allocator *
                            struct nb_error *err)
 {
     struct histogram *s = state;
-    (void)cols;
+    (void)cols, (void)err;
     s->a = a;
     s->power = MIN_POWER;
     s->inverse = 0x1p126;
-    s->count = nb_alloc_zero(a, MAX_BINS, sizeof *s->count);
-    if (s->count == NULL)
+    return NB_OK;
+}
+
+/* Room for so many bins at least. */
+static enum nb_status reserve(struct histogram *s, size_t bins, struct nb_error *err)
+{
+    if (s->cap >= bins)
+        return NB_OK;
+    uint64_t *count = nb_alloc_zero(s->a, bins, sizeof *count);
+    if (count == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a histogram");
+    for (size_t i = 0; i < s->used; i++)
+        count[i] = s->count[i];
+    nb_free(s->a, s->count);
+    s->count = count;
+    s->cap = bins;
     return NB_OK;
 }
 
@@ -53,7 +67,7 @@ static void fold(struct histogram *s)
 {
     const size_t half = (s->used + 1) / 2;
     for (size_t i = 0; i < half; i++)
-        s->count[i] = s->count[2 * i] + (2 * i + 1 < MAX_BINS ? s->count[2 * i + 1] : 0);
+        s->count[i] = s->count[2 * i] + (2 * i + 1 < s->used ? s->count[2 * i + 1] : 0);
     memset(s->count + half, 0, (s->used - half) * sizeof *s->count);
     s->used = half;
     s->power++;
@@ -69,7 +83,7 @@ static void reach(struct histogram *s, double value)
 static enum nb_status add(void *state, const struct nb_observed *v, struct nb_error *err)
 {
     struct histogram *s = state;
-    (void)err;
+    NB_TRY(reserve(s, MAX_BINS, err));
     for (size_t i = 0; i < v->n_rows; i++) {
         const float *x = nb_observed_row(v, i);
         for (size_t j = 0; j < v->cols; j++) {
@@ -103,6 +117,7 @@ static enum nb_status merge(void *state, const void *from, struct nb_error *err)
 {
     struct histogram *s = state;
     const struct histogram *f = from;
+    NB_TRY(reserve(s, MAX_BINS, err));
     while (s->power < f->power)
         fold(s);
     const int shift = s->power - f->power;
@@ -129,17 +144,18 @@ static void save(const void *state, size_t first, size_t n, double *dst)
     const struct histogram *s = state;
     const size_t bins = stored(s).cols;
     for (size_t i = first; i < first + n; i++)
-        *dst++ = i < bins ? width(s) * (double)(i + 1) : (double)s->count[i - bins];
+        *dst++ = i < bins           ? width(s) * (double)(i + 1)
+                 : s->count != NULL ? (double)s->count[i - bins]
+                                    : 0.0;
 }
 
-static enum nb_status room(void *state, const struct nb_stored *is, struct nb_error *err)
+static enum nb_status check(const struct nb_stored *is, size_t cols, struct nb_error *err)
 {
-    struct histogram *s = state;
+    (void)cols;
     if (is->rows != 2 || is->cols == 0 || is->cols > MAX_BINS)
         NB_FAIL(err, NB_ERR_FORMAT,
-                "a histogram of %zu x %zu numbers, expected 2 rows of at most %d bins", is->rows,
+                "%zu x %zu numbers, expected a histogram of 2 rows of at most %d bins", is->rows,
                 is->cols, MAX_BINS);
-    s->used = is->cols;
     return NB_OK;
 }
 
@@ -158,19 +174,21 @@ static enum nb_status load_bound(struct histogram *s, size_t i, double v, struct
     return NB_OK;
 }
 
-static enum nb_status load(void *state, size_t first, size_t n, const double *src,
-                           struct nb_error *err)
+static enum nb_status load(void *state, const struct nb_stored *is, size_t first, size_t n,
+                           const double *src, struct nb_error *err)
 {
     struct histogram *s = state;
+    NB_TRY(reserve(s, is->cols, err));
     for (size_t i = first; i < first + n; i++, src++) {
-        if (i < s->used) {
+        if (i < is->cols) {
             NB_TRY(load_bound(s, i, *src, err));
             continue;
         }
         if (!(*src >= 0.0 && *src <= 0x1p53) || *src != (double)(uint64_t)*src)
-            NB_FAIL(err, NB_ERR_FORMAT, "bin %zu counts %g, expected a whole number", i - s->used,
+            NB_FAIL(err, NB_ERR_FORMAT, "bin %zu counts %g, expected a whole number", i - is->cols,
                     *src);
-        s->count[i - s->used] = (uint64_t)*src;
+        s->count[i - is->cols] = (uint64_t)*src;
+        s->used = *src > 0.0 ? i - is->cols + 1 : s->used;
     }
     return NB_OK;
 }
@@ -186,6 +204,6 @@ const struct nb_observer nb_observer_histogram = {
     .merge = merge,
     .stored = stored,
     .save = save,
-    .room = room,
+    .check = check,
     .load = load,
 };

@@ -92,15 +92,16 @@ static void save(const void *state, size_t first, size_t n, double *dst)
         dst[i] = s->sum[first + i];
 }
 
-static enum nb_status room(void *state, const struct nb_stored *is, struct nb_error *err)
+static enum nb_status check(const struct nb_stored *is, size_t cols, struct nb_error *err)
 {
-    return nb_observer_shape(is, 1, ((const struct moments *)state)->cols, err);
+    return nb_observer_shape(is, 1, cols, err);
 }
 
-static enum nb_status load(void *state, size_t first, size_t n, const double *src,
-                           struct nb_error *err)
+static enum nb_status load(void *state, const struct nb_stored *is, size_t first, size_t n,
+                           const double *src, struct nb_error *err)
 {
     struct moments *s = state;
+    (void)is;
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(src[i]) || src[i] < 0.0)
             NB_FAIL(err, NB_ERR_FORMAT,
@@ -123,6 +124,6 @@ const struct nb_observer nb_observer_moments = {
     .merge = merge,
     .stored = stored,
     .save = save,
-    .room = room,
+    .check = check,
     .load = load,
 };

@@ -122,16 +122,17 @@ static void save(const void *state, size_t first, size_t n, double *dst)
         dst[i] = s->n[first + i];
 }
 
-static enum nb_status room(void *state, const struct nb_stored *is, struct nb_error *err)
+static enum nb_status check(const struct nb_stored *is, size_t cols, struct nb_error *err)
 {
-    (void)state;
+    (void)cols;
     return nb_observer_shape(is, 1, NUMBERS, err);
 }
 
-static enum nb_status load(void *state, size_t first, size_t n, const double *src,
-                           struct nb_error *err)
+static enum nb_status load(void *state, const struct nb_stored *is, size_t first, size_t n,
+                           const double *src, struct nb_error *err)
 {
     struct moving *s = state;
+    (void)is;
     for (size_t i = first; i < first + n; i++) {
         s->n[i] = *src++;
         if (!isfinite(s->n[i]) || (i == HI && s->n[HI] < s->n[LO]) ||
@@ -156,6 +157,6 @@ const struct nb_observer nb_observer_moving = {
     .merge = merge,
     .stored = stored,
     .save = save,
-    .room = room,
+    .check = check,
     .load = load,
 };

@@ -108,15 +108,16 @@ static void save(const void *state, size_t first, size_t n, double *dst)
         *dst++ = (double)(i < s->cols ? s->lo[i] : s->hi[i - s->cols]);
 }
 
-static enum nb_status room(void *state, const struct nb_stored *is, struct nb_error *err)
+static enum nb_status check(const struct nb_stored *is, size_t cols, struct nb_error *err)
 {
-    return nb_observer_shape(is, 2, ((const struct range *)state)->cols, err);
+    return nb_observer_shape(is, 2, cols, err);
 }
 
-static enum nb_status load(void *state, size_t first, size_t n, const double *src,
-                           struct nb_error *err)
+static enum nb_status load(void *state, const struct nb_stored *is, size_t first, size_t n,
+                           const double *src, struct nb_error *err)
 {
     struct range *s = state;
+    (void)is;
     for (size_t i = first; i < first + n; i++) {
         const double v = *src++;
         if (!isfinite(v) || (i >= s->cols && v < (double)s->lo[i - s->cols]))
@@ -149,7 +150,7 @@ const struct nb_observer nb_observer_range = {
     .merge = merge,
     .stored = stored,
     .save = save,
-    .room = room,
+    .check = check,
     .load = load,
     .tokens = tokens,
 };

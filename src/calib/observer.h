@@ -46,11 +46,12 @@ struct nb_observer {
     /* What is stored of a settled state, and the numbers [first, first + n) of it. */
     struct nb_stored (*stored)(const void *state);
     void (*save)(const void *state, size_t first, size_t n, double *dst);
-    /* The way back, after init: room for what a file has, NB_ERR_FORMAT if that cannot be; then all numbers in
-     * order, NB_ERR_FORMAT for a number that cannot be; then how many tokens it was. */
-    enum nb_status (*room)(void *state, const struct nb_stored *is, struct nb_error *err);
-    enum nb_status (*load)(void *state, size_t first, size_t n, const double *src,
-                           struct nb_error *err);
+    /* The way back: NB_ERR_FORMAT if numbers laid out so cannot be a state for so many columns; then, after init,
+     * the numbers [first, first + n), in order, NB_ERR_FORMAT for one that cannot be; then how many tokens
+     * it was. */
+    enum nb_status (*check)(const struct nb_stored *is, size_t cols, struct nb_error *err);
+    enum nb_status (*load)(void *state, const struct nb_stored *is, size_t first, size_t n,
+                           const double *src, struct nb_error *err);
     void (*tokens)(void *state, double tokens); /* may be NULL */
 };
 
@@ -60,7 +61,7 @@ struct nb_observer {
 extern const struct nb_observer
     *const nb_observers[]; /* (NB_STAT_COUNT), in the order of enum nb_stat */
 
-/* For load and room. */
+/* For check. */
 NB_CHECKED enum nb_status nb_observer_shape(const struct nb_stored *is, size_t rows, size_t cols,
                                             struct nb_error *err);
 

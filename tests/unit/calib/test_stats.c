@@ -213,7 +213,7 @@ static void test_histogram(void **state)
     (void)state;
     enum { N = 4000 };
     static float x[N];
-    static double one[2 * 65536], two[2 * 65536];
+    static double one[2 * 16384], two[2 * 16384];
     const struct nb_observer *o = &nb_observer_histogram;
     uint64_t a[32] = {0}, b[32] = {0}, c[32] = {0};
     assert_true(o->state_bytes <= sizeof a);
@@ -232,7 +232,7 @@ static void test_histogram(void **state)
     assert_ok(o->merge(b, c, &err), &err);
     const struct nb_stored is = o->stored(a), same = o->stored(b);
     assert_int_equal(is.cols, same.cols);
-    assert_true(is.rows == 2 && is.cols <= 65536);
+    assert_true(is.rows == 2 && is.cols <= 16384);
     save_all(o, a, one, NB_COUNTOF(one));
     save_all(o, b, two, NB_COUNTOF(two));
     assert_memory_equal(one, two, 2 * is.cols * sizeof *one);
