@@ -1,8 +1,9 @@
 /* run/backward.c: which values get a gradient, how long things live for it, and the walk itself.
  *
  * Time goes on where the forward call ends: the node that ran at step i of n is differentiated at step
- * 2 n - 1 - i. A value that its readers' gradients need lives until the first of them, a gradient from the
- * last reader of its value to the value's producer; run/plan.c places both in one block.
+ * 2 n - 1 - i. A gradient lives from the last reader of its value to the value's producer; a value that
+ * gradients of its readers need lives to the end, so that one evaluation can be walked back several times.
+ * run/plan.c places both in one block.
  */
 #include "run/backward.h"
 #include "run/session_internal.h"
@@ -15,11 +16,11 @@
 struct nb_backward {
     float **grad; /* (n_values) memory; NULL: no gradient, or the caller's */
     uint32_t
-        *first; /* (n_values) place in g.order of the last reader, where it begins; NEVER: none */
-    uint32_t *until; /* (n_values) step at which the value is read last      */
-    bool *active;    /* (n_nodes) there is something to differentiate        */
-    unsigned what;   /* enum nb_gradients                                    */
-    size_t n;        /* tokens of the window that can be walked back; 0: none */
+        *first;   /* (n_values) place in g.order of the last reader, where it begins; NEVER: none */
+    bool *kept;   /* (n_values) the way back reads the value              */
+    bool *active; /* (n_nodes) there is something to differentiate        */
+    unsigned what; /* enum nb_gradients                                    */
+    size_t n;      /* tokens of the window that can be walked back; 0: none */
 };
 
 static const struct nb_node *node_at(const struct nb_session *s, size_t place)
@@ -55,11 +56,6 @@ static bool has_gradient(const struct nb_session *s, uint32_t value)
            (s->g.values[value].kind == NB_VALUE_OUTPUT || s->back->first[value] != NEVER);
 }
 
-static void keep(struct nb_session *s, uint32_t value, size_t place)
-{
-    s->back->until[value] = NB_MAX(s->back->until[value], step_of(s, place));
-}
-
 /* Values that come from tokens and tables alone need no gradient function. */
 static bool ends_here(const struct nb_session *s, const struct nb_node *n)
 {
@@ -85,10 +81,10 @@ static enum nb_status visit(struct nb_session *s, size_t place, struct nb_error 
         if (gives(s, n, i) && s->back->first[n->in[i]] == NEVER)
             s->back->first[n->in[i]] = (uint32_t)place;
         if (n->in[i] && (n->op->grad_reads & (1U << i)))
-            keep(s, n->in[i], place);
+            s->back->kept[n->in[i]] = true;
     }
     if (n->op->quantizable >= 0 && (s->back->what & NB_GRADIENTS_INPUTS))
-        keep(s, n->in[0], place);
+        s->back->kept[n->in[0]] = true;
     return NB_OK;
 }
 
@@ -116,10 +112,10 @@ enum nb_status nb_backward_create(struct nb_session *s, unsigned what, struct nb
     if (b) {
         b->grad = nb_arena_alloc(&s->arena, s->g.n_values, sizeof *b->grad);
         b->first = nb_arena_alloc(&s->arena, s->g.n_values, sizeof *b->first);
-        b->until = nb_arena_alloc(&s->arena, s->g.n_values, sizeof *b->until);
+        b->kept = nb_arena_alloc(&s->arena, s->g.n_values, sizeof *b->kept);
         b->active = nb_arena_alloc(&s->arena, s->g.n_nodes, sizeof *b->active);
     }
-    if (!b || !b->grad || !b->first || !b->until || !b->active)
+    if (!b || !b->grad || !b->first || !b->kept || !b->active)
         NB_FAIL(err, NB_ERR_NOMEM, "session: no memory for the gradients of %zu values",
                 s->g.n_values);
     b->what = what;
@@ -135,7 +131,8 @@ enum nb_status nb_backward_create(struct nb_session *s, unsigned what, struct nb
 void nb_backward_lives(const struct nb_session *s, struct nb_life *value, struct nb_life *grad)
 {
     for (uint32_t v = 1; v < s->g.n_values; v++)
-        value[v].last = NB_MAX(value[v].last, s->back->until[v]);
+        if (s->back->kept[v])
+            value[v].last = step_of(s, 0);
     for (size_t place = 0; place < s->g.n_nodes; place++)
         for (uint32_t i = 0; i < NB_NODE_OUTPUTS; i++) {
             const uint32_t v = node_at(s, place)->out[i];

@@ -33,8 +33,8 @@ struct nb_backward_args {
 };
 
 /* The last call must have been one of a whole window from position 0 on, with all its rows wanted; the memory
- * of hidden states that came in must still hold them. Changes nothing that evaluating reads. NB_ERR_ARG
- * otherwise. */
+ * of hidden states that came in must still hold them. Can be called again for other gradients of the same
+ * output. NB_ERR_ARG otherwise. */
 NB_CHECKED enum nb_status nb_session_backward(struct nb_session *s,
                                               const struct nb_backward_args *args,
                                               struct nb_error *err);

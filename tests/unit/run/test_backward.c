@@ -171,7 +171,10 @@ static struct taps taps_of(const struct nb_weights *w, unsigned threads, unsigne
     if (threads > 1)
         assert_ok(nb_pool_create(&o.pool, threads, NULL, &err), &err);
     course_init(&k, w, &o);
-    backward(&k, on_tap, &t);
+    backward(&k, NULL, NULL);
+    nb_session_clear_gradients(k.s);
+    const struct nb_backward_args again = {.d_out = k.c, .tap = on_tap, .tap_ctx = &t};
+    assert_ok(nb_session_backward(k.s, &again, &err), &err); /* of the same evaluation */
     for (size_t i = 0; nb_session_small_weight(k.s, i, &small); i++)
         if (small.grad)
             t.hash = nb_fnv1a64(small.grad, small.n * sizeof *small.grad, t.hash);
@@ -192,6 +195,13 @@ static void check_bits(const struct nb_weights *w)
     assert_int_equal(alone.n, want.n);
     assert_int_not_equal(alone.hash, want.hash); /* fewer things are hashed */
     assert_int_equal(taps_of(w, 2, NB_GRADIENTS_ACTIVATIONS).hash, alone.hash);
+    struct nb_session_options o = options(NB_GRADIENTS_ACTIVATIONS);
+    struct taps once = {.hash = NB_FNV_SEED};
+    struct course k;
+    course_init(&k, w, &o);
+    backward(&k, on_tap, &once);
+    assert_int_equal(once.hash, alone.hash);
+    course_fini(&k);
 }
 
 /* The seed of a part and what it gives back: dx from dy for states h (N, n_embd), in place of dy. */
