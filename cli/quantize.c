@@ -183,6 +183,31 @@ static int check_folder(const char *out)
     return code;
 }
 
+/* What rounding shall be led by. Without a text a method that wants one gets the bundled one. */
+static int set_calibration(struct nb_cli *cli, const struct nb_quantize_args *args,
+                           struct nb_quantize_job *job)
+{
+    struct nb_quant_options *o = &job->options;
+
+    o->method = args->method;
+    o->transforms = args->transforms;
+    o->float_prefix = args->float_prefix;
+    o->damp = isnan(args->damp) ? 0.0 : args->damp;
+    o->calib_tokens = args->calib_tokens;
+    o->calib_ctx = args->calib_ctx;
+    o->calib_texts = (const char *const *)args->calib_texts.items;
+    o->n_calib_texts = args->calib_texts.n;
+    if (o->n_calib_texts > 0 || args->method == NULL || strcmp(args->method, "rtn") == 0)
+        return NB_CLI_OK;
+    if (!nb_cli_data_path(job->bundled, sizeof job->bundled, "calibration.txt"))
+        return nb_cli_usage(cli, "--method %s needs --calib TEXT (the bundled text is not here)",
+                            args->method);
+    job->calib_text = job->bundled;
+    o->calib_texts = &job->calib_text;
+    o->n_calib_texts = 1;
+    return NB_CLI_OK;
+}
+
 int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
                         char **positional, struct nb_quantize_job *job)
 {
@@ -216,6 +241,8 @@ int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args,
     job->options.max_ram = args->max_ram;
     job->options.imatrix = args->imatrix;
     job->options.scale_search = args->scale_search;
+    if ((code = set_calibration(cli, args, job)) != NB_CLI_OK)
+        return code;
     job->options.shard_bytes = args->shard_bytes;
     return NB_CLI_OK;
 }
@@ -335,9 +362,11 @@ static void report(struct nb_cli *cli, const struct nb_quantize_args *args,
     if (cli->common->verbose) {
         nb_quantize_tensor_table(r, false);
         fputc('\n', stdout);
+        nb_quantize_calibrated_table(r);
     }
     if (!cli->common->quiet) {
         nb_quantize_worst(r);
+        nb_quantize_calibration(r);
         nb_quantize_importance(r);
         if (e != NULL)
             nb_evaluate_table(stdout, e);

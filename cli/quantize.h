@@ -9,8 +9,12 @@ struct nb_quantize_args {
     const char *output, *type;
     struct nb_cli_list tensor_types;
     const char *output_type, *embedding_type, *recipe, *dump_recipe, *imatrix, *importance,
-        *scale_search;
-    int32_t pure, force, allow_requantize, any_arch, dry_run, eval;
+        *scale_search, *method, *transforms;
+    struct nb_cli_list calib_texts;
+    uint64_t calib_tokens;
+    uint32_t calib_ctx;
+    double damp;
+    int32_t float_prefix, pure, force, allow_requantize, any_arch, dry_run, eval;
     uint64_t max_ram, shard_bytes;
     const char *eval_text;
     uint32_t eval_chunks;
@@ -24,6 +28,8 @@ struct nb_quantize_job {
     struct nb_type_rule *rules;
     char **rule_texts;
     char *recipe, *made_out;
+    char bundled[1200];
+    const char *calib_text;
 };
 
 extern const struct nb_cli_opt nb_quantize_options[];
@@ -52,6 +58,8 @@ int nb_quantize_array(struct nb_cli *cli, const struct nb_quantize_args *args, i
 void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
                       const struct nb_quant_result *r);
 void nb_quantize_tensor_table(const struct nb_quant_result *r, bool plan);
+void nb_quantize_calibrated_table(const struct nb_quant_result *r);
+void nb_quantize_calibration(const struct nb_quant_result *r);
 void nb_quantize_worst(const struct nb_quant_result *r);
 /* How many tensors --imatrix knew; nothing without it. */
 void nb_quantize_importance(const struct nb_quant_result *r);

@@ -5,6 +5,20 @@
 #include <math.h>
 #include <string.h>
 
+static void calibrated_json(struct nb_jw *w, const struct nb_quant_tensor *t)
+{
+    nb_jw_string(w, "method", t->method);
+    nb_jw_real(w, "mean_h", t->mean_h);
+    nb_jw_real(w, "mean_d", t->mean_d);
+    nb_jw_real(w, "geomean_d", t->geomean_d);
+    nb_jw_real(w, "rtn_db", t->rtn_db);
+    nb_jw_real(w, "loss_db", t->loss_db);
+    nb_jw_real(w, "held_rtn_db", t->held_rtn_db);
+    nb_jw_real(w, "held_loss_db", t->held_loss_db);
+    nb_jw_real(w, "seconds", t->seconds);
+    nb_jw_string(w, "remedy", t->remedy);
+}
+
 void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
                       const struct nb_quant_result *r)
 {
@@ -24,6 +38,18 @@ void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
     nb_jw_string(w, "imatrix", r->imatrix_hash);
     nb_jw_u64(w, "n_weighted", r->n_weighted);
     nb_jw_u64(w, "n_unweighted", r->n_unweighted);
+    if (r->calib_tokens > 0) {
+        nb_jw_object(w, "calibration");
+        nb_jw_u64(w, "tokens", r->calib_tokens);
+        nb_jw_string(w, "hash", r->calibration_hash);
+        nb_jw_u64(w, "n_calibrated", r->n_calibrated);
+        nb_jw_u64(w, "n_resumed", r->n_resumed);
+        nb_jw_real(w, "forward_seconds", r->forward_seconds);
+        nb_jw_real(w, "statistics_seconds", r->statistics_seconds);
+        nb_jw_real(w, "prepare_seconds", r->prepare_seconds);
+        nb_jw_real(w, "rounding_seconds", r->rounding_seconds);
+        nb_jw_end(w);
+    }
     nb_jw_string(w, "recipe", r->recipe);
     nb_jw_array(w, "tensors");
     for (size_t i = 0; i < r->n_tensors; i++) {
@@ -37,6 +63,8 @@ void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
         nb_jw_u64(w, "bytes", t->bytes);
         nb_jw_real(w, "snr_db", t->snr_db);
         nb_jw_string(w, "note", t->note);
+        if (t->method != NULL)
+            calibrated_json(w, t);
         nb_jw_end(w);
     }
     nb_jw_end(w);
@@ -62,6 +90,63 @@ void nb_quantize_tensor_table(const struct nb_quant_result *r, bool plan)
     }
     nb_cli_table_print(&t, stdout, "");
     nb_cli_table_fini(&t);
+}
+
+/* A number of decibels, or nothing. */
+static void add_db(struct nb_cli_table *t, double db)
+{
+    if (isfinite(db))
+        nb_cli_table_add(t, "%.2f", db);
+    else
+        nb_cli_table_add(t, "%s", "");
+}
+
+/* Feedback can gain mean H over mean D; unequal precision, mean D over its geometric mean. */
+void nb_quantize_calibrated_table(const struct nb_quant_result *r)
+{
+    static const char *const head[] = {"tensor",   "type",      "method",  "mean H",
+                                       "H/D dB",   "D/gm dB",   "rtn dB",  "loss dB",
+                                       "held rtn", "held loss", "seconds", ""};
+    struct nb_cli_table t;
+
+    if (r->n_calibrated == 0)
+        return;
+    nb_cli_table_init(&t, "lllrrrrrrrrl");
+    for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
+        nb_cli_table_add(&t, "%s", head[i]);
+    for (size_t i = 0; i < r->n_tensors; i++) {
+        const struct nb_quant_tensor *q = &r->tensors[i];
+        if (q->method == NULL)
+            continue;
+        nb_cli_table_add(&t, "%s", q->name);
+        nb_cli_table_add(&t, "%s", q->type);
+        nb_cli_table_add(&t, "%s", q->method);
+        nb_cli_table_add(&t, "%.3g", q->mean_h);
+        add_db(&t, 10.0 * log10(q->mean_h / q->mean_d));
+        add_db(&t, 10.0 * log10(q->mean_d / q->geomean_d));
+        add_db(&t, q->rtn_db);
+        add_db(&t, q->loss_db);
+        add_db(&t, q->held_rtn_db);
+        add_db(&t, q->held_loss_db);
+        nb_cli_table_add(&t, "%.2f", q->seconds);
+        nb_cli_table_add(&t, "%s", q->remedy != NULL ? q->remedy : "");
+    }
+    nb_cli_table_print(&t, stdout, "");
+    nb_cli_table_fini(&t);
+}
+
+/* One line: on how much text, and where the time went. */
+void nb_quantize_calibration(const struct nb_quant_result *r)
+{
+    if (r->n_calibrated == 0)
+        return;
+    printf("%s on %llu tokens: %zu tensors", r->method, (unsigned long long)r->calib_tokens,
+           r->n_calibrated);
+    if (r->n_resumed > 0)
+        printf(" (%zu of them by an earlier run)", r->n_resumed);
+    printf("; forward %s, statistics %s, factoring %s, rounding %s\n",
+           nb_cli_time(r->forward_seconds).s, nb_cli_time(r->statistics_seconds).s,
+           nb_cli_time(r->prepare_seconds).s, nb_cli_time(r->rounding_seconds).s);
 }
 
 /* The three tensors that lost most. */

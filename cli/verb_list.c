@@ -15,8 +15,8 @@ static const struct nb_cli_opt options[] = {{.name = "markdown",
                                              .group = "Output",
                                              .help = "with formats: the page of documentation"},
                                             {0}};
-static const char *const kinds[] = {"types",         "formats",    "grids",
-                                    "architectures", "containers", "kernels"};
+static const char *const kinds[] = {"types",      "formats", "grids",  "architectures",
+                                    "containers", "kernels", "methods"};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 static void print_kind(const char *kind)

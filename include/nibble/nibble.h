@@ -58,7 +58,7 @@ struct nb_list_item {
     const char *layout;     /* formats and grids: fields of a block or parts of a tensor, or NULL */
     const char *loads;      /* formats and grids: who reads them besides nibble; NULL: nobody */
 };
-/* kind: "formats", "grids" (general grids), "types" (what --type takes), "architectures", "containers", "kernels".
+/* kind: "formats", "grids" (general grids), "types" (what --type takes), "architectures", "containers", "kernels", "methods".
  * i counts from 0; NB_ERR_NOT_FOUND after the last. Static strings. */
 NB_API NB_CHECKED enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item);
 
@@ -126,6 +126,19 @@ struct nb_quant_options {
                                  "percentile:99.9", "entropy", "absmean"; NULL: the recipe's */
     int32_t any_arch; /* of an architecture that nibble does not know too, by the shapes of its
                          tensors: GGUF to GGUF, folder to folder */
+    /* How weights are rounded: "rtn" (default: each block by itself), an algorithm of nb_list("methods"),
+     * or "auto": whichever does best on held-out text, by kind of tensor. All but rtn run the model over
+     * texts: bytes then lie in "<out>.journal" until the output is complete, and a call that was
+     * interrupted goes on from there to the same bytes. */
+    const char *method;
+    const char *const *calib_texts; /* paths of UTF-8 texts; every tenth window is held out */
+    size_t n_calib_texts;
+    uint64_t calib_tokens; /* at most, spread evenly over the texts; 0: 262144                  */
+    uint32_t calib_ctx;    /* tokens of a window; 0: 512, or the model's context if that is shorter */
+    int32_t float_prefix;  /* calibrate each block on what the float model gives it, not on what
+                              the rounded blocks before it give: one run a block instead of two */
+    double damp;           /* share of the mean of H added to its diagonal; 0: the method's own  */
+    const char *transforms; /* exact rewrites before rounding, names with commas between; NULL: none */
 };
 NB_API void nb_quant_options_init(struct nb_quant_options *o);
 
@@ -134,6 +147,16 @@ struct nb_quant_tensor {
     uint64_t elements, source_bytes, bytes;
     double snr_db;    /* 10 log10(sum x^2 / sum (x - x')^2); infinity if lossless; NaN in a plan */
     const char *note; /* why the type differs from the mix's; NULL                            */
+    /* Of a calibrated tensor, else NaN; per token of the input x of second moments H = E[x x^T]. */
+    double mean_h;    /* mean of H_ii: what an error of 1 in a weight costs at the output          */
+    double mean_d;    /* of its Schur complements: the same when later weights make errors good    */
+    double geomean_d; /* their geometric mean; mean_d over it: what unequal precision could gain   */
+    double rtn_db;    /* loss at the output of rounding to nearest: 10 log10(noise / signal)       */
+    double loss_db;   /* of what was stored                                                        */
+    double held_rtn_db, held_loss_db; /* both on held-out text; NaN without                        */
+    double seconds;
+    const char *method; /* NULL: not calibrated */
+    const char *remedy; /* what was done about bad statistics; NULL: they were fine */
 };
 struct nb_quant_result {
     const char *out, *type, *method;
@@ -152,6 +175,10 @@ struct nb_quant_result {
     const char *imatrix_hash;        /* of the file of importance; NULL: there was none */
     size_t n_weighted, n_unweighted; /* tensors rounded with importance, and without */
     int32_t runs;                    /* enum nb_runs */
+    size_t n_calibrated, n_resumed; /* tensors; of them, finished by an earlier, interrupted call */
+    uint64_t calib_tokens;          /* 0: nothing was run */
+    double forward_seconds, statistics_seconds, prepare_seconds, rounding_seconds;
+    const char *calibration_hash; /* of the windows of text; NULL */
 };
 /* What nb_quantize would do. Reads headers only; writes nothing. */
 NB_API NB_CHECKED enum nb_status nb_plan(nb_context *ctx, const char *model, const char *out,

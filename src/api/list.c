@@ -5,6 +5,7 @@
 
 #include "kernels/kernels.h"
 #include "numfmt/grid.h"
+#include "quant/algo.h"
 #include "quant/quant.h"
 
 /* Who reads a format besides us, by the containers that can hold it. */
@@ -121,6 +122,16 @@ static bool list_kernel(size_t i, struct nb_list_item *item)
     return i < n;
 }
 
+static bool list_method(size_t i, struct nb_list_item *item)
+{
+    size_t n;
+    const struct nb_algo *const *all = nb_algo_all(&n);
+    if (i < n)
+        *item = (struct nb_list_item){
+            .name = all[i]->name, .summary = all[i]->summary, .usable = 1};
+    return i < n;
+}
+
 enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item)
 {
     static const struct {
@@ -130,6 +141,7 @@ enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item)
         {"formats", list_format},       {"grids", list_grid},
         {"types", list_type},           {"architectures", list_architecture},
         {"containers", list_container}, {"kernels", list_kernel},
+        {"methods", list_method},
     };
     if (kind == NULL || item == NULL)
         return NB_ERR_ARG;

@@ -4,10 +4,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/calibration.h"
+#include "quant/layer.h"
 #include "quant/quant.h"
 
 #define SHARD_BYTES_DEFAULT UINT64_C(5000000000)
-#define METHOD              "rtn" /* round to nearest, each format with its own scale search */
 
 void nb_quant_options_init(struct nb_quant_options *o)
 {
@@ -21,6 +22,7 @@ struct quant_owner {
     struct nb_recipe recipe;
     struct nb_model *model;
     struct nb_calib *imatrix;
+    struct nb_text_windows text;
     struct nb_quant_plan *plan;
     struct nb_quant_tensor *tensors; /* the result's, while it is filled */
 };
@@ -29,7 +31,8 @@ static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_opt
                                   struct nb_error *err)
 {
     if (o->recipe != NULL) {
-        if (o->scale_search != NULL || o->type != NULL || o->n_rules > 0 ||
+        if (o->scale_search != NULL || o->method != NULL || o->transforms != NULL ||
+            o->damp != 0.0 || o->float_prefix || o->type != NULL || o->n_rules > 0 ||
             o->output_type != NULL || o->embedding_type != NULL || o->pure)
             NB_FAIL(err, NB_ERR_ARG, "a recipe says all types itself: give it alone");
         return nb_recipe_from_json(r, o->recipe, strlen(o->recipe), err);
@@ -40,6 +43,13 @@ static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_opt
     r->embedding_type = o->embedding_type;
     r->pure = o->pure != 0;
     r->scale_search = o->scale_search;
+    r->transforms = o->transforms;
+    r->float_prefix = o->float_prefix != 0;
+    r->damp = o->damp;
+    if (o->method != NULL)
+        r->method = o->method;
+    else if (o->n_calib_texts > 0)
+        r->method = NB_METHOD_AUTO;
     for (size_t i = 0; i < o->n_rules; i++)
         NB_TRY(nb_recipe_add_rule(r, o->rules[i].regex, o->rules[i].type, err));
     return NB_OK;
@@ -65,6 +75,27 @@ static enum nb_status read_imatrix(struct quant_owner *q, const struct nb_quant_
     return q->recipe.imatrix != NULL ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "no memory for a hash");
 }
 
+/* Text for a method that wants some. A recipe made on other text would be another recipe. */
+static enum nb_status read_text(struct quant_owner *q, const struct nb_quant_options *o,
+                                struct nb_error *err)
+{
+    char hex[NB_HASH_HEX_BYTES];
+    if (o->n_calib_texts == 0)
+        return NB_OK; /* the plan says if the method needs it */
+    NB_TRY(nb_text_windows_read(&q->text, q->model, o, &q->a, err));
+    nb_hash_hex(nb_windows_hash(&q->text.w), hex);
+    if (q->recipe.calibration == NULL)
+        q->recipe.calibration = nb_arena_strndup(&q->recipe.arena, hex, strlen(hex));
+    if (q->recipe.calibration == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for a hash");
+    if (strcmp(q->recipe.calibration, hex) != 0)
+        NB_FAIL(err, NB_ERR_ARG,
+                "the recipe was made on windows of text with hash %.40s, given are %s; give that "
+                "text, tokens and context, or delete \"calibration\" from the recipe",
+                q->recipe.calibration, hex);
+    return NB_OK;
+}
+
 static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const char *path,
                                 const char *out, const struct nb_quant_options *o,
                                 struct nb_error *err)
@@ -73,6 +104,7 @@ static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const ch
     NB_TRY(read_imatrix(q, o, err));
     NB_TRY((o->any_arch ? nb_model_open_any : nb_model_open)(&q->model, path, &ctx->allocator,
                                                              &ctx->log, err));
+    NB_TRY(read_text(q, o, err));
     const struct nb_quant_settings settings = {
         .out = out,
         .recipe = &q->recipe,
@@ -80,6 +112,7 @@ static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const ch
         .allow_requantize = o->allow_requantize != 0,
         .max_ram = o->max_ram,
         .shard_bytes = o->shard_bytes,
+        .windows = q->text.w.n > 0 ? &q->text.w : NULL,
         .imatrix = q->imatrix,
         .imatrix_name = o->imatrix != NULL ? last_part(o->imatrix) : NULL,
         .pool = ctx->pool,
@@ -98,7 +131,11 @@ static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result 
     r->out = nb_arena_strndup(&q->arena, out, strlen(out));
     r->type = nb_arena_strndup(&q->arena, q->recipe.type, strlen(q->recipe.type));
     r->recipe = nb_arena_strndup(&q->arena, p->recipe, strlen(p->recipe));
-    r->method = METHOD;
+    r->method = nb_arena_strndup(&q->arena, q->recipe.method, strlen(q->recipe.method));
+    r->calib_tokens = (uint64_t)q->text.w.n * q->text.w.ctx;
+    if (q->recipe.calibration != NULL)
+        r->calibration_hash =
+            nb_arena_strndup(&q->arena, q->recipe.calibration, strlen(q->recipe.calibration));
     r->runs = nb_model_runs(q->model);
     r->n_weighted = p->n_weighted;
     r->n_unweighted = p->n_unweighted;
@@ -111,6 +148,7 @@ static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result 
     r->peak_rss_bytes = p->peak_bytes;
     r->snr_db = r->worst_snr_db = (double)NAN;
     bool ok = t != NULL && r->out != NULL && r->type != NULL && r->recipe != NULL &&
+              r->method != NULL && (q->recipe.calibration == NULL || r->calibration_hash != NULL) &&
               (q->imatrix == NULL || r->imatrix_hash != NULL);
     for (size_t i = 0; i < p->n && ok; i++) {
         const struct nb_plan_tensor *from = &p->tensors[i];
@@ -126,6 +164,14 @@ static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result 
             .source_bytes = from->source_bytes,
             .bytes = from->bytes,
             .snr_db = (double)NAN,
+            .mean_h = (double)NAN,
+            .mean_d = (double)NAN,
+            .geomean_d = (double)NAN,
+            .rtn_db = (double)NAN,
+            .loss_db = (double)NAN,
+            .held_rtn_db = (double)NAN,
+            .held_loss_db = (double)NAN,
+            .seconds = (double)NAN,
             .note = from->note != NULL ? nb_arena_strndup(&q->arena, from->note, strlen(from->note))
                                        : NULL,
         };
@@ -136,13 +182,44 @@ static enum nb_status fill_result(struct quant_owner *q, struct nb_quant_result 
     return ok ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "no memory for a result of %zu tensors", p->n);
 }
 
+static double ratio_db(double noise, double signal)
+{
+    return signal > 0.0 && noise > 0.0 ? 10.0 * log10(noise / signal) : (double)NAN;
+}
+
+/* What calibration knows of a tensor. */
+static void fill_layer(struct nb_quant_result *r, struct nb_quant_tensor *t,
+                       const struct nb_layer_report *l)
+{
+    if (l->sums.n_rows == 0 && l->sums.signal == 0.0)
+        return;
+    t->mean_h = l->facts.mean_h;
+    t->mean_d = l->facts.mean_d;
+    t->geomean_d = l->facts.geomean_d;
+    t->rtn_db = ratio_db(l->sums.rtn, l->sums.signal);
+    t->loss_db = ratio_db(l->sums.loss, l->sums.signal);
+    t->held_rtn_db = ratio_db(l->sums.held_rtn, l->sums.held_signal);
+    t->held_loss_db = ratio_db(l->sums.held_loss, l->sums.held_signal);
+    t->seconds = l->seconds;
+    t->method = r->method;
+    if (l->facts.n_damp > 0)
+        t->remedy = "second moments not positive definite: damping raised";
+    else if (l->facts.n_dead > 0)
+        t->remedy = "columns that no token reached: rounded plainly";
+    else if (l->n_thin > 0)
+        t->remedy = "experts with few tokens: second moments borrowed from the others";
+    r->n_calibrated++;
+}
+
 static enum nb_status run_plan(struct quant_owner *q, struct nb_quant_result *r,
                                struct nb_error *err)
 {
     const struct nb_quant_plan *p = q->plan;
-    struct nb_quant_report report = {.snr_db = nb_arena_alloc(&q->arena, p->n, sizeof(double))};
+    struct nb_quant_report report = {
+        .snr_db = nb_arena_alloc(&q->arena, p->n, sizeof(double)),
+        .layers = nb_arena_alloc(&q->arena, p->n, sizeof(struct nb_layer_report))};
     char hex[NB_HASH_HEX_BYTES];
-    if (report.snr_db == NULL)
+    if (report.snr_db == NULL || report.layers == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for the errors of %zu tensors", p->n);
     NB_TRY(nb_quant_run(p, &report, err));
     struct nb_quant_tensor *t = q->tensors;
@@ -150,10 +227,16 @@ static enum nb_status run_plan(struct quant_owner *q, struct nb_quant_result *r,
         if (!p->tensors[i].stored)
             continue;
         t[k].snr_db = report.snr_db[i];
+        fill_layer(r, &t[k], &report.layers[i]);
         if (i == report.worst && isfinite(report.worst_snr_db))
             r->worst_tensor = t[k].name;
         k++;
     }
+    r->n_resumed = report.n_resumed;
+    r->forward_seconds = report.times.forward;
+    r->statistics_seconds = report.times.statistics;
+    r->prepare_seconds = report.times.prepare;
+    r->rounding_seconds = report.times.rounding;
     r->worst_snr_db = report.worst_snr_db;
     r->snr_db = report.total_snr_db;
     r->bytes = report.bytes;
@@ -180,6 +263,7 @@ static enum nb_status plan_or_run(nb_context *ctx, const char *path, const char 
     if (q == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for a plan");
     q->a = ctx->allocator;
+    q->text.a = &q->a;
     nb_arena_init(&q->arena, &q->a, 16384);
     nb_recipe_init(&q->recipe, &q->a);
     result->owner = q;
@@ -191,6 +275,7 @@ static enum nb_status plan_or_run(nb_context *ctx, const char *path, const char 
     nb_quant_plan_destroy(q->plan);
     nb_model_close(q->model);
     nb_calib_destroy(q->imatrix);
+    nb_text_windows_fini(&q->text);
     nb_recipe_fini(&q->recipe);
     if (st != NB_OK)
         nb_quant_result_free(result);

@@ -87,6 +87,28 @@ NB_CHECKED enum nb_status nb_temp_write(const struct nb_temp *t, uint64_t offset
 NB_CHECKED enum nb_status nb_temp_read(const struct nb_temp *t, uint64_t offset, void *data,
                                        size_t n, struct nb_error *err);
 void nb_temp_close(struct nb_temp *t);
+/* A file that only grows, kept open and locked: what a killed run had appended is there for the next
+ * one. Owns: the descriptor and the path. */
+struct nb_append {
+    const struct nb_allocator *a;
+    char *path;
+    int fd; /* -1: not open */
+    uint64_t size;
+};
+/* Opens, or creates. NB_ERR_EXISTS: another process holds it. */
+NB_CHECKED enum nb_status nb_append_open(struct nb_append *f, const char *path,
+                                         const struct nb_allocator *a, struct nb_error *err);
+NB_CHECKED enum nb_status nb_append_write(struct nb_append *f, const void *data, size_t n,
+                                          struct nb_error *err);
+/* What was written so far outlives a loss of power. */
+NB_CHECKED enum nb_status nb_append_sync(struct nb_append *f, struct nb_error *err);
+/* Bytes [offset, offset + n) of those written. */
+NB_CHECKED enum nb_status nb_append_read(const struct nb_append *f, uint64_t offset, void *dst,
+                                         size_t n, struct nb_error *err);
+NB_CHECKED enum nb_status nb_append_truncate(struct nb_append *f, uint64_t size,
+                                             struct nb_error *err);
+void nb_append_close(struct nb_append *f);
+void nb_append_remove(struct nb_append *f); /* closes too */
 
 bool nb_path_exists(const char *path);
 bool nb_path_is_dir(const char *path);

@@ -13,6 +13,7 @@
 #include "kernels/kernels.h"
 #include "math/math.h"
 #include "numfmt/grid.h"
+#include "quant/calibrated.h"
 
 #define NONE      UINT64_MAX
 #define NO_MEMORY (UINT64_MAX - 1)
@@ -28,6 +29,7 @@ struct segments {
 /* A run under way. Owns: all but plan and report. */
 struct run {
     const struct nb_quant_plan *p;
+    const struct nb_journal *finished; /* tensors that need no work; NULL: none */
     const struct nb_kernels *kernels;
     struct nb_export *e;
     struct nb_hash *source, *out; /* (p->n) of tensors */
@@ -44,6 +46,7 @@ struct run {
     /* the weight at hand */
     size_t weight;
     const struct nb_plan_tensor *t;
+    const struct nb_journal_entry *ready; /* its bytes are there already; NULL: they are not */
     struct nb_quant_sizes sizes;
     uint64_t rows, cols, segment_rows;
     uint64_t row_in, row_out; /* bytes */
@@ -113,6 +116,9 @@ static void decode_result(const struct run *r, const struct batch *b, float *y)
 static enum nb_status encode_rows(const struct run *r, const struct batch *b, const float *x)
 {
     const struct nb_numfmt *to = r->t->type;
+    if (r->ready != NULL)
+        return nb_journal_read(r->finished, r->ready, b->row * r->row_out, b->dst,
+                               (size_t)(b->n * r->row_out), NULL);
     const float *importance =
         r->t->importance != NULL ? r->importance + b->row / r->mat_rows * r->sizes.batch : NULL;
     if (to->kind != NB_NUMFMT_GRID)
@@ -376,6 +382,9 @@ static enum nb_status find_side(struct run *r, struct nb_error *err)
         nb_grid_side(source, r->side);
         return NB_OK;
     }
+    if (r->ready != NULL)
+        return nb_journal_read(r->finished, r->ready, r->rows * r->row_out, r->side,
+                               (size_t)r->t->side_bytes, err);
     NB_TRY(
         nb_grid_training_create(&t, r->t->type, &source->shape, &r->p->scale_search, r->p->a, err));
     const enum nb_status st = train(r, t, err);
@@ -388,6 +397,7 @@ static enum nb_status run_weight(struct run *r, size_t i, struct nb_quant_report
 {
     r->weight = i;
     r->t = &r->p->tensors[i];
+    r->ready = r->finished != NULL ? nb_journal_find(r->finished, r->t->weight->spec.name) : NULL;
     r->sizes = nb_quant_sizes(r->t);
     r->rows = nb_shape_rows(&r->t->weight->t.shape);
     r->cols = nb_shape_cols(&r->t->weight->t.shape);
@@ -496,14 +506,66 @@ static enum nb_status run_all(struct run *r, struct nb_quant_report *report, str
     return nb_export_commit(r->e, err);
 }
 
+void nb_quant_read_rows(const struct nb_quant_plan *p, size_t weight, uint64_t row, uint64_t n,
+                        float *dst)
+{
+    nb_model_read_rows(p->model, weight, row, n, dst);
+}
+
+/* <out>.journal, where a trailing slash of a folder does not count. */
+static enum nb_status open_journal(const struct nb_quant_plan *p, struct nb_journal **j,
+                                   size_t *resumed, struct nb_error *err)
+{
+    size_t n = strlen(p->settings.out);
+    struct nb_str path;
+    while (n > 1 && p->settings.out[n - 1] == '/')
+        n--;
+    nb_str_init(&path, p->a);
+    nb_str_append(&path, p->settings.out, n);
+    nb_str_puts(&path, ".journal");
+    enum nb_status st = nb_str_check(&path, err);
+    if (st == NB_OK)
+        st = nb_journal_open(j, path.data, nb_calibrated_job(p), p->a, resumed, err);
+    if (st == NB_OK && *resumed > 0)
+        nb_log_msg(p->settings.log, NB_LOG_INFO, "%zu tensors are taken from %s", *resumed,
+                   path.data);
+    nb_str_fini(&path);
+    return st;
+}
+
+static enum nb_status calibrate(struct run *r, struct nb_journal **j,
+                                struct nb_quant_report *report, struct nb_error *err)
+{
+    struct nb_layer_report *layers = report->layers;
+    NB_TRY(open_journal(r->p, j, &report->n_resumed, err));
+    if (layers == NULL)
+        layers = nb_alloc_zero(r->p->a, r->p->n, sizeof *layers);
+    if (layers == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for reports");
+    const enum nb_status st = nb_calibrated_run(r->p, *j, layers, &report->times, err);
+    if (layers != report->layers)
+        nb_free(r->p->a, layers);
+    r->finished = *j;
+    return st;
+}
+
 enum nb_status nb_quant_run(const struct nb_quant_plan *p, struct nb_quant_report *report,
                             struct nb_error *err)
 {
     const uint64_t begin = nb_clock_ns();
     struct run r = {.p = p, .kernels = nb_kernels_get()};
-    double *snr = report->snr_db;
-    *report = (struct nb_quant_report){.snr_db = snr, .worst_snr_db = (double)INFINITY};
-    const enum nb_status st = run_all(&r, report, err);
+    struct nb_journal *j = NULL;
+    *report = (struct nb_quant_report){
+        .snr_db = report->snr_db, .layers = report->layers, .worst_snr_db = (double)INFINITY};
+    enum nb_status st = NB_OK;
+    if (p->settings.windows != NULL)
+        st = calibrate(&r, &j, report, err);
+    if (st == NB_OK)
+        st = run_all(&r, report, err);
+    if (st == NB_OK)
+        nb_journal_finish(j);
+    else
+        nb_journal_close(j);
     report->total_snr_db = snr_db(r.signal, r.noise);
     report->bytes = p->file_bytes;
     report->seconds = (double)(nb_clock_ns() - begin) * 1e-9;

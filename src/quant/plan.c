@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "numfmt/grid.h"
+#include "quant/algo.h"
 
 #define BATCH_ELEMENTS 8192        /* decoded and encoded at once: fits a core's cache         */
 #define CHUNK_ELEMENTS (2U << 20)  /* unit of work between two writes                          */
@@ -241,6 +242,24 @@ struct nb_export_spec nb_quant_spec(const struct nb_quant_plan *p)
                                    .shard_bytes = p->settings.shard_bytes};
 }
 
+/* A method that calibrates needs text, and text needs a method that calibrates. */
+static enum nb_status find_method(struct nb_quant_plan *p, struct nb_error *err)
+{
+    const char *name = p->settings.recipe->method;
+    char quote[64];
+    const bool rtn = strcmp(name, NB_METHOD_RTN) == 0;
+    if (p->settings.windows == NULL && !rtn)
+        NB_FAIL(err, NB_ERR_ARG, "method '%s' needs a text to calibrate on",
+                nb_printable(quote, sizeof quote, name, strlen(name)));
+    if (p->settings.windows == NULL || strcmp(name, NB_METHOD_AUTO) == 0)
+        return NB_OK;
+    p->algo = nb_algo_find(name);
+    if (p->algo == NULL)
+        NB_FAIL(err, NB_ERR_ARG, "there is no method '%s' (nibble list methods)",
+                nb_printable(quote, sizeof quote, name, strlen(name)));
+    return NB_OK;
+}
+
 static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
 {
     const struct nb_model *m = p->model;
@@ -265,6 +284,7 @@ static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
             "or absmean",
             nb_printable(quote, sizeof quote, search, strlen(search)));
     NB_TRY(refuse_source(p, err));
+    NB_TRY(find_method(p, err));
     NB_TRY(nb_quant_choose(p, err));
     NB_TRY(settle_types(p, err));
     NB_TRY(refuse_requantizing(p, err));
@@ -274,7 +294,8 @@ static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
     const struct nb_export_spec spec = nb_quant_spec(p);
     NB_TRY(nb_export_bytes(p->settings.out, &spec, &p->file_bytes, p->a, err));
     NB_TRY(fit_memory(p, err));
-    return estimate_time(p, err);
+    NB_TRY(estimate_time(p, err));
+    return nb_calibrated_plan(p, err);
 }
 
 enum nb_status nb_quant_plan_create(struct nb_quant_plan **plan, const struct nb_model *m,

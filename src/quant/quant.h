@@ -13,6 +13,8 @@
 #include "numfmt/numfmt.h"
 #include "numfmt/scale_search.h"
 
+struct nb_algo;
+
 /* ---- mixes: which tensor gets which format, as llama-quantize does it (docs/formats/ggml-blocks.md) ---- */
 enum nb_mix_when {
     NB_MIX_ALWAYS = 0,
@@ -70,6 +72,9 @@ struct nb_recipe_rule {
     const char *type;  /* a number format */
 };
 
+#define NB_METHOD_RTN  "rtn"  /* without calibration: nothing is run */
+#define NB_METHOD_AUTO "auto" /* the algorithm that does best on held-out tokens, by role of the tensor */
+
 /* Owns: rules, and the texts that from_json and add_rule copied. Borrows: texts assigned to fields. */
 struct nb_recipe {
     struct nb_arena arena;
@@ -78,6 +83,12 @@ struct nb_recipe {
     bool pure;                                /* the mix's base everywhere */
     const char *scale_search; /* of general grids (numfmt/scale_search.h); NULL: "mse"          */
     const char *imatrix;      /* hash of the importance it was made with; NULL: without */
+    const char *method;       /* NB_METHOD_*, or an algorithm (quant/algo.h)            */
+    const char *calibration;  /* hash of the windows of text it was made with; NULL: without */
+    const char *transforms;   /* names with commas between; NULL: none */
+    bool float_prefix; /* each block is calibrated on what the float model gives it, not on what the
+                          quantized blocks before it give */
+    double damp;       /* of H; 0: the algorithm's own */
     struct nb_recipe_rule *rules; /* the first that matches wins, over all else */
     size_t n_rules, cap_rules;
 };
@@ -92,6 +103,16 @@ NB_CHECKED enum nb_status nb_recipe_from_json(struct nb_recipe *r, const char *t
 void nb_recipe_write(const struct nb_recipe *r, struct nb_str *out); /* one line of JSON */
 
 /* ---- plan ---- */
+/* Windows of a calibration text. Borrows: all. */
+struct nb_windows {
+    const uint32_t *tokens; /* (n, ctx), each begun as the model wants it */
+    const bool *held;       /* (n) kept for measuring what the others lead to */
+    size_t n;
+    uint32_t ctx;
+};
+/* Names them: for a recipe. */
+struct nb_hash nb_windows_hash(const struct nb_windows *w);
+
 struct nb_quant_settings {
     const char *out; /* path: "x.gguf", or a folder for Hugging Face */
     const struct nb_recipe *recipe;
@@ -99,11 +120,19 @@ struct nb_quant_settings {
     bool allow_requantize; /* quantized source tensors may change their type     */
     uint64_t max_ram;      /* bytes the work may take beyond the page cache; 0: no budget */
     uint64_t shard_bytes;  /* Hugging Face output; 0: 5 GB                       */
+    const struct nb_windows *windows;   /* of text, to calibrate on; NULL: nothing is run */
     const struct nb_calib *imatrix;     /* importance of the columns; NULL: all the same */
     const char *imatrix_name;           /* of its file, for the output's metadata        */
     struct nb_pool *pool;               /* NULL: one thread                                   */
     const struct nb_log *log;           /* may be NULL */
     const struct nb_progress *progress; /* may be NULL */
+};
+
+/* How a calibration keeps to the budget; changes no bit of the result. */
+struct nb_calibrated_plan {
+    uint64_t hidden_bytes; /* hidden states kept in memory, the others go to disk; UINT64_MAX: all */
+    bool by_input;         /* a run for each input of a block, with its statistics alone           */
+    uint64_t peak_bytes;
 };
 
 struct nb_plan_tensor {
@@ -128,6 +157,8 @@ struct nb_quant_plan {
     struct nb_meta extra; /* nibble.* keys of the output */
     const char *recipe;   /* JSON */
     struct nb_scale_options scale_search;
+    const struct nb_algo *algo; /* NULL: method rtn without calibration, or auto */
+    struct nb_calibrated_plan calibrated;
     uint32_t gguf_ftype;
     uint64_t file_bytes; /* of the whole output */
     uint64_t tensor_bytes;
@@ -147,6 +178,12 @@ NB_CHECKED enum nb_status nb_quant_plan_create(struct nb_quant_plan **plan,
 void nb_quant_plan_destroy(struct nb_quant_plan *p);
 
 /* ---- run ---- */
+/* Where the time of a calibration went, seconds. */
+struct nb_calibrated_times {
+    double forward, statistics, prepare, rounding;
+};
+
+struct nb_layer_report;
 struct nb_quant_report {
     double *snr_db; /* (plan->n), the caller's, may be NULL: 10 log10(sum x^2 / sum (x - x')^2),
                        infinity if lossless */
@@ -156,10 +193,16 @@ struct nb_quant_report {
     struct nb_hash source_hash, out_hash; /* as nb_model_hash of source and output */
     uint64_t bytes;
     double seconds;
+    struct nb_layer_report *layers; /* (plan->n), the caller's, zeroed, or NULL: what calibration knows
+                                       of each weight it rounded (quant/layer.h) */
+    struct nb_calibrated_times times;
+    size_t n_resumed; /* tensors that an earlier, interrupted run had finished */
 };
 
-/* Streams every tensor through. The output appears under its name only when complete; after a failure
- * or a cancellation nothing is left. The bytes do not depend on the pool. */
+/* Calibrates if the plan has an algorithm (quant/calibrated.h), then streams every tensor through. The
+ * output appears under its name only when complete. After a failure or a cancellation nothing is left but
+ * the journal of a calibration, "<out>.journal", from which the same plan goes on. The bytes do not depend
+ * on the pool, nor on interruptions. */
 NB_CHECKED enum nb_status nb_quant_run(const struct nb_quant_plan *p,
                                        struct nb_quant_report *report, struct nb_error *err);
 

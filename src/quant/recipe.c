@@ -2,14 +2,15 @@
  *
  *   {"nibble":1,"type":"q4_k_m","method":"rtn","pure":false,
  *    "rules":[{"regex":"attn_v","type":"q8_0"}],"output_type":"q8_0","embedding_type":"q4_0",
- *    "scale_search":"mse","imatrix":"<hash of the file of importance>"}
+ *    "scale_search":"mse","imatrix":"<hash of the file of importance>",
+ *    "calibration":"<hash of the tokens>","transforms":"awq","float_prefix":true,"damp":0.01}
  */
+#include "quant/algo.h"
 #include "quant/quant.h"
 
 #include <string.h>
 
 #define RECIPE_VERSION 1
-#define METHOD         "rtn"
 #define TYPE_DEFAULT   "q4_k_m"
 
 void nb_recipe_init(struct nb_recipe *r, const struct nb_allocator *a)
@@ -17,6 +18,7 @@ void nb_recipe_init(struct nb_recipe *r, const struct nb_allocator *a)
     memset(r, 0, sizeof *r);
     nb_arena_init(&r->arena, a, 1024);
     r->type = TYPE_DEFAULT;
+    r->method = NB_METHOD_RTN;
 }
 
 void nb_recipe_fini(struct nb_recipe *r)
@@ -93,10 +95,36 @@ static enum nb_status read_imatrix(struct nb_recipe *r, const nb_json *v, struct
 
 static enum nb_status read_method(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
 {
-    const char *method = nb_json_string(v, NULL);
-    (void)r;
-    if (method == NULL || strcmp(method, METHOD) != 0)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED, "recipe: unknown method, expected \"%s\"", METHOD);
+    char quote[64];
+    NB_TRY(copy_text(r, &r->method, "method", v, err));
+    if (strcmp(r->method, NB_METHOD_RTN) != 0 && strcmp(r->method, NB_METHOD_AUTO) != 0 &&
+        nb_algo_find(r->method) == NULL)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "recipe: unknown method '%s' (nibble list methods)",
+                nb_printable(quote, sizeof quote, r->method, strlen(r->method)));
+    return NB_OK;
+}
+
+static enum nb_status read_calibration(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
+{
+    return copy_text(r, &r->calibration, "calibration", v, err);
+}
+
+static enum nb_status read_transforms(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
+{
+    return copy_text(r, &r->transforms, "transforms", v, err);
+}
+
+static enum nb_status read_float_prefix(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
+{
+    if (!nb_json_bool(v, &r->float_prefix))
+        NB_FAIL(err, NB_ERR_FORMAT, "recipe: float_prefix is not true or false");
+    return NB_OK;
+}
+
+static enum nb_status read_damp(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
+{
+    if (!nb_json_real(v, &r->damp) || !(r->damp >= 0.0) || r->damp > 1.0)
+        NB_FAIL(err, NB_ERR_FORMAT, "recipe: damp is no number from 0 to 1");
     return NB_OK;
 }
 
@@ -127,9 +155,19 @@ static const struct {
     const char *key;
     enum nb_status (*read)(struct nb_recipe *r, const nb_json *v, struct nb_error *err);
 } fields[] = {
-    {"nibble", read_version},  {"type", read_type},          {"method", read_method},
-    {"pure", read_pure},       {"output_type", read_output}, {"embedding_type", read_embedding},
-    {"imatrix", read_imatrix}, {"rules", read_rules},        {"scale_search", read_search},
+    {"nibble", read_version},
+    {"type", read_type},
+    {"method", read_method},
+    {"pure", read_pure},
+    {"output_type", read_output},
+    {"embedding_type", read_embedding},
+    {"imatrix", read_imatrix},
+    {"rules", read_rules},
+    {"scale_search", read_search},
+    {"calibration", read_calibration},
+    {"transforms", read_transforms},
+    {"float_prefix", read_float_prefix},
+    {"damp", read_damp},
 };
 
 static enum nb_status read_field(struct nb_recipe *r, const char *key, size_t n, const nb_json *v,
@@ -183,7 +221,13 @@ void nb_recipe_write(const struct nb_recipe *r, struct nb_str *out)
 {
     nb_str_printf(out, "{\"nibble\":%d", RECIPE_VERSION);
     put_field(out, "type", r->type);
-    put_field(out, "method", METHOD);
+    put_field(out, "method", r->method);
+    put_field(out, "calibration", r->calibration);
+    put_field(out, "transforms", r->transforms);
+    if (r->float_prefix)
+        nb_str_puts(out, ",\"float_prefix\":true");
+    if (r->damp > 0.0)
+        nb_str_printf(out, ",\"damp\":%.9g", r->damp);
     nb_str_printf(out, ",\"pure\":%s", r->pure ? "true" : "false");
     put_field(out, "output_type", r->output_type);
     put_field(out, "embedding_type", r->embedding_type);

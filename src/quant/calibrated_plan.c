@@ -1,0 +1,168 @@
+/* quant/calibrated_plan.c: what a calibration takes, and how it keeps to a budget.
+ *
+ * In memory at once: the floats of a block; hidden states of all windows, or as many as fit, the others on
+ * disk; H of every input of the block, or of one input at a time, which takes a run for each; and what
+ * rounding one matrix needs. Disk is tried before more runs.
+ */
+#include "calib/acts.h"
+#include "calib/block_weights.h"
+#include "calib/hessian.h"
+#include "quant/algo.h"
+#include "quant/quant_internal.h"
+#include "quant/transform.h"
+
+#define BASE_BYTES (UINT64_C(48) << 20) /* code, tokenizer, metadata, a slab of the head */
+#define FLOPS      60e9                 /* of a thread; a guess, for an estimate          */
+#define SETS       2U                   /* H of the text, H of what is held out           */
+
+bool nb_calibrated_takes(const struct nb_plan_tensor *t)
+{
+    return t->stored && t->weight->spec.quantizable && t->type->kind >= NB_NUMFMT_BLOCK &&
+           t->type != t->weight->t.type && t->weight->t.shape.n >= 2;
+}
+
+/* The largest of each over the blocks, bytes. */
+struct needs {
+    uint64_t floats, all_inputs, one_input, rounding, records, session;
+};
+
+static void raise(uint64_t *most, uint64_t x)
+{
+    *most = NB_MAX(*most, x);
+}
+
+/* Does a site feed a weight that is rounded? */
+static bool feeds(const struct nb_quant_plan *p, const struct nb_site *s)
+{
+    bool any = false;
+    for (size_t i = 0; i < s->n_readers; i++)
+        any = any || nb_calibrated_takes(&p->tensors[s->readers[i]]);
+    return any;
+}
+
+static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *sites, size_t n,
+                       struct needs *needs)
+{
+    const unsigned threads = nb_pool_threads(p->settings.pool);
+    const struct nb_algo *algo = p->algo != NULL ? p->algo : nb_algo_find("kgptq");
+    uint64_t block = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!feeds(p, &sites[i]))
+            continue;
+        if (i == 0 || sites[i].block != sites[i - 1].block)
+            block = 0;
+        const uint64_t h = SETS * nb_hessian_bytes(sites[i].n) * sites[i].n_mat;
+        block += h;
+        raise(&needs->all_inputs, block);
+        raise(&needs->one_input, h);
+        if (algo != NULL)
+            raise(&needs->rounding, nb_algo_prepared_bytes(algo, sites[i].n, true) +
+                                        nb_algo_rows_bytes(algo, sites[i].n, threads));
+    }
+}
+
+/* Activations, cache and scratch of a block; an upper estimate. */
+static uint64_t session_bytes(const struct nb_quant_plan *p)
+{
+    const struct nb_hparams *hp = &p->model->w.hp;
+    const uint64_t ctx = p->settings.windows->ctx, heads = (uint64_t)hp->n_heads * hp->head_dim;
+    const uint64_t kv = (uint64_t)hp->n_kv_heads * hp->head_dim;
+    const uint64_t experts = (uint64_t)hp->n_ff_expert * hp->n_experts_used;
+    const uint64_t row =
+        6 * (uint64_t)hp->n_embd + 3 * heads + 4 * kv + 3 * NB_MAX((uint64_t)hp->n_ff, experts);
+    return ctx * row * sizeof(float) + nb_pool_threads(p->settings.pool) * 256 * ctx * 4;
+}
+
+static enum nb_status find_needs(const struct nb_quant_plan *p, struct needs *needs,
+                                 struct nb_error *err)
+{
+    struct nb_arena arena;
+    struct nb_site *sites;
+    size_t n;
+    nb_arena_init(&arena, p->a, 0);
+    enum nb_status st = nb_sites_list(&p->model->w, &sites, &n, &arena, err);
+    if (st == NB_OK)
+        add_inputs(p, sites, n, needs);
+    nb_arena_fini(&arena);
+    for (uint32_t b = 0; b < p->model->w.hp.n_layers && st == NB_OK; b++) {
+        uint64_t bytes;
+        if (!nb_block_weights_bytes(p->model, b, 1, &bytes))
+            return NB_ERROR(err, NB_ERR_LIMIT, "block %u is too large", b);
+        raise(&needs->floats, bytes);
+    }
+    for (size_t i = 0; i < p->n; i++)
+        if (nb_calibrated_takes(&p->tensors[i]))
+            raise(&needs->records, p->tensors[i].bytes);
+    needs->session = session_bytes(p);
+    return st;
+}
+
+/* All but hidden states. */
+static uint64_t fixed_bytes(const struct needs *n, bool by_input)
+{
+    return BASE_BYTES + n->floats + n->records + (by_input ? n->one_input : n->all_inputs) +
+           NB_MAX(n->session, n->rounding);
+}
+
+static enum nb_status fit(struct nb_quant_plan *p, const struct needs *n, struct nb_error *err)
+{
+    struct nb_calibrated_plan *c = &p->calibrated;
+    struct nb_acts_options acts = {.n_windows = p->settings.windows->n,
+                                   .ctx = p->settings.windows->ctx,
+                                   .width = p->model->w.hp.n_embd};
+    const uint64_t budget = p->settings.max_ram;
+    uint64_t all, least;
+    if (!nb_acts_bytes(&acts, &all, &least))
+        NB_FAIL(err, NB_ERR_LIMIT, "too many tokens to calibrate on");
+    for (int by_input = 0; by_input < 2; by_input++) {
+        const uint64_t fixed = fixed_bytes(n, by_input != 0);
+        c->by_input = by_input != 0;
+        c->hidden_bytes = UINT64_MAX;
+        c->peak_bytes = fixed + all;
+        if (budget == 0 || c->peak_bytes <= budget)
+            return NB_OK;
+        if (fixed + least <= budget) {
+            c->hidden_bytes = budget - fixed - least;
+            c->peak_bytes = budget;
+            return NB_OK;
+        }
+    }
+    NB_FAIL(err, NB_ERR_LIMIT,
+            "calibrating takes at least %llu bytes of memory, the budget is %llu; a method that "
+            "needs no text (rtn) takes less",
+            (unsigned long long)(fixed_bytes(n, true) + least), (unsigned long long)budget);
+}
+
+static void add_time(struct nb_quant_plan *p)
+{
+    const double tokens = (double)p->settings.windows->n * p->settings.windows->ctx;
+    const double runs = p->settings.recipe->float_prefix ? 1.0 : 2.0;
+    const double threads = nb_pool_threads(p->settings.pool);
+    double elements = 0.0, squares = 0.0;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct nb_plan_tensor *t = &p->tensors[i];
+        const double cols = (double)nb_shape_cols(&t->weight->t.shape);
+        if (t->weight->spec.block < 0 || t->weight->t.shape.n < 2)
+            continue;
+        elements += (double)t->elements;
+        squares += cols * cols;
+    }
+    p->seconds += tokens * (2.0 * elements * runs + squares) / (FLOPS * threads);
+}
+
+enum nb_status nb_calibrated_plan(struct nb_quant_plan *p, struct nb_error *err)
+{
+    const struct nb_hparams *hp = &p->model->w.hp;
+    struct needs needs = {0, 0, 0, 0, 0, 0};
+    if (p->settings.windows == NULL)
+        return NB_OK;
+    if (p->model->unknown || hp->encoder)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "method '%s' runs a decoder block by block; a model of architecture %s has none",
+                p->settings.recipe->method, hp->arch != NULL ? hp->arch->name : "unknown");
+    NB_TRY(find_needs(p, &needs, err));
+    NB_TRY(fit(p, &needs, err));
+    p->peak_bytes = NB_MAX(p->peak_bytes, p->calibrated.peak_bytes);
+    add_time(p);
+    return NB_OK;
+}
