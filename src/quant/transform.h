@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "dialect/dialect.h"
+#include "numfmt/coder.h"
 
 #define NB_NO_WEIGHT SIZE_MAX
 
@@ -129,9 +130,8 @@ enum nb_site_stat {
 typedef const double *nb_site_stat_fn(void *ctx, const struct nb_site *site,
                                       enum nb_site_stat stat);
 /* What rounding would cost at a site if it were scaled by s (n_mat, n_scales); NULL: as it is. */
-typedef enum nb_status nb_site_loss_fn(void *ctx, const struct nb_view *v,
-                                       const struct nb_site *site, const double *s, double *loss,
-                                       struct nb_error *err);
+typedef enum nb_status nb_site_loss_fn(void *ctx, struct nb_view *v, const struct nb_site *site,
+                                       const double *s, double *loss, struct nb_error *err);
 
 /* Borrows: all. Zeros are defaults. */
 struct nb_transform_job {
@@ -139,20 +139,22 @@ struct nb_transform_job {
     void *stat_ctx;
     nb_site_loss_fn *loss; /* NULL: the closed form (awq), no search (smooth) */
     void *loss_ctx;
-    double alpha;      /* smooth; 0: searched where there is a loss, else 0.5            */
-    uint32_t n_ratios; /* awq: ratios k / n, k < n; 0: 20 with a loss, 200 without       */
-    uint32_t group;    /* awq: columns that share a scale in the format to come; 0: 128  */
-    unsigned kinds;    /* sites meant: bits 1 << enum nb_site_kind; 0: all               */
+    double alpha;      /* smooth; 0: searched where there is a loss, else 0.5               */
+    uint32_t n_ratios; /* awq: ratios k / n, k < n; 0: 20 with a loss, as published, 200 without */
+    uint32_t group;    /* awq, closed form: columns that share a scale in the format; 0: 128 */
+    uint32_t bits;     /* awq, closed form: of a code in that format; 0: 4                   */
+    unsigned kinds;    /* sites meant: bits 1 << enum nb_site_kind; 0: as published          */
     uint64_t seed;     /* rotate */
     struct nb_pool *pool;
     const struct nb_log *log; /* what was refused, and where */
 };
 
 struct nb_transform_report {
-    size_t n_sites, n_refused,
-        n_unknown;                  /* applied; cannot carry it; nothing known of the values */
+    size_t n_sites;                 /* changed                                        */
+    size_t n_idle;                  /* best as they are                               */
+    size_t n_refused, n_unknown;    /* cannot carry it; nothing known of their values */
     char refusal[NB_REFUSAL_BYTES]; /* of the first that cannot */
-    double parameter_min, parameter_mean, parameter_max; /* alpha, or ratio, over the sites */
+    double parameter_min, parameter_mean, parameter_max; /* alpha, or ratio, over those changed */
 };
 
 /* One file src/quant/transform_<id>.c, one line NB_TRANSFORM(<id>) in transforms.inc. */
@@ -168,5 +170,29 @@ struct nb_transform {
 #undef NB_TRANSFORM
 const struct nb_transform *const *nb_transform_all(size_t *n);
 const struct nb_transform *nb_transform_find(const char *name); /* NULL: none */
+
+/* ---- for a caller's loss ---- */
+/* How the readers of a site would be rounded. Borrows: all. */
+struct nb_site_rounding {
+    const struct nb_coder_spec
+        *spec;              /* type, how, side; its shape is set to that of each reader   */
+    const double *const *h; /* (n_mat) of (n, n): sums of x x^T; the upper triangle counts */
+    double tokens;          /* in each h                                                  */
+    bool plain;             /* scales are fitted without weights; else by the diagonal of H / s^2 */
+    size_t max_rows;        /* of a matrix, evenly apart; 0: all */
+    struct nb_pool *pool;
+};
+/* tr(E H E^T) a token, over all readers that are quantized: the square error of the outputs of the layers
+ * that read the site if its inputs are scaled by s (NULL: as they are) and its columns are rounded to
+ * nearest. */
+NB_CHECKED enum nb_status nb_site_rtn_loss(struct nb_view *v, const struct nb_site *site,
+                                           const struct nb_site_rounding *how, const double *s,
+                                           double *loss, struct nb_error *err);
+
+/* ---- bias correction ---- */
+/* What rounding W to Q adds to a layer's output on average is (Q - W) mean(x). Where the layer has a bias
+ * this takes it off: to be called when Q is known, before the bias is written. Adds to delta (rows). */
+void nb_bias_correction(double *delta, const float *w, const float *q, size_t rows, size_t cols,
+                        const double *mean_x);
 
 #endif

@@ -4,7 +4,7 @@
  * A session is told once for all of Q and K whether their rows lie as halves, so changed ones are laid out
  * as the file's are.
  */
-#include "quant/transform.h"
+#include "quant/transform_internal.h"
 
 #include <stdio.h>
 
@@ -112,7 +112,7 @@ static enum nb_status copy_all(struct nb_view_copy *c, struct nb_view *v, int32_
 enum nb_status nb_view_copy_create(struct nb_view_copy **out, struct nb_view *v, int32_t block,
                                    struct nb_pool *pool, struct nb_error *err)
 {
-    const struct nb_allocator *a = nb_view_model(v)->a;
+    const struct nb_allocator *a = v->a;
     struct nb_view_copy *c = nb_alloc_zero(a, 1, sizeof *c);
     if (c == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");

@@ -11,12 +11,11 @@
 #include "math/linalg.h"
 #include "quant/transform.h"
 
-/* R = Q (signs, then a Hadamard matrix); or, where R shall map the vector of ones to itself, R = Q D Q^T
- * with signs D of its own, +1 where Q^T has something of the ones. Owns: q, signs. */
+/* R = Q (signs, then a Hadamard matrix); or, where R shall map the vector of ones to itself,
+ * R = F Q D (F Q)^T with signs F and D. Owns: all. */
 struct nb_rotation {
     struct nb_hadamard q;
-    int8_t *signs;  /* (q.n), NULL: R = Q                                      */
-    bool transpose; /* with signs: R = Q^T D Q, where that is the better mixed */
+    int8_t *signs, *flip; /* (q.n) D, F; NULL: R = Q */
 };
 
 /* Scales and a rotation of one side of a matrix. NULL: ones, none. */
@@ -64,5 +63,40 @@ NB_CHECKED enum nb_status nb_rotation_init(struct nb_rotation *r, size_t n, uint
 void nb_rotation_fini(struct nb_rotation *r, const struct nb_allocator *a);
 /* Runs of r->q.n numbers along x (count), each x := R^T x, which for a row is x R. */
 void nb_rotation_apply(const struct nb_rotation *r, double *x, size_t count);
+
+/* ---- what transforms that scale have in common: transform_apply.c ---- */
+/* fn sees rows [row, row + n) of a weight through the view, in order. NB_ERR_NOMEM, or fn's. */
+typedef void nb_view_rows_fn(void *ctx, size_t row, size_t n, const float *x);
+NB_CHECKED enum nb_status nb_view_each(struct nb_view *v, size_t weight, nb_view_rows_fn *fn,
+                                       void *ctx, struct nb_pool *pool, struct nb_error *err);
+/* Is a reader of a site rounded? Routers are not. */
+bool nb_view_is_rounded(const struct nb_view *v, size_t weight);
+/* Largest magnitudes, (n_mat, n_scales): of the columns of a site's readers that are rounded; of the rows
+ * that make its values. 0 where all are. */
+NB_CHECKED enum nb_status nb_site_column_amax(struct nb_view *v, const struct nb_site *s,
+                                              double *amax, struct nb_pool *pool,
+                                              struct nb_error *err);
+NB_CHECKED enum nb_status nb_site_row_amax(struct nb_view *v, const struct nb_site *s, double *amax,
+                                           struct nb_pool *pool, struct nb_error *err);
+/* A statistic of the inputs (n_mat, n) for each scale (n_mat, n_scales): inputs that share one count by
+ * their largest, their mean or their root mean square. False: not known. */
+bool nb_site_stat(const struct nb_transform_job *job, const struct nb_site *s,
+                  enum nb_site_stat which, double *out);
+
+/* One scaling transform. choose: the scales of a site, (n_mat, n_scales), and the parameter that made
+ * them; NB_CHOSEN when they are to be applied. */
+enum nb_choice { NB_CHOSEN, NB_IDLE, NB_UNKNOWN };
+struct nb_scaling {
+    const char *name;
+    unsigned kinds; /* where the job names none */
+    bool rows_only; /* sites whose values rows make, not norms */
+    enum nb_status (*choose)(struct nb_view *v, const struct nb_transform_job *job,
+                             const struct nb_site *site, double *s, double *parameter,
+                             enum nb_choice *choice, struct nb_error *err);
+};
+NB_CHECKED enum nb_status nb_scaling_apply(const struct nb_scaling *how, struct nb_view *v,
+                                           const struct nb_transform_job *job,
+                                           struct nb_transform_report *report,
+                                           struct nb_error *err);
 
 #endif

@@ -100,9 +100,10 @@ static enum nb_status vector_of(struct nb_view *v, size_t i, double **x, struct 
 /* y = W (g * z + b) = W diag(g) R (R^T z + R^T (b / g)): the norm keeps a weight of 1 and its bias. */
 static enum nb_status fold_norm(struct nb_view *v, const struct nb_site *s, struct nb_error *err)
 {
-    const bool tied = s->kind == NB_SITE_HEAD && v->m->w.hp.tied;
-    double *g, *b;
-    NB_TRY(vector_of(v, s->producer, &g, err));
+    const bool tied = s->kind == NB_SITE_HEAD && v->m->w.hp.tied; /* one weight for all columns */
+    double *g = NULL, *b;
+    if (!tied)
+        NB_TRY(vector_of(v, s->producer, &g, err));
     if (s->producer_bias != NB_NO_WEIGHT) {
         NB_TRY(vector_of(v, s->producer_bias, &b, err));
         for (size_t k = 0; k < s->n && !tied; k++)

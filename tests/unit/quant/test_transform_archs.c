@@ -267,6 +267,46 @@ static double check_all(const struct subject *s)
     return d;
 }
 
+/* Inputs of very unequal size. */
+static const double *stat(void *ctx, const struct nb_site *site, enum nb_site_stat which)
+{
+    static double x[4096];
+    struct nb_rng rng = {.seed = (uint64_t)site->kind + 10U * (uint64_t)(site->block + 1)};
+    const size_t n = site->n_mat * site->n;
+    (void)ctx;
+    assert_true(n <= NB_COUNTOF(x));
+    for (size_t i = 0; i < n; i++)
+        x[i] = exp2(6.0 * nb_rng_unit(&rng) - 3.0) * (which == NB_STAT_AMAX ? 4.0 : 1.0);
+    x[0] = 0.0; /* an input that is always 0 */
+    return x;
+}
+
+/* Every registered transform: the same output, or a reason. Returns how many were applied. */
+static int check_registry(const struct subject *s)
+{
+    size_t n;
+    int applied = 0;
+    const struct nb_transform *const *all = nb_transform_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        const struct nb_transform_job job = {.stat = stat, .seed = 1};
+        struct nb_transform_report report;
+        struct nb_view *v = view_of(s);
+        const enum nb_status st = all[i]->apply(v, &job, &report, &err);
+        if (st == NB_OK) {
+            (void)expect_same(s, v, all[i]->name);
+            assert_true(report.n_sites + report.n_idle > 0);
+            assert_int_equal(report.n_unknown, 0);
+            applied++;
+        } else {
+            assert_int_equal(st, NB_ERR_UNSUPPORTED);
+            assert_non_null(strstr(err.message, "' cannot be carried: "));
+            expect_untouched(s, v);
+        }
+        nb_view_destroy(v);
+    }
+    return applied;
+}
+
 static void check_case(void **state)
 {
     struct subject s;
@@ -276,8 +316,10 @@ static void check_case(void **state)
     check_sites(&s);
     check_identity(&s);
     const double scaled = check_scaled(&s), stream = check_stream(&s), heads = check_heads(&s);
-    print_message("%s: of the spread: scaled %.1e, stream %.1e, heads %.1e, all %.1e\n", s.name,
-                  scaled, stream, heads, check_all(&s));
+    const double all = check_all(&s);
+    print_message("%s: of the spread: scaled %.1e, stream %.1e, heads %.1e, all %.1e; %d of the "
+                  "registered transforms applied\n",
+                  s.name, scaled, stream, heads, all, check_registry(&s));
     subject_fini(&s);
 }
 
