@@ -216,6 +216,25 @@ struct nb_iq_lines {
 typedef void nb_promise_iq_f32_fn(float *error, const struct nb_iq_lines *u, const float *d,
                                   const float *inv, size_t n);
 
+/* Trial scales and offsets of one sub-block: trial t gives x the nearest code q of (x - offset) * inv in
+ * lo..hi, and makes scale * q + offset of it. inv is 1 / scale, or 0. */
+enum { NB_TRIALS = 16 };
+struct nb_trials {
+    const float *x, *w; /* (n) */
+    size_t n;
+    float lo, hi;
+    size_t n_trials; /* 8 or 16 */
+    float scale[NB_TRIALS], inv[NB_TRIALS], offset[NB_TRIALS];
+};
+/* error[t] = S(w (x - value)^2), the values q of nl.h for codes in the second (it uses no offset). */
+typedef void nb_trial_error_f32_fn(float *error, const struct nb_trials *t);
+typedef nb_trial_error_f32_fn nb_trial_error_nl_f32_fn;
+/* S(w q), S(w q q), S(w q x) */
+struct nb_trial_sums {
+    float l[NB_TRIALS], ll[NB_TRIALS], lx[NB_TRIALS];
+};
+typedef void nb_trial_sums_f32_fn(struct nb_trial_sums *sums, const struct nb_trials *t);
+
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
 #include "kernels/kernels.inc"
@@ -267,6 +286,9 @@ struct nb_kernels {
     nb_fit_k_fn *fit_q4_k_f32;
     nb_round_iq_f32_fn *round_iq_f32;
     nb_promise_iq_f32_fn *promise_iq_f32;
+    nb_trial_error_f32_fn *trial_error_f32;
+    nb_trial_error_nl_f32_fn *trial_error_nl_f32;
+    nb_trial_sums_f32_fn *trial_sums_f32;
     nb_fit_k_fn *fit_q5_k_f32;
     nb_enc_fn *enc_iq4_nl_f32;
     nb_enc_fn *enc_mxfp4_f32;

@@ -39,40 +39,26 @@ int32_t nb_nl_round(float scale, float x, float *value)
     return code;
 }
 
-static float trial_error(const float *x, const float *w, float scale)
-{
-    float sum = 0.0F;
-    for (uint32_t i = 0; i < NB_NL_SUB; i++) {
-        float value;
-        (void)nb_nl_round(scale, x[i], &value);
-        sum += w[i] * (x[i] - value) * (x[i] - value);
-    }
-    return sum;
-}
-
-/* Around the scales that put the largest value on either end of the table, up to a third smaller or
- * larger. */
+/* Every integer scale there is. hi - lo + 1 is a multiple of 16. */
 int32_t nb_nl_refit(float d, int32_t lo, int32_t hi, const float *x, const float *importance)
 {
     float w[NB_NL_SUB];
-    float peak = 0.0F;
+    float error[NB_TRIALS];
     float best = INFINITY;
     int32_t found = 0;
+    struct nb_trials t = {.x = x, .w = w, .n = NB_NL_SUB, .n_trials = NB_TRIALS};
     nb_numfmt_weights(w, importance, NB_NL_SUB);
-    for (uint32_t i = 0; i < NB_NL_SUB; i++)
-        peak = fabsf(x[i]) > fabsf(peak) ? x[i] : peak;
-    for (int end = 0; end < 2; end++) {
-        const float scale = peak / (end == 0 ? (float)NB_NL_MIN : (float)NB_NL_MAX);
-        const int32_t middle = nb_code(scale, nb_inverse(d), (float)lo, (float)hi);
-        const int32_t step = 1 + (middle < 0 ? -middle : middle) / 20;
-        for (int32_t c = middle - 7 * step; c <= middle + 7 * step; c += step) {
-            const int32_t code = NB_MIN(NB_MAX(c, lo), hi);
-            const float e = trial_error(x, w, d * (float)code);
-            if (e < best) {
-                best = e;
-                found = code;
-            }
+    for (int32_t c = lo; c <= hi; c += NB_TRIALS) {
+        for (int32_t i = 0; i < NB_TRIALS; i++) {
+            t.scale[i] = d * (float)(c + i);
+            t.inv[i] = nb_inverse(t.scale[i]);
         }
+        nb_kernels_get()->trial_error_nl_f32(error, &t);
+        for (int32_t i = 0; i < NB_TRIALS; i++)
+            if (error[i] < best) {
+                best = error[i];
+                found = c + i;
+            }
     }
     return found;
 }

@@ -12,6 +12,19 @@ static inline int32_t nb_rne(float t)
     return (int32_t)(nb_f32_bits(t + 12582912.0F) & 0x7fffffU) - 0x400000;
 }
 
+/* The same as a float. */
+static inline float nb_whole(float t)
+{
+    const float up = t + 12582912.0F;
+    return up - 12582912.0F;
+}
+
+static inline float nb_clamp(float t, float lo, float hi)
+{
+    t = t < lo ? lo : t;
+    return t > hi ? hi : t;
+}
+
 /* The nearest code of a uniform grid with step 1 / inv, in lo..hi. */
 static inline int32_t nb_code(float x, float inv, float lo, float hi)
 {

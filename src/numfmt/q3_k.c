@@ -12,7 +12,7 @@
 enum { BLOCK = NB_SYM_K_BLOCK, SUB = NB_SYM_K_SUB, SUBS = NB_SYM_K_SUBS };
 enum { BYTES = 110, QS = 32, SCALES = 96, D = 108 };
 
-static const struct nb_sym_k kind = {.lo = -4.0F, .hi = 3.0F, .top_scale = 31, .steps = 20};
+static const struct nb_sym_k kind = {.lo = -4.0F, .hi = 3.0F, .top_scale = 31};
 
 static void codes_of(int8_t *codes, const uint8_t *p)
 {

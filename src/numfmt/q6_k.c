@@ -11,7 +11,7 @@
 enum { BLOCK = NB_SYM_K_BLOCK, SUB = NB_SYM_K_SUB, SUBS = NB_SYM_K_SUBS };
 enum { BYTES = 210, QH = 128, SCALES = 192, D = 208 };
 
-static const struct nb_sym_k kind = {.lo = -32.0F, .hi = 31.0F, .top_scale = 127, .steps = 50};
+static const struct nb_sym_k kind = {.lo = -32.0F, .hi = 31.0F, .top_scale = 127};
 
 static void codes_of(int8_t *codes, const uint8_t *p)
 {

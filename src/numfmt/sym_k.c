@@ -16,44 +16,27 @@ int32_t nb_sym_k_round(const struct nb_sym_k *k, const struct nb_grid *g, uint32
     return code;
 }
 
-/* The codes of one sub-block on a trial scale; returns their weighted squared error. */
-static float trial_error(const struct nb_sym_k *k, const float *x, const float *w, float scale)
-{
-    const float inv = nb_inverse(scale);
-    float sum = 0.0F;
-    for (uint32_t i = 0; i < SUB; i++) {
-        const float diff = x[i] - scale * (float)nb_code(x[i], inv, k->lo, k->hi);
-        sum += w[i] * diff * diff;
-    }
-    return sum;
-}
-
-/* d is frozen: integer scales around those that put the largest weight on the last code of either
- * side, from a fifth (few codes: a half) smaller to as much larger. */
+/* d is frozen: every integer scale there is. */
 void nb_sym_k_refit(const struct nb_sym_k *k, struct nb_grid *g, uint32_t s, const float *x,
                     const float *importance)
 {
     float w[SUB];
-    float amax = 0.0F;
+    float error[NB_TRIALS];
     float best = INFINITY;
-    const float top = (float)k->top_scale;
+    struct nb_trials t = {
+        .x = x, .w = w, .n = SUB, .lo = k->lo, .hi = k->hi, .n_trials = NB_TRIALS};
     nb_numfmt_weights(w, importance, SUB);
-    for (uint32_t i = 0; i < SUB; i++) {
-        const float a = x[i] < 0.0F ? -x[i] : x[i];
-        amax = a > amax ? a : amax;
-    }
-    const int32_t middle = nb_code(amax * (2.0F / (k->hi - k->lo)), nb_inverse(g->d), -top, top);
-    const int32_t size = middle < 0 ? -middle : middle;
-    const int32_t step = 1 + size / k->steps;
-    for (int32_t c = size - 10 * step; c <= size + 10 * step; c += step) {
-        for (int32_t sign = -1; sign <= 1; sign += 2) {
-            const int32_t code = sign * NB_MIN(NB_MAX(c, 0), k->top_scale);
-            const float e = trial_error(k, x, w, g->d * (float)code);
-            if (e < best) {
-                best = e;
-                g->scale_code[s] = (int16_t)code;
-            }
+    for (int32_t c = -k->top_scale - 1; c <= k->top_scale; c += NB_TRIALS) {
+        for (int32_t i = 0; i < NB_TRIALS; i++) {
+            t.scale[i] = g->d * (float)(c + i);
+            t.inv[i] = nb_inverse(t.scale[i]);
         }
+        nb_kernels_get()->trial_error_f32(error, &t);
+        for (int32_t i = 0; i < NB_TRIALS; i++)
+            if (error[i] < best) {
+                best = error[i];
+                g->scale_code[s] = (int16_t)(c + i);
+            }
     }
     g->scale[s] = g->d * (float)g->scale_code[s];
 }

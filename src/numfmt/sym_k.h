@@ -9,7 +9,6 @@ enum { NB_SYM_K_BLOCK = 256, NB_SYM_K_SUB = 16, NB_SYM_K_SUBS = 16 };
 struct nb_sym_k {
     float lo, hi;      /* codes                                                       */
     int32_t top_scale; /* integer scales: -top_scale - 1 .. top_scale                 */
-    int32_t steps;     /* refit: a scale's neighbours are tried in steps of its 1/steps */
 };
 
 int32_t nb_sym_k_round(const struct nb_sym_k *k, const struct nb_grid *g, uint32_t i, float x,

@@ -93,6 +93,14 @@ void promise_iq_case(struct kase *c, size_t i);
 void setup_promise_iq(struct work *w, const struct kase *c);
 void call_promise_iq(void (*fn)(void), struct work *w, const struct kase *c);
 
+/* cases_trial.c */
+size_t trial_count(void);
+void trial_case(struct kase *c, size_t i);
+void setup_trial(struct work *w, const struct kase *c);
+void setup_trial_sums(struct work *w, const struct kase *c);
+void call_trial_error(void (*fn)(void), struct work *w, const struct kase *c);
+void call_trial_sums(void (*fn)(void), struct work *w, const struct kase *c);
+
 /* cases_linalg.c */
 size_t panel_count(void);
 void panel_case(struct kase *c, size_t i);

@@ -241,4 +241,106 @@ static void test_every_format(void **state)
     nb_free(nb_allocator_default(), w);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_every_format))
+/* ---- fitting again ---- */
+
+/* The weighted error of sub-block s once its values are rounded. */
+static double rounded(struct nb_coder *c, const struct nb_grid *g, uint32_t s, const float *x,
+                      const float *w)
+{
+    int16_t codes[NB_NUMFMT_MAX_BLOCK];
+    float y[NB_NUMFMT_MAX_BLOCK];
+    for (uint32_t i = 0; i < c->sub; i += c->dim)
+        nb_coder_round(c, g, s * c->sub + i, x + i, w + i, codes + i, y + i);
+    return loss(x, y, w, c->sub);
+}
+
+/* The least error over all that can be stored. */
+static double best_of_halves(struct nb_coder *c, const struct nb_grid *g, const float *x,
+                             const float *w)
+{
+    const int32_t lo = c->type->code_min;
+    const int32_t hi = c->type->code_max;
+    const float top = (float)(hi > -lo ? hi : -lo);
+    struct nb_grid trial = *g;
+    double best = INFINITY;
+    float amax = 0.0F;
+    for (uint32_t i = 0; i < c->sub; i++)
+        amax = fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
+    for (uint16_t h = 0; h < 0x7c00; h++) {
+        const float d = nb_f16_to_f32(h);
+        if (d < 0.4F * amax / top || d > 1.6F * amax / top)
+            continue;
+        for (int sign = -1; sign <= 1; sign += 2) {
+            trial.d = (float)sign * d;
+            c->type->derive(&trial, 0);
+            best = fmin(best, rounded(c, &trial, 0, x, w));
+        }
+    }
+    return best;
+}
+
+static double best_of_all(struct nb_coder *c, const struct nb_grid *g, uint32_t s, const float *x,
+                          const float *w)
+{
+    struct nb_grid trial = *g;
+    double best = INFINITY;
+    if (c->type->scales == NB_SCALES_F16)
+        return best_of_halves(c, g, x, w);
+    for (int32_t a = c->type->scale_lo; a <= c->type->scale_hi; a++)
+        for (int32_t m = c->type->min_lo; m <= c->type->min_hi; m++) {
+            trial.scale_code[s] = (int16_t)a;
+            if (c->has_offset)
+                trial.min_code[s] = (int16_t)m;
+            c->type->derive(&trial, s);
+            best = fmin(best, rounded(c, &trial, s, x, w));
+        }
+    return best;
+}
+
+/* What feedback does to values after their block was fitted. */
+static void push_around(float *y, const float *x, size_t n, uint64_t seed)
+{
+    struct nb_rng rng = {.seed = seed};
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] + 0.003F * (float)nb_rng_normal(&rng);
+}
+
+static void test_refit(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t blocks;
+    } cases[] = {{"q6_k", 8},    {"q5_k", 4},   {"q4_k", 4},   {"q3_k", 8},
+                 {"q2_k", 8},    {"q4_0", 24},  {"q5_0", 24},  {"iq4_nl", 24},
+                 {"iq4_xs", 8},  {"nvfp4", 16}, {"mxfp4", 24}, {"iq3_s", 2},
+                 {"iq3_xxs", 2}, {"iq2_s", 2},  {"iq2_xs", 2}, {"iq2_xxs", 2}};
+    static float x[NB_NUMFMT_MAX_BLOCK], y[NB_NUMFMT_MAX_BLOCK], w[NB_NUMFMT_MAX_BLOCK];
+    (void)state;
+    for (size_t k = 0; k < NB_COUNTOF(cases); k++) {
+        struct bench b;
+        double ours = 0.0;
+        double least = 0.0;
+        open_bench(&b, nb_numfmt_find(cases[k].name), NULL, NULL, NB_CODER_PLAIN);
+        for (size_t i = 0; i < cases[k].blocks; i++) {
+            struct nb_grid g;
+            fill(x, b.c->block, 100 + i);
+            fill_weights(w, b.c->block, 200 + i);
+            nb_coder_fit(b.c, 0, 0, &g, x, w);
+            push_around(y, x, b.c->block, 300 + i);
+            for (uint32_t s = 0; s < b.c->block / b.c->sub; s++) {
+                const uint32_t at = s * b.c->sub;
+                nb_coder_refit(b.c, &g, s, y + at, w + at);
+                ours += rounded(b.c, &g, s, y + at, w + at);
+                least += best_of_all(b.c, &g, s, y + at, w + at);
+            }
+        }
+        if (getenv("NB_PRINT") != NULL)
+            print_message("%-8s %+.3f %% over the best\n", cases[k].name,
+                          100.0 * (ours / least - 1.0));
+        if (!(ours <= 1.01 * least))
+            fail_msg("%s: %.4f of the least error", cases[k].name, ours / least);
+        close_bench(&b);
+    }
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_every_format), cmocka_unit_test(test_refit))
