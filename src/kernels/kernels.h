@@ -234,6 +234,7 @@ struct nb_trial_sums {
     float l[NB_TRIALS], ll[NB_TRIALS], lx[NB_TRIALS];
 };
 typedef void nb_trial_sums_f32_fn(struct nb_trial_sums *sums, const struct nb_trials *t);
+typedef nb_trial_sums_f32_fn nb_trial_sums_nl_f32_fn;
 
 /* Prototypes of every implementation this build holds. */
 #define NB_KERNEL(op, isa, need) nb_##op##_fn nb_##op##_##isa;
@@ -289,6 +290,7 @@ struct nb_kernels {
     nb_trial_error_f32_fn *trial_error_f32;
     nb_trial_error_nl_f32_fn *trial_error_nl_f32;
     nb_trial_sums_f32_fn *trial_sums_f32;
+    nb_trial_sums_nl_f32_fn *trial_sums_nl_f32;
     nb_fit_k_fn *fit_q5_k_f32;
     nb_enc_fn *enc_iq4_nl_f32;
     nb_enc_fn *enc_mxfp4_f32;

@@ -45,22 +45,46 @@ void NB_LANES_NAME(trial_error_nl_f32)(float *error, const struct nb_trials *t)
     }
 }
 
+/* What codes come to. */
+struct trial_acc {
+    vf l, ll, lx;
+};
+
+NB_LANES_INLINE void trial_add(struct trial_acc *a, vf q, float x, float w)
+{
+    const vf wq = q * w;
+    a->l += wq;
+    a->ll += wq * q;
+    a->lx += wq * x;
+}
+
+NB_LANES_INLINE void trial_store(struct nb_trial_sums *sums, size_t at, const struct trial_acc *a)
+{
+    vf_store(sums->l + at, a->l);
+    vf_store(sums->ll + at, a->ll);
+    vf_store(sums->lx + at, a->lx);
+}
+
 void NB_LANES_NAME(trial_sums_f32)(struct nb_trial_sums *sums, const struct nb_trials *t)
 {
     for (size_t at = 0; at < t->n_trials; at += LANES) {
         const struct trial_lanes by = trial_load(t, at);
-        vf l = vf_set(0.0F);
-        vf ll = vf_set(0.0F);
-        vf lx = vf_set(0.0F);
+        struct trial_acc a = {vf_set(0.0F), vf_set(0.0F), vf_set(0.0F)};
         for (size_t i = 0; i < t->n; i++) {
             const vf q = vf_code((vf_set(t->x[i]) - by.offset) * by.inv, t->lo, t->hi);
-            const vf wq = q * t->w[i];
-            l += wq;
-            ll += wq * q;
-            lx += wq * t->x[i];
+            trial_add(&a, q, t->x[i], t->w[i]);
         }
-        vf_store(sums->l + at, l);
-        vf_store(sums->ll + at, ll);
-        vf_store(sums->lx + at, lx);
+        trial_store(sums, at, &a);
+    }
+}
+
+void NB_LANES_NAME(trial_sums_nl_f32)(struct nb_trial_sums *sums, const struct nb_trials *t)
+{
+    for (size_t at = 0; at < t->n_trials; at += LANES) {
+        const struct trial_lanes by = trial_load(t, at);
+        struct trial_acc a = {vf_set(0.0F), vf_set(0.0F), vf_set(0.0F)};
+        for (size_t i = 0; i < t->n; i++)
+            trial_add(&a, nl_nearest(vf_set(t->x[i]) * by.inv), t->x[i], t->w[i]);
+        trial_store(sums, at, &a);
     }
 }

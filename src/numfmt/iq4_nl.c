@@ -6,6 +6,7 @@
  * vectorized (kernels/enc_iq4_nl.tmpl.h); its search is not exhaustive.
  */
 #include "numfmt/nl.h"
+#include "numfmt/refit_f16.h"
 
 enum { BLOCK = NB_NL_SUB, BYTES = 18 };
 
@@ -36,8 +37,11 @@ static void fit(struct nb_grid *g, const float *x, const float *importance)
 
 static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
 {
-    (void)s;
-    fit(g, x, importance);
+    const struct nb_kernels *k = nb_kernels_get();
+    const struct nb_refit_f16 r = {BLOCK, (float)NB_NL_MIN, (float)NB_NL_MAX, k->trial_sums_nl_f32,
+                                   k->trial_error_nl_f32};
+    g->d = nb_refit_f16(&r, x, importance);
+    nb_derive_f16(g, s);
 }
 
 static void decode(const void *src, float *dst, size_t n)

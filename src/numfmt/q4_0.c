@@ -5,6 +5,7 @@
  * can use the extra level.
  */
 #include "numfmt/nibbles.h"
+#include "numfmt/refit_f16.h"
 
 enum { BLOCK = 32, BYTES = 18 };
 
@@ -38,8 +39,10 @@ static void fit(struct nb_grid *g, const float *x, const float *importance)
 
 static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
 {
-    (void)s;
-    fit(g, x, importance);
+    const struct nb_kernels *k = nb_kernels_get();
+    const struct nb_refit_f16 r = {BLOCK, -8.0F, 7.0F, k->trial_sums_f32, k->trial_error_f32};
+    g->d = nb_refit_f16(&r, x, importance);
+    nb_derive_f16(g, s);
 }
 
 static void decode(const void *src, float *dst, size_t n)

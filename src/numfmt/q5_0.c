@@ -5,6 +5,7 @@
  * level. The encoder is vectorized over blocks (kernels/enc_sym.tmpl.h).
  */
 #include "numfmt/nibbles.h"
+#include "numfmt/refit_f16.h"
 
 enum { BLOCK = 32, BYTES = 22, QS = 6 };
 
@@ -39,8 +40,10 @@ static void fit(struct nb_grid *g, const float *x, const float *importance)
 
 static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *importance)
 {
-    (void)s;
-    fit(g, x, importance);
+    const struct nb_kernels *k = nb_kernels_get();
+    const struct nb_refit_f16 r = {BLOCK, -16.0F, 15.0F, k->trial_sums_f32, k->trial_error_f32};
+    g->d = nb_refit_f16(&r, x, importance);
+    nb_derive_f16(g, s);
 }
 
 static void decode(const void *src, float *dst, size_t n)

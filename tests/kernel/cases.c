@@ -791,6 +791,8 @@ static const struct op ops[] = {
      {.n = 32, .rows = 16, .variant = 1}, bytes4},
     {"trial_error_nl_f32", trial_count, trial_case, setup_trial, call_trial_error,
      {.n = 32, .rows = 16}, bytes4},
+    {"trial_sums_nl_f32", trial_count, trial_case, setup_trial_sums, call_trial_sums,
+     {.n = 32, .rows = 16}, bytes4},
     {"trial_sums_f32", trial_count, trial_case, setup_trial_sums, call_trial_sums,
      {.n = 32, .rows = 16, .variant = 1}, bytes4},
     {"xor_u64", length_count, length_case, setup_xor, call_xor, {.n = 32768}, bytes1},
