@@ -75,22 +75,52 @@ static bool begins(const struct nb_prepared *p, size_t place, uint32_t width)
     return place == 0 || p->order[place] / width != p->order[place - 1] / width;
 }
 
+/* Weighted squared error of n columns from column i of a block on, values in k->x. */
+static double error_of(struct nb_row_work *k, const struct nb_grid *g, uint32_t i, uint32_t n,
+                       const float *w)
+{
+    int16_t codes[NB_ALGO_MAX_WORD];
+    float y[NB_ALGO_MAX_WORD];
+    double sum = 0.0;
+    for (uint32_t at = 0; at < n; at += k->coder->dim) {
+        nb_coder_round(k->coder, g, i + at, k->x + at, w != NULL ? w + at : NULL, codes, y);
+        for (uint32_t j = 0; j < k->coder->dim; j++) {
+            const double e = (double)k->x[at + j] - (double)y[j];
+            sum += e * e * (w != NULL ? (double)w[at + j] : 1.0);
+        }
+    }
+    return sum;
+}
+
+/* Sub-block `sub` of block b at place p, again: what the block's fit gave it stays if it is better. */
+static void fit_again(struct nb_row_work *k, const struct panel *l, size_t p, size_t b,
+                      uint32_t sub)
+{
+    struct nb_coder *c = k->coder;
+    const size_t first = b * c->block + (size_t)sub * c->sub;
+    const uint32_t i = sub * c->sub;
+    const float *w = weights_at(k->p, first);
+    struct nb_grid *g = &k->grids[l->r * c->n_blocks + b];
+    const struct nb_grid before = *g;
+    gather(k, l->r, p, first, c->sub);
+    nb_coder_refit(c, g, sub, k->x, w);
+    if (memcmp(&before, g, sizeof before) != 0 &&
+        error_of(k, g, i, c->sub, w) > error_of(k, &before, i, c->sub, w))
+        *g = before;
+}
+
 /* Fits what begins at place p: its block, or its sub-block again. */
 static void fit_here(struct nb_row_work *k, const struct panel *l, size_t p)
 {
     const struct nb_prepared *s = k->p;
     struct nb_coder *c = k->coder;
     const size_t b = s->order[p] / c->block, first = b * c->block;
-    struct nb_grid *g = &k->grids[l->r * c->n_blocks + b];
     if (begins(s, p, c->block)) {
         gather(k, l->r, p, first, nb_coder_block_cols(c, b));
-        nb_coder_fit(c, l->row, b, g, k->x, weights_at(s, first));
+        nb_coder_fit(c, l->row, b, &k->grids[l->r * c->n_blocks + b], k->x, weights_at(s, first));
     }
-    if (s->params.fit == NB_FIT_LATE && c->sub < c->block && begins(s, p, c->sub)) {
-        const uint32_t sub = (uint32_t)((s->order[p] - first) / c->sub);
-        gather(k, l->r, p, first + (size_t)sub * c->sub, c->sub);
-        nb_coder_refit(c, g, sub, k->x, weights_at(s, first + (size_t)sub * c->sub));
-    }
+    if (s->params.fit == NB_FIT_LATE && c->sub < c->block && begins(s, p, c->sub))
+        fit_again(k, l, p, b, (uint32_t)((s->order[p] - first) / c->sub));
 }
 
 /* e D e^T of a word's error. */

@@ -58,6 +58,7 @@ enum nb_status nb_algo_order(uint32_t *order, const double *mass, size_t n,
                              const struct nb_allocator *a, struct nb_error *err)
 {
     const uint32_t nested[] = {layout.block, layout.sub, layout.dim};
+    const uint32_t by_block[] = {layout.block, layout.dim};
     struct item *items = nb_alloc(a, 3 * n + 3, sizeof *items);
     if (items == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the order of %zu columns", n);
@@ -65,8 +66,10 @@ enum nb_status nb_algo_order(uint32_t *order, const double *mass, size_t n,
         place_runs(&order, items, mass, 0, n, nested, 0);
     else if (how == NB_ORDER_LAYOUT)
         place_runs(&order, items, mass, 0, n, nested, 3);
+    else if (how == NB_ORDER_BLOCK)
+        place_runs(&order, items, mass, 0, n, by_block, 2);
     else
-        place_runs(&order, items, mass, 0, n, nested + 2, 1);
+        place_runs(&order, items, mass, 0, n, by_block + 1, 1);
     nb_free(a, items);
     return NB_OK;
 }
