@@ -304,6 +304,10 @@ enum nb_status nb_algo_prepare(struct nb_prepared **out, const struct nb_algo_jo
     if (p == NULL || mass == NULL)
         NB_TRY_TO(done, NB_ERROR(err, NB_ERR_NOMEM, "out of memory for %zu columns", job->n));
     p->params = job->params != NULL ? *job->params : *own;
+    if (p->params.order == NB_ORDER_FULL) /* what an order parts cannot be fitted on its way */
+        p->params.fit = NB_FIT_STATIC;
+    else if (p->params.order == NB_ORDER_BLOCK && p->params.fit == NB_FIT_LATE)
+        p->params.fit = NB_FIT_START;
     p->job.params = NULL;
     p->n = job->n;
     if (job->h == NULL && (nb_algo_needs_schur(&p->params) || p->params.polish > 0))
