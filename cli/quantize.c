@@ -192,6 +192,7 @@ static int set_calibration(struct nb_cli *cli, const struct nb_quantize_args *ar
     o->method = args->method;
     o->transforms = args->transforms;
     o->float_prefix = args->float_prefix;
+    o->mismatch = args->mismatch;
     o->damp = isnan(args->damp) ? 0.0 : args->damp;
     o->calib_tokens = args->calib_tokens;
     o->calib_ctx = args->calib_ctx;

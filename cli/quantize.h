@@ -13,7 +13,7 @@ struct nb_quantize_args {
     struct nb_cli_list calib_texts;
     uint64_t calib_tokens;
     uint32_t calib_ctx;
-    double damp;
+    double damp, mismatch;
     int32_t float_prefix, pure, force, allow_requantize, any_arch, dry_run, eval;
     uint64_t max_ram, shard_bytes;
     const char *eval_text;

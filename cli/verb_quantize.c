@@ -130,6 +130,14 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .group = "Quality",
      .help = "calibrate each block on what the float model gives it, not on what the rounded "
              "blocks before it give: faster"},
+    {.name = "mismatch",
+     .arg = "X",
+     .type = NB_CLI_REAL,
+     .offset = AT(mismatch),
+     .fallback = "1",
+     .group = "Quality",
+     .help = "0 to 1: how much of what rounding the layers before has done to its input a layer "
+             "makes good; above 0 a part of the text runs through the float model beside"},
     {.name = "damp",
      .arg = "X",
      .type = NB_CLI_REAL,

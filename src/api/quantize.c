@@ -12,7 +12,8 @@
 
 void nb_quant_options_init(struct nb_quant_options *o)
 {
-    *o = (struct nb_quant_options){.size = sizeof *o, .shard_bytes = SHARD_BYTES_DEFAULT};
+    *o = (struct nb_quant_options){
+        .size = sizeof *o, .shard_bytes = SHARD_BYTES_DEFAULT, .mismatch = 1.0};
 }
 
 /* Owns: everything behind one call; what the public struct points to after it. */
@@ -46,6 +47,10 @@ static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_opt
     r->transforms = o->transforms;
     r->float_prefix = o->float_prefix != 0;
     r->damp = o->damp;
+    r->mismatch = o->mismatch;
+    if (!(r->mismatch >= 0.0) || r->mismatch > 1.0 || !(r->damp >= 0.0) || r->damp > 1.0)
+        NB_FAIL(err, NB_ERR_ARG, "mismatch %g, damp %g: expected numbers from 0 to 1", r->mismatch,
+                r->damp);
     if (o->method != NULL)
         r->method = o->method;
     else if (o->n_calib_texts > 0)

@@ -36,6 +36,20 @@ NB_CHECKED enum nb_status nb_sym_accumulate(double *h, size_t n, const struct nb
                                             struct nb_pool *pool, const struct nb_allocator *a,
                                             struct nb_error *err);
 
+/* Borrows: all arrays. */
+struct nb_cross_tokens {
+    const float *a, *b; /* (n_tokens, rows), (n_tokens, cols), rows a_stride and b_stride apart */
+    size_t a_stride, b_stride;
+    size_t n_tokens;
+};
+
+/* c (rows, cols) += sum over tokens of a b^T, all of it, in the chains of nb_sym_accumulate.
+ * Memory meanwhile: 4 bytes * (rows + cols) * min(n_tokens, 1024). NB_ERR_NOMEM: c is untouched. */
+NB_CHECKED enum nb_status nb_cross_accumulate(double *c, size_t rows, size_t cols,
+                                              const struct nb_cross_tokens *tokens,
+                                              struct nb_pool *pool, const struct nb_allocator *a,
+                                              struct nb_error *err);
+
 void nb_sym_mirror(double *h, size_t n); /* copies the upper triangle to the lower one */
 /* Rows and columns in reverse order, in place: h[i, j] = old h[n-1-j, n-1-i]. For an upper triangular
  * factor the transpose of the reversed one. So nb_sym_flip, nb_chol_reverse, nb_sym_flip leave the

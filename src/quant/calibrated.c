@@ -12,51 +12,26 @@
  * sees what the float model gives it, which takes one run a block instead of two.
  * A weight that the journal has is decoded from there. Results do not depend on where a run was stopped.
  */
-#include "quant/calibrated.h"
-
 #include <stdio.h>
 #include <string.h>
 
-#include "calib/acts.h"
-#include "calib/block_weights.h"
-#include "quant/quant_internal.h"
+#include "quant/calibrated_internal.h"
 #include "run/run.h"
 
-#define MAX_READERS 64             /* matrices of a block */
-#define HASH_ROWS   UINT64_C(1024) /* read at once */
+#define HASH_ROWS    UINT64_C(1024) /* read at once */
+#define IDEAL_TOKENS 65536U         /* through the float model, or more */
 
-/* A run under way. Owns: all but plan, journal, reports, times, text. */
-struct work {
-    const struct nb_quant_plan *p;
-    struct nb_journal *j;
-    struct nb_layer_report *reports;
-    struct nb_calibrated_times *times;
-    const struct nb_allocator *a;
-    const struct nb_windows *text;
-    struct nb_algo_params params;
-    struct nb_acts *acts;
-    struct nb_block_weights *floats; /* of the block at hand */
-    struct nb_stats *stats;          /* of the pass at hand; NULL: none */
-    uint8_t *records;                /* of the largest weight */
-    uint64_t done, total;            /* tokens run, of all passes */
-};
-
-/* The weights of a block that are to be rounded. */
-struct block {
-    int32_t number;                /* -1: the head */
-    size_t weight[MAX_READERS], n; /* indices in the model */
-};
-
-static enum nb_status block_init(struct work *k, struct block *b, int32_t number,
-                                 struct nb_error *err)
+static enum nb_status block_init(struct nb_calibrated *k, struct nb_calibrated_block *b,
+                                 int32_t number, struct nb_error *err)
 {
-    *b = (struct block){.number = number};
+    *b = (struct nb_calibrated_block){.number = number};
     for (size_t i = 0; i < k->p->n; i++) {
         const struct nb_plan_tensor *t = &k->p->tensors[i];
         if (!nb_calibrated_takes(t) || t->weight->spec.block != number)
             continue;
-        if (b->n == MAX_READERS)
-            NB_FAIL(err, NB_ERR_LIMIT, "block %d has more than %d matrices", number, MAX_READERS);
+        if (b->n == NB_CALIBRATED_WEIGHTS)
+            NB_FAIL(err, NB_ERR_LIMIT, "block %d has more than %d matrices", number,
+                    NB_CALIBRATED_WEIGHTS);
         b->weight[b->n++] = i;
     }
     if (number < 0)
@@ -65,26 +40,51 @@ static enum nb_status block_init(struct work *k, struct block *b, int32_t number
 }
 
 /* (rows, cols) of weight i; NULL outside the blocks, where it is read in slabs. */
-static float *values_of(const struct work *k, const struct block *b, size_t i)
+static float *values_of(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                        size_t i)
 {
     return b->number < 0 ? NULL : nb_block_weights_values(k->floats, b->weight[i]);
 }
 
-static const char *name_of(const struct work *k, const struct block *b, size_t i)
+const char *nb_calibrated_name(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                               size_t i)
 {
     return k->p->tensors[b->weight[i]].weight->spec.name;
 }
 
 /* ---- running windows ---- */
 
-static void begin_window(void *ctx, size_t window)
+/* One window: hidden states lie at the begin of its place in the store. */
+static enum nb_status run_window(struct nb_calibrated *k, struct nb_session *s, size_t window,
+                                 bool from_hidden, float *out, bool keep, struct nb_error *err)
 {
-    struct work *k = ctx;
-    nb_stats_window(k->stats, k->text->held[window]);
+    const uint32_t *tokens = k->text->tokens + window * k->text->ctx;
+    float *x;
+    NB_TRY(nb_acts_get(k->acts, window, &x, err));
+    if (k->stats != NULL)
+        nb_stats_window(k->stats, k->text->held[window]);
+    nb_session_rewind(s, 0);
+    NB_TRY(nb_session_eval_part(s, from_hidden ? x : NULL, from_hidden ? NULL : tokens,
+                                k->text->ctx, keep ? x : out, err));
+    return keep ? nb_acts_put(k->acts, window, x, err) : NB_OK;
+}
+
+static enum nb_status run_windows(struct nb_calibrated *k, struct nb_session *s, bool from_hidden,
+                                  float *out, bool keep, const char *what, struct nb_error *err)
+{
+    const struct nb_progress *g = k->p->settings.progress;
+    for (size_t w = 0; w < k->text->n; w++) {
+        NB_TRY(run_window(k, s, w, from_hidden, out, keep, err));
+        k->done += k->text->ctx;
+        if (g != NULL && g->fn != NULL && g->fn(g->ctx, what, k->done, k->total, "tokens") != 0)
+            NB_FAIL(err, NB_ERR_CANCELLED, "%s: cancelled; the same command goes on from here",
+                    what);
+    }
+    return NB_OK;
 }
 
 /* All windows through a part of the model. keep: the hidden states become what it gives. */
-static enum nb_status run_part(struct work *k, const struct nb_weights *w,
+static enum nb_status run_part(struct nb_calibrated *k, const struct nb_weights *w,
                                struct nb_model_part part, bool keep, const char *what,
                                struct nb_error *err)
 {
@@ -95,35 +95,31 @@ static enum nb_status run_part(struct work *k, const struct nb_weights *w,
                                          .float_activations = true,
                                          .pool = k->p->settings.pool,
                                          .part = part};
-    struct nb_pass pass = {.tokens = part.from_hidden ? NULL : k->text->tokens,
-                           .in = part.from_hidden ? k->acts : NULL,
-                           .out = keep ? k->acts : NULL,
-                           .ctx = k->text->ctx,
-                           .end = k->text->n,
-                           .window = k->stats != NULL ? begin_window : NULL,
-                           .window_ctx = k,
-                           .progress = k->p->settings.progress,
-                           .what = what,
-                           .done = k->done,
-                           .total = k->total};
-    NB_TRY(nb_session_create(&pass.session, w, &o, k->a, err));
+    struct nb_session *s;
+    float *out = NULL;
+    NB_TRY(nb_session_create(&s, w, &o, k->a, err));
+    if (!keep && part.to_hidden)
+        out = nb_alloc(k->a, (size_t)k->text->ctx * nb_session_width(s), sizeof *out);
     if (k->stats != NULL)
-        nb_stats_attach(k->stats, pass.session);
-    const enum nb_status st = nb_pass_run(&pass, err);
-    nb_session_destroy(pass.session);
-    k->done += (uint64_t)k->text->n * k->text->ctx;
+        nb_stats_attach(k->stats, s);
+    const enum nb_status st =
+        !keep && part.to_hidden && out == NULL
+            ? NB_ERROR(err, NB_ERR_NOMEM, "out of memory for a window of activations")
+            : run_windows(k, s, part.from_hidden, out, keep, what, err);
+    nb_free(k->a, out);
+    nb_session_destroy(s);
     k->times->forward += (double)(nb_clock_ns() - begin) * 1e-9;
     return st;
 }
 
-static enum nb_status embed(struct work *k, struct nb_error *err)
+static enum nb_status embed(struct nb_calibrated *k, struct nb_error *err)
 {
     return run_part(k, &k->p->model->w, (struct nb_model_part){.to_hidden = true}, true,
                     "embedding", err);
 }
 
-static enum nb_status run_block(struct work *k, const struct block *b, bool keep,
-                                struct nb_error *err)
+static enum nb_status run_block(struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                                bool keep, struct nb_error *err)
 {
     const uint32_t n_layers = k->p->model->w.hp.n_layers;
     char what[48];
@@ -143,8 +139,8 @@ static enum nb_status run_block(struct work *k, const struct block *b, bool keep
 /* ---- rounding a block ---- */
 
 /* Of the floats that weight i is made from. */
-static enum nb_status hash_of(const struct work *k, const struct block *b, size_t i,
-                              struct nb_hash *out, struct nb_error *err)
+static enum nb_status hash_of(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                              size_t i, struct nb_hash *out, struct nb_error *err)
 {
     const size_t index = b->weight[i];
     const struct nb_shape *shape = &k->p->model->w.items[index].t.shape;
@@ -172,11 +168,12 @@ static enum nb_status hash_of(const struct work *k, const struct block *b, size_
 }
 
 /* Takes what the journal has of a block; entries of other weights end it. *all: nothing is left to do. */
-static enum nb_status take_journal(struct work *k, struct block *b, bool *all, struct nb_error *err)
+static enum nb_status take_journal(struct nb_calibrated *k, struct nb_calibrated_block *b,
+                                   bool *all, struct nb_error *err)
 {
     *all = true;
     for (size_t i = 0; i < b->n; i++) {
-        const struct nb_journal_entry *e = nb_journal_find(k->j, name_of(k, b, i));
+        const struct nb_journal_entry *e = nb_journal_find(k->j, nb_calibrated_name(k, b, i));
         if (e == NULL) {
             *all = false;
             continue;
@@ -193,69 +190,71 @@ static enum nb_status take_journal(struct work *k, struct block *b, bool *all, s
     return NB_OK;
 }
 
-/* The block's matrices as they are stored. */
-static enum nb_status decode_block(struct work *k, struct block *b, struct nb_error *err)
+enum nb_status nb_calibrated_decode(struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                                    size_t i, struct nb_error *err)
 {
-    for (size_t i = 0; i < b->n; i++) {
-        const struct nb_journal_entry *e = nb_journal_find(k->j, name_of(k, b, i));
-        if (e == NULL)
-            continue;
-        NB_TRY(nb_journal_read(k->j, e, 0, k->records, (size_t)e->bytes, err));
-        nb_layer_decode(&k->p->tensors[b->weight[i]], k->records, values_of(k, b, i),
-                        k->p->settings.pool);
-    }
+    const struct nb_journal_entry *e = nb_journal_find(k->j, nb_calibrated_name(k, b, i));
+    if (e == NULL)
+        return NB_OK;
+    NB_TRY(nb_journal_read(k->j, e, 0, k->records, (size_t)e->bytes, err));
+    nb_layer_decode(&k->p->tensors[b->weight[i]], k->records, values_of(k, b, i),
+                    k->p->settings.pool);
     return NB_OK;
 }
 
-static enum nb_status round_weight(struct work *k, struct block *b, size_t i,
-                                   struct nb_layer_input *input, struct nb_error *err)
+enum nb_status nb_calibrated_round(struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                                   size_t i, struct nb_layer_job *job, struct nb_error *err)
 {
-    const struct nb_stats *stats = k->stats;
-    const char *name = name_of(k, b, i);
     const size_t index = b->weight[i];
     struct nb_layer_report *r = &k->reports[index];
-    const size_t n_mat = nb_stats_matrices(stats, name);
+    struct nb_journal_entry e = {.name = nb_calibrated_name(k, b, i)};
+    job->plan = k->p;
+    job->weight = index;
+    job->algo = k->p->algo;
+    job->params = &k->params;
+    job->w = values_of(k, b, i);
+    e.statistics = nb_hash_bytes(job->h[0]->h, job->h[0]->n * job->h[0]->n * sizeof(double));
+    NB_TRY(hash_of(k, b, i, &e.input, err));
+    NB_TRY(nb_layer_round(job, k->records, r, err));
+    nb_layer_to_numbers(r, e.number);
+    k->times->prepare += r->prepare_seconds;
+    k->times->rounding += r->seconds - r->prepare_seconds;
+    return nb_journal_add(k->j, &e, k->records, k->p->tensors[index].bytes, err);
+}
+
+/* ---- a block with experts, and the head: all of it run at once, with taps ---- */
+
+static enum nb_status round_weight(struct nb_calibrated *k, struct nb_calibrated_block *b, size_t i,
+                                   struct nb_layer_input *input, struct nb_error *err)
+{
+    const char *name = nb_calibrated_name(k, b, i);
+    const size_t n_mat = nb_stats_matrices(k->stats, name);
     if (n_mat == 0 || nb_journal_find(k->j, name) != NULL)
         return NB_OK;
     const struct nb_hessian **h = nb_alloc(k->a, 2 * n_mat, sizeof *h);
     if (h == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %zu matrices", n_mat);
     for (size_t m = 0; m < n_mat; m++) {
-        h[m] = nb_stats_hessian(stats, name, m, NB_STATS_TRAIN);
-        h[n_mat + m] = nb_stats_hessian(stats, name, m, NB_STATS_HELD);
+        h[m] = nb_stats_hessian(k->stats, name, m, NB_STATS_TRAIN);
+        h[n_mat + m] = nb_stats_hessian(k->stats, name, m, NB_STATS_HELD);
     }
-    struct nb_journal_entry e = {.name = name};
-    e.statistics = nb_hash_bytes(h[0]->h, h[0]->n * h[0]->n * sizeof(double));
-    const struct nb_layer_job job = {.plan = k->p,
-                                     .weight = index,
-                                     .algo = k->p->algo,
-                                     .params = &k->params,
-                                     .h = h,
-                                     .held = h[n_mat] != NULL ? h + n_mat : NULL,
-                                     .input = input,
-                                     .w = values_of(k, b, i)};
-    enum nb_status st = hash_of(k, b, i, &e.input, err);
-    if (st == NB_OK)
-        st = nb_layer_round(&job, k->records, r, err);
-    nb_layer_to_numbers(r, e.number);
-    if (st == NB_OK)
-        st = nb_journal_add(k->j, &e, k->records, k->p->tensors[index].bytes, err);
+    struct nb_layer_job job = {.h = h, .held = h[n_mat] != NULL ? h + n_mat : NULL, .input = input};
+    const enum nb_status st = nb_calibrated_round(k, b, i, &job, err);
     nb_free(k->a, h);
-    k->times->prepare += r->prepare_seconds;
-    k->times->rounding += r->seconds - r->prepare_seconds;
     return st;
 }
 
 /* Weights of one input together, so that they share what is prepared for it. */
-static enum nb_status round_block(struct work *k, struct block *b, struct nb_error *err)
+static enum nb_status round_block(struct nb_calibrated *k, struct nb_calibrated_block *b,
+                                  struct nb_error *err)
 {
     struct nb_layer_input input = {.prepared = NULL};
-    bool done[MAX_READERS] = {false};
+    bool done[NB_CALIBRATED_WEIGHTS] = {false};
     enum nb_status st = NB_OK;
     for (size_t i = 0; i < b->n && st == NB_OK; i++) {
-        const size_t edge = nb_stats_edge_of(k->stats, name_of(k, b, i));
+        const size_t edge = nb_stats_edge_of(k->stats, nb_calibrated_name(k, b, i));
         for (size_t n = i; n < b->n && st == NB_OK; n++) {
-            if (done[n] || nb_stats_edge_of(k->stats, name_of(k, b, n)) != edge)
+            if (done[n] || nb_stats_edge_of(k->stats, nb_calibrated_name(k, b, n)) != edge)
                 continue;
             done[n] = true;
             st = round_weight(k, b, n, &input, err);
@@ -266,8 +265,9 @@ static enum nb_status round_block(struct work *k, struct block *b, struct nb_err
 }
 
 /* Runs the block, observing what weights `only` (n_only) read, NULL: all, and rounds them. */
-static enum nb_status calibrate(struct work *k, struct block *b, const char *const *only,
-                                size_t n_only, bool keep, struct nb_error *err)
+static enum nb_status calibrate(struct nb_calibrated *k, struct nb_calibrated_block *b,
+                                const char *const *only, size_t n_only, bool keep,
+                                struct nb_error *err)
 {
     const struct nb_stats_options o = {.kinds = NB_STAT_BIT(hessian),
                                        .weights = only,
@@ -289,17 +289,19 @@ static enum nb_status calibrate(struct work *k, struct block *b, const char *con
 
 /* One input at a time: its statistics are all there is in memory. The floats of the block stay as they
  * are, so the results are those of one run. */
-static enum nb_status calibrate_by_input(struct work *k, struct block *b, struct nb_error *err)
+static enum nb_status calibrate_by_input(struct nb_calibrated *k, struct nb_calibrated_block *b,
+                                         struct nb_error *err)
 {
     for (size_t i = 0; i < b->n; i++) {
-        const char *name = name_of(k, b, i);
+        const char *name = nb_calibrated_name(k, b, i);
         if (nb_journal_find(k->j, name) == NULL)
             NB_TRY(calibrate(k, b, &name, 1, false, err));
     }
     return NB_OK;
 }
 
-static enum nb_status calibrate_block(struct work *k, struct block *b, struct nb_error *err)
+static enum nb_status calibrate_block(struct nb_calibrated *k, struct nb_calibrated_block *b,
+                                      struct nb_error *err)
 {
     if (!k->p->calibrated.by_input)
         return calibrate(k, b, NULL, 0, k->p->settings.recipe->float_prefix, err);
@@ -307,20 +309,31 @@ static enum nb_status calibrate_block(struct work *k, struct block *b, struct nb
     return k->p->settings.recipe->float_prefix ? run_block(k, b, true, err) : NB_OK;
 }
 
-static enum nb_status do_block(struct work *k, struct block *b, struct nb_error *err)
+static enum nb_status whole_block(struct nb_calibrated *k, struct nb_calibrated_block *b, bool all,
+                                  struct nb_error *err)
 {
     const bool float_prefix = k->p->settings.recipe->float_prefix;
-    bool all;
-    NB_TRY(take_journal(k, b, &all, err));
     if (!all)
         NB_TRY(calibrate_block(k, b, err));
     if (b->number < 0 || (float_prefix && !all))
         return NB_OK;
     if (!float_prefix) {
-        NB_TRY(decode_block(k, b, err));
+        for (size_t i = 0; i < b->n; i++)
+            NB_TRY(nb_calibrated_decode(k, b, i, err));
         k->done += all ? (uint64_t)k->text->n * k->text->ctx : 0;
     }
     return run_block(k, b, true, err);
+}
+
+static enum nb_status do_block(struct nb_calibrated *k, struct nb_calibrated_block *b,
+                               struct nb_error *err)
+{
+    const struct nb_hparams *hp = &k->p->model->w.hp;
+    bool all;
+    NB_TRY(take_journal(k, b, &all, err));
+    if (b->number >= 0 && nb_staged_width(hp) > 0)
+        return nb_staged_block(k, b, err);
+    return whole_block(k, b, all, err);
 }
 
 /* ---- the whole ---- */
@@ -333,7 +346,28 @@ static char *folder_of(const struct nb_allocator *a, const char *path)
                          : nb_strndup(a, path, (size_t)NB_MAX(slash - path, (ptrdiff_t)1));
 }
 
-static enum nb_status set_up(struct work *k, struct nb_error *err)
+/* The windows that go through the float model too: every fourth that is not held out, or all of those if
+ * the text is short. */
+static enum nb_status make_ideal(struct nb_calibrated *k, const struct nb_acts_options *like,
+                                 struct nb_error *err)
+{
+    const struct nb_windows *text = k->text;
+    const size_t step = (uint64_t)text->n * text->ctx >= 4 * IDEAL_TOKENS ? 4 : 1;
+    struct nb_acts_options o = *like;
+    size_t seen = 0;
+    k->ideal_window = nb_alloc(k->a, text->n, sizeof *k->ideal_window);
+    if (k->ideal_window == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %zu windows", text->n);
+    for (size_t w = 0; w < text->n; w++)
+        if (!text->held[w] && seen++ % step == 0)
+            k->ideal_window[k->n_ideal++] = w;
+    if (k->n_ideal == 0)
+        return NB_OK;
+    o.n_windows = k->n_ideal;
+    return nb_acts_create(&k->ideal, &o, k->a, err);
+}
+
+static enum nb_status set_up(struct nb_calibrated *k, struct nb_error *err)
 {
     const struct nb_quant_plan *p = k->p;
     const struct nb_recipe *recipe = p->settings.recipe;
@@ -341,7 +375,7 @@ static enum nb_status set_up(struct work *k, struct nb_error *err)
     char *folder = folder_of(k->a, p->settings.out);
     const struct nb_acts_options acts = {.n_windows = k->text->n,
                                          .ctx = k->text->ctx,
-                                         .width = hp->n_embd,
+                                         .width = NB_MAX(nb_staged_width(hp), (size_t)hp->n_embd),
                                          .max_bytes = p->calibrated.hidden_bytes,
                                          .folder = folder};
     uint64_t records = 1;
@@ -357,19 +391,26 @@ static enum nb_status set_up(struct work *k, struct nb_error *err)
                 (unsigned long long)records);
     k->total = (uint64_t)k->text->n * k->text->ctx *
                (hp->n_layers * (recipe->float_prefix ? 1U : 2U) + 2U);
-    const enum nb_status st = nb_acts_create(&k->acts, &acts, k->a, err);
+    enum nb_status st = nb_acts_create(&k->acts, &acts, k->a, err);
+    if (st == NB_OK && nb_staged_width(hp) > 0 && !recipe->float_prefix && recipe->mismatch > 0.0)
+        st = make_ideal(k, &acts, err);
     nb_free(k->a, folder);
     if (st != NB_OK)
         return st;
     return nb_block_weights_create(&k->floats, p->model, k->a, err);
 }
 
-static enum nb_status run_all(struct work *k, struct nb_error *err)
+static enum nb_status run_all(struct nb_calibrated *k, struct nb_error *err)
 {
     const int32_t n_layers = (int32_t)k->p->model->w.hp.n_layers;
-    struct block b;
+    struct nb_calibrated_block b;
     NB_TRY(set_up(k, err));
     NB_TRY(embed(k, err));
+    for (size_t i = 0; i < k->n_ideal; i++) {
+        float *x;
+        NB_TRY(nb_acts_get(k->acts, k->ideal_window[i], &x, err));
+        NB_TRY(nb_acts_write(k->ideal, i, x, err));
+    }
     for (int32_t number = 0; number <= n_layers; number++) {
         NB_TRY(block_init(k, &b, number < n_layers ? number : -1, err));
         NB_TRY(do_block(k, &b, err));
@@ -381,12 +422,14 @@ enum nb_status nb_calibrated_run(const struct nb_quant_plan *p, struct nb_journa
                                  struct nb_layer_report *reports, struct nb_calibrated_times *times,
                                  struct nb_error *err)
 {
-    struct work k = {
+    struct nb_calibrated k = {
         .p = p, .j = j, .reports = reports, .times = times, .a = p->a, .text = p->settings.windows};
     *times = (struct nb_calibrated_times){0.0, 0.0, 0.0, 0.0};
     const enum nb_status st = run_all(&k, err);
     nb_block_weights_destroy(k.floats);
     nb_acts_destroy(k.acts);
+    nb_acts_destroy(k.ideal);
+    nb_free(k.a, k.ideal_window);
     nb_free(k.a, k.records);
     return st;
 }

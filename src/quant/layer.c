@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "numfmt/coder.h"
+#include "math/linalg.h"
 #include "numfmt/grid.h"
 #include "quant/quant_internal.h"
 
@@ -25,6 +26,7 @@ struct layer {
     uint64_t rows, mat_rows, n_mat, slab_rows;
     size_t cols, row_bytes;
     float *slab;             /* (slab_rows, cols), NULL if the caller has all rows */
+    float *target;           /* (slab_rows, cols), NULL without a shift */
     struct nb_hessian *thin; /* blended statistics; NULL: not needed */
     float *diag;             /* (cols) for training */
     uint8_t *records;
@@ -58,6 +60,12 @@ static enum nb_status set_up(struct layer *l, struct nb_error *err)
     if (l->job->w == NULL) {
         l->slab = nb_alloc(l->a, (size_t)l->slab_rows * l->cols, sizeof *l->slab);
         if (l->slab == NULL)
+            NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu rows",
+                    (unsigned long long)l->slab_rows);
+    }
+    if (l->job->shift != NULL) {
+        l->target = nb_alloc(l->a, (size_t)l->slab_rows * l->cols, sizeof *l->target);
+        if (l->target == NULL)
             NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu rows",
                     (unsigned long long)l->slab_rows);
     }
@@ -173,6 +181,28 @@ static enum nb_status prepare(struct layer *l, size_t m, struct nb_error *err)
     return NB_OK;
 }
 
+/* ---- targets ---- */
+
+struct shift {
+    const struct nb_layer_shift *by;
+    const float *w; /* (n, cols) */
+    float *target;
+    uint64_t row;
+    size_t cols;
+};
+
+static void shift_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct shift *s = ctx;
+    const size_t n = s->cols;
+    float *t = s->target + begin * n;
+    (void)worker;
+    memcpy(t, s->w + begin * n, (end - begin) * n * sizeof *t);
+    nb_gemm_sub_f32(t, n, s->w + begin * n, n, s->by->m, n, end - begin, n, n);
+    for (size_t i = 0; s->by->r != NULL && i < (end - begin) * n; i++)
+        t[i] += s->by->r[(s->row + begin) * n + i];
+}
+
 /* ---- rounding ---- */
 
 static void add_facts(struct layer *l, size_t m)
@@ -197,10 +227,15 @@ static enum nb_status round_matrix(struct layer *l, size_t m, struct nb_error *e
     for (uint64_t at = 0; at < l->mat_rows; at += l->slab_rows) {
         const uint64_t row = m * l->mat_rows + at, n = NB_MIN(l->slab_rows, l->mat_rows - at);
         const float *w = rows_of(l, row, n);
+        if (l->target != NULL) {
+            struct shift s = {l->job->shift, w, l->target, row, l->cols};
+            nb_pool_for(l->pool, (size_t)n, 16, shift_rows, &s);
+        }
         struct nb_rows rows = {.spec = &l->spec,
                                .row = row,
                                .n_rows = (size_t)n,
                                .w = w,
+                               .target = l->target,
                                .records = l->records + row * l->row_bytes,
                                .record_bytes = l->row_bytes,
                                .sums = &l->report->sums};
@@ -236,6 +271,7 @@ enum nb_status nb_layer_round(const struct nb_layer_job *job, uint8_t *records,
     if (st != NB_OK)
         st = nb_error_prefix(err, st, "tensor '%s'", l.t->weight->spec.name);
     nb_free(l.a, l.slab);
+    nb_free(l.a, l.target);
     nb_free(l.a, l.diag);
     nb_hessian_destroy(l.thin);
     report->seconds = (double)(nb_clock_ns() - begin) * 1e-9;

@@ -26,7 +26,13 @@ struct nb_layer_input {
 };
 void nb_layer_input_fini(struct nb_layer_input *in);
 
-/* Borrows: all. */
+/* What the layer shall approximate instead of W: W - W m + r. Borrowed by a job. */
+struct nb_layer_shift {
+    float *m; /* (n, n)                     */
+    float *r; /* (rows of the weight, n), or NULL */
+};
+
+/* Borrows: all but what is noted. */
 struct nb_layer_job {
     const struct nb_quant_plan *plan;
     size_t weight; /* index in the plan and the model */
@@ -35,7 +41,8 @@ struct nb_layer_job {
     /* Second moments of a matrix' input, and of its held-out twin (may be NULL or without tokens). */
     const struct nb_hessian *const *h, *const *held; /* (n_mat) */
     struct nb_layer_input *input; /* of the last weight: taken over where it fits, else replaced */
-    const float *w;               /* rows as floats, (rows, cols); NULL: read slab by slab */
+    const struct nb_layer_shift *shift; /* NULL: W itself; of a weight of one matrix only */
+    const float *w;                     /* rows as floats, (rows, cols); NULL: read slab by slab */
 };
 
 /* Rounds the weight. records: the stored bytes as the driver writes them, rows then what they share

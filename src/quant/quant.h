@@ -89,6 +89,8 @@ struct nb_recipe {
     bool float_prefix; /* each block is calibrated on what the float model gives it, not on what the
                           quantized blocks before it give */
     double damp;       /* of H; 0: the algorithm's own */
+    double mismatch; /* 0 .. 1: share of what rounding has done to a layer's input that the layer makes
+                        good; 1 after init */
     struct nb_recipe_rule *rules; /* the first that matches wins, over all else */
     size_t n_rules, cap_rules;
 };

@@ -19,6 +19,7 @@ void nb_recipe_init(struct nb_recipe *r, const struct nb_allocator *a)
     nb_arena_init(&r->arena, a, 1024);
     r->type = TYPE_DEFAULT;
     r->method = NB_METHOD_RTN;
+    r->mismatch = 1.0;
 }
 
 void nb_recipe_fini(struct nb_recipe *r)
@@ -128,6 +129,13 @@ static enum nb_status read_damp(struct nb_recipe *r, const nb_json *v, struct nb
     return NB_OK;
 }
 
+static enum nb_status read_mismatch(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
+{
+    if (!nb_json_real(v, &r->mismatch) || !(r->mismatch >= 0.0) || r->mismatch > 1.0)
+        NB_FAIL(err, NB_ERR_FORMAT, "recipe: mismatch is no number from 0 to 1");
+    return NB_OK;
+}
+
 static enum nb_status read_pure(struct nb_recipe *r, const nb_json *v, struct nb_error *err)
 {
     if (!nb_json_bool(v, &r->pure))
@@ -168,6 +176,7 @@ static const struct {
     {"transforms", read_transforms},
     {"float_prefix", read_float_prefix},
     {"damp", read_damp},
+    {"mismatch", read_mismatch},
 };
 
 static enum nb_status read_field(struct nb_recipe *r, const char *key, size_t n, const nb_json *v,
@@ -228,6 +237,8 @@ void nb_recipe_write(const struct nb_recipe *r, struct nb_str *out)
         nb_str_puts(out, ",\"float_prefix\":true");
     if (r->damp > 0.0)
         nb_str_printf(out, ",\"damp\":%.9g", r->damp);
+    if (r->mismatch != 1.0)
+        nb_str_printf(out, ",\"mismatch\":%.9g", r->mismatch);
     nb_str_printf(out, ",\"pure\":%s", r->pure ? "true" : "false");
     put_field(out, "output_type", r->output_type);
     put_field(out, "embedding_type", r->embedding_type);

@@ -48,7 +48,7 @@ static void test_refused(void **state)
         {"{\"type\": \"q\\u0000x\"}", NB_ERR_FORMAT, "recipe"},
         {"{\"type\": \"q8_0\", \"colour\": 1}", NB_ERR_UNSUPPORTED, "unknown key 'colour'"},
         {"{\"type\": \"q8_0\", \"nibble\": 2}", NB_ERR_UNSUPPORTED, "its version, expected 1"},
-        {"{\"type\": \"q8_0\", \"method\": \"gptq\"}", NB_ERR_UNSUPPORTED, "unknown method"},
+        {"{\"type\": \"q8_0\", \"method\": \"magic\"}", NB_ERR_UNSUPPORTED, "unknown method"},
         {"{\"type\": \"q8_0\", \"pure\": 1}", NB_ERR_FORMAT, "pure is not true or false"},
         {"{\"type\": \"q8_0\", \"rules\": {}}", NB_ERR_FORMAT, "rules is no array"},
         {"{\"type\": \"q8_0\", \"rules\": [{\"regex\": \"a\"}]}", NB_ERR_FORMAT, "rule 0"},

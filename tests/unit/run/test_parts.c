@@ -5,6 +5,7 @@
 
 #include "quant/quant.h"
 #include "run/run.h"
+#include "run/stages.h"
 #include "support/arch_cases.h"
 
 static struct nb_error err;
@@ -64,6 +65,52 @@ static void check_equal(const struct text *t, const char *what)
                  t->floats ? "floats" : "integers", what);
 }
 
+/* A block piece by piece; with experts it is refused by name and run whole. */
+static void in_pieces(struct text *t, uint32_t block)
+{
+    const struct nb_model_part part = {
+        .from_hidden = true, .to_hidden = true, .first_block = block, .n_blocks = 1};
+    const struct nb_session_options o = {.n_ctx = (uint32_t)t->n,
+                                         .n_batch = (uint32_t)t->n,
+                                         .kv_type = &nb_numfmt_f32,
+                                         .float_activations = true,
+                                         .part = part};
+    struct nb_session *s;
+    struct nb_stages *stages;
+    assert_ok(nb_session_create(&s, t->w, &o, NULL, &err), &err);
+    const enum nb_status st = nb_stages_create(&stages, s, &err);
+    if (st != NB_OK) {
+        assert_int_equal(st, NB_ERR_UNSUPPORTED);
+        assert_non_null(strstr(err.message, "experts"));
+        nb_session_destroy(s);
+        through(t, part);
+        return;
+    }
+    const size_t n = nb_stages_count(stages), width = nb_stages_max_width(stages);
+    float *rows = calloc(t->n * width, sizeof *rows);
+    memcpy(rows, t->x, t->n * t->w->hp.n_embd * sizeof *rows);
+    for (size_t i = 0; i < n; i++) {
+        const struct nb_stage *stage = nb_stages_at(stages, i);
+        assert_true(stage->width <= width && stage->x + stage->x_cols <= stage->width);
+        assert_true((stage->n_readers > 0) == (i > 0));
+        assert_ok(nb_stages_run(stages, i, t->n, rows, rows, &err), &err);
+    }
+    memcpy(t->x, rows, t->n * t->w->hp.n_embd * sizeof *rows);
+    free(rows);
+    nb_stages_destroy(stages);
+    nb_session_destroy(s);
+}
+
+static void check_pieces(struct text *t)
+{
+    const uint32_t n = t->w->hp.n_layers;
+    through(t, (struct nb_model_part){.to_hidden = true});
+    for (uint32_t b = 0; b < n; b++)
+        in_pieces(t, b);
+    through(t, (struct nb_model_part){.from_hidden = true, .first_block = n});
+    check_equal(t, "piece by piece");
+}
+
 static void check_parts(struct text *t)
 {
     const uint32_t n = t->w->hp.n_layers;
@@ -94,6 +141,8 @@ static void check_weights(const struct nb_weights *w, bool floats)
     assert_ok(nb_session_eval(s, t.tokens, t.n, t.whole, 0, &err), &err);
     nb_session_destroy(s);
     check_parts(&t);
+    if (floats && !w->hp.encoder)
+        check_pieces(&t);
     t.calls = uneven;
     if (!w->hp.encoder) /* a text is one call */
         check_parts(&t);

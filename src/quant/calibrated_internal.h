@@ -1,0 +1,55 @@
+/* quant/calibrated_internal.h: what the files of calibrated rounding share. */
+#ifndef NB_QUANT_CALIBRATED_INTERNAL_H
+#define NB_QUANT_CALIBRATED_INTERNAL_H
+
+#include "calib/acts.h"
+#include "calib/block_weights.h"
+#include "quant/calibrated.h"
+#include "quant/quant_internal.h"
+
+#define NB_CALIBRATED_WEIGHTS 64 /* matrices of a block */
+
+/* A run under way. Owns: all but plan, journal, reports, times, text. */
+struct nb_calibrated {
+    const struct nb_quant_plan *p;
+    struct nb_journal *j;
+    struct nb_layer_report *reports;
+    struct nb_calibrated_times *times;
+    const struct nb_allocator *a;
+    const struct nb_windows *text;
+    struct nb_algo_params params;
+    struct nb_acts *acts; /* hidden states of the rounded model, of every window */
+    struct nb_acts
+        *ideal; /* of the float model, of windows ideal_window[0 .. n_ideal - 1]; NULL: none */
+    size_t *ideal_window, n_ideal;
+    struct nb_block_weights *floats; /* of the block at hand */
+    struct nb_stats *stats;          /* of the pass at hand; NULL: none */
+    uint8_t *records;                /* of the largest weight */
+    uint64_t done, total;            /* tokens run, of all passes */
+};
+
+/* The weights of a block that are to be rounded. */
+struct nb_calibrated_block {
+    int32_t number;                          /* -1: the head */
+    size_t weight[NB_CALIBRATED_WEIGHTS], n; /* indices in the model */
+};
+
+/* calibrated.c */
+const char *nb_calibrated_name(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                               size_t i);
+/* Weight i of the block rounded, into the journal. job: what is known of its input. */
+NB_CHECKED enum nb_status nb_calibrated_round(struct nb_calibrated *k,
+                                              const struct nb_calibrated_block *b, size_t i,
+                                              struct nb_layer_job *job, struct nb_error *err);
+/* Weight i as it is stored, in place of its floats; nothing if the journal does not have it. */
+NB_CHECKED enum nb_status nb_calibrated_decode(struct nb_calibrated *k,
+                                               const struct nb_calibrated_block *b, size_t i,
+                                               struct nb_error *err);
+
+/* staged.c: a dense block, input by input: what a layer reads has passed the rounded layers before it. */
+NB_CHECKED enum nb_status
+nb_staged_block(struct nb_calibrated *k, const struct nb_calibrated_block *b, struct nb_error *err);
+/* Floats of a token's widest row in the store; 0: blocks of this model are not run in pieces. */
+size_t nb_staged_width(const struct nb_hparams *hp);
+
+#endif

@@ -1,0 +1,366 @@
+/* quant/staged.c: a dense decoder block, rounded input by input on two streams of activations.
+ *
+ * One stream is the model as rounded so far: x. The other, of some of the windows, is the float model: x'.
+ * For each input of the block's layers in turn (q, k, v; output; gate, up; down):
+ *
+ *     H = sum x x^T,   C = sum (x' - x) x^T,   R = sum (r' - r) x^T
+ *     W* = W + (W C + R) (H + lambda I)^-1
+ *
+ * where r is the residual stream to which the layer's output is added (R = 0 where it is not). W* is the
+ * least-squares answer to what the layers before have done: W* x + r comes closest to W x' + r' over the
+ * text. Then W* is rounded under H, and both streams pass the layer, one by W, one by what was stored.
+ * GPTAQ (Li et al. 2025, arXiv 2504.02692) makes the term W C good column by column inside the feedback;
+ * the residual stream, which carries every earlier error on, is not in it.
+ */
+#include "math/linalg.h"
+#include "quant/calibrated_internal.h"
+#include "run/stages.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SHIFT_DAMP 0.01 /* lambda as a share of the mean of H_ii */
+
+/* What is summed for one input. Owns: all. */
+struct input {
+    struct nb_hessian *h, *held, *ideal; /* ideal: of the windows of the other stream */
+    double *c;                           /* (n, n) */
+    double *r;                           /* (residual, n) */
+    size_t n, n_residual;
+    struct nb_layer_shift shift;
+};
+
+/* A block under way. Borrows: all but session, stages, difference. */
+struct staged {
+    struct nb_calibrated *k;
+    const struct nb_calibrated_block *b;
+    struct nb_session *session;
+    struct nb_stages *stages;
+    float *difference; /* (ctx, widest): x' - x of a window */
+    char what[48];
+};
+
+/* Two values of the hidden size and what is between, at most; three where attention and feed-forward are
+ * parallel. */
+size_t nb_staged_width(const struct nb_hparams *hp)
+{
+    const size_t q = (size_t)hp->n_heads * hp->head_dim;
+    const size_t most = NB_MAX(NB_MAX((size_t)hp->n_embd, q), (size_t)hp->n_ff);
+    if (hp->n_experts > 0)
+        return 0;
+    return most + (hp->parallel ? 2U : 1U) * (size_t)hp->n_embd;
+}
+
+/* ---- statistics of an input ---- */
+
+static void input_fini(struct input *in, const struct nb_allocator *a)
+{
+    nb_hessian_destroy(in->h);
+    nb_hessian_destroy(in->held);
+    if (in->ideal != in->h)
+        nb_hessian_destroy(in->ideal);
+    nb_free(a, in->c);
+    nb_free(a, in->r);
+    nb_free(a, in->shift.m);
+    nb_free(a, in->shift.r);
+    memset(in, 0, sizeof *in);
+}
+
+static enum nb_status input_init(const struct staged *s, struct input *in,
+                                 const struct nb_stage *stage, struct nb_error *err)
+{
+    const struct nb_allocator *a = s->k->a;
+    memset(in, 0, sizeof *in);
+    in->n = stage->x_cols;
+    NB_TRY(nb_hessian_create(&in->h, in->n, a, err));
+    NB_TRY(nb_hessian_create(&in->held, in->n, a, err));
+    if (s->k->ideal == NULL)
+        return NB_OK;
+    NB_TRY(nb_hessian_create(&in->ideal, in->n, a, err));
+    in->n_residual = stage->residual_cols;
+    in->c = nb_alloc_zero(a, in->n * in->n, sizeof *in->c);
+    if (in->n_residual > 0)
+        in->r = nb_alloc_zero(a, in->n_residual * in->n, sizeof *in->r);
+    if (in->c == NULL || (in->n_residual > 0 && in->r == NULL))
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the moments of %zu columns", in->n);
+    return NB_OK;
+}
+
+static enum nb_status add_window(const struct staged *s, struct nb_hessian *h, const float *rows,
+                                 const struct nb_stage *stage, struct nb_error *err)
+{
+    const struct nb_sym_tokens tokens = {
+        .x = rows + stage->x, .x_stride = stage->width, .n_tokens = s->k->text->ctx};
+    h->tokens += (double)s->k->text->ctx;
+    return nb_sym_accumulate(h->h, h->n, &tokens, s->k->p->settings.pool, s->k->a, err);
+}
+
+/* c += sum of (ideal - x) x^T over a window, of columns [at, at + cols) of the rows. */
+static enum nb_status add_difference(const struct staged *s, double *c, const float *ideal,
+                                     const float *rows, const struct nb_stage *stage, size_t at,
+                                     size_t cols, struct nb_error *err)
+{
+    const size_t ctx = s->k->text->ctx;
+    for (size_t t = 0; t < ctx; t++) {
+        const float *x = rows + t * stage->width + at, *y = ideal + t * stage->width + at;
+        float *d = s->difference + t * cols;
+        for (size_t i = 0; i < cols; i++)
+            d[i] = y[i] - x[i];
+    }
+    const struct nb_cross_tokens tokens = {.a = s->difference,
+                                           .a_stride = cols,
+                                           .b = rows + stage->x,
+                                           .b_stride = stage->width,
+                                           .n_tokens = ctx};
+    return nb_cross_accumulate(c, cols, stage->x_cols, &tokens, s->k->p->settings.pool, s->k->a,
+                               err);
+}
+
+static enum nb_status add_both(const struct staged *s, struct input *in, const float *ideal,
+                               const float *rows, const struct nb_stage *stage,
+                               struct nb_error *err)
+{
+    NB_TRY(add_window(s, in->ideal, rows, stage, err));
+    NB_TRY(add_difference(s, in->c, ideal, rows, stage, stage->x, stage->x_cols, err));
+    if (in->n_residual == 0)
+        return NB_OK;
+    return add_difference(s, in->r, ideal, rows, stage, stage->residual, stage->residual_cols, err);
+}
+
+static enum nb_status collect(const struct staged *s, struct input *in,
+                              const struct nb_stage *stage, struct nb_error *err)
+{
+    struct nb_calibrated *k = s->k;
+    const uint64_t begin = nb_clock_ns();
+    size_t next = 0;
+    for (size_t w = 0; w < k->text->n; w++) {
+        float *rows, *ideal;
+        NB_TRY(nb_acts_get(k->acts, w, &rows, err));
+        NB_TRY(add_window(s, k->text->held[w] ? in->held : in->h, rows, stage, err));
+        if (k->ideal == NULL || next == k->n_ideal || k->ideal_window[next] != w)
+            continue;
+        NB_TRY(nb_acts_get(k->ideal, next++, &ideal, err));
+        NB_TRY(add_both(s, in, ideal, rows, stage, err));
+    }
+    k->times->statistics += (double)(nb_clock_ns() - begin) * 1e-9;
+    NB_TRY(nb_hessian_check(in->h, stage->readers[0], err));
+    return nb_hessian_check(in->held, stage->readers[0], err);
+}
+
+/* ---- the shift of the targets ---- */
+
+/* The inverse of a damped H, upper triangle: U^T U with U = V^-1, H = V V^T. */
+static enum nb_status invert(const struct staged *s, const struct nb_hessian *h, double **out,
+                             struct nb_error *err)
+{
+    const struct nb_calibrated *k = s->k;
+    struct nb_pool *pool = k->p->settings.pool;
+    const size_t n = h->n, n2 = n * n;
+    double *u = nb_alloc(k->a, n2, sizeof *u), *inverse = nb_alloc_zero(k->a, n2, sizeof *inverse);
+    float *rows = nb_alloc_zero(k->a, n2, sizeof *rows);
+    enum nb_status st = u != NULL && inverse != NULL && rows != NULL
+                            ? NB_OK
+                            : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for %zu columns", n);
+    if (st == NB_OK) {
+        const double damp = SHIFT_DAMP * nb_hessian_mean_diag(h);
+        memcpy(u, h->h, n2 * sizeof *u);
+        for (size_t i = 0; i < n; i++)
+            u[i * n + i] += damp > 0.0 ? damp : 1.0;
+        st = nb_chol_reverse(u, n, pool, NULL, k->a, err);
+    }
+    if (st == NB_OK)
+        st = nb_tri_inverse(u, n, pool, k->a, err);
+    if (st == NB_OK) {
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = i; j < n; j++)
+                rows[i * n + j] = (float)u[i * n + j];
+        const struct nb_sym_tokens tokens = {.x = rows, .x_stride = n, .n_tokens = n};
+        st = nb_sym_accumulate(inverse, n, &tokens, pool, k->a, err);
+    }
+    nb_free(k->a, u);
+    nb_free(k->a, rows);
+    if (st != NB_OK) {
+        nb_free(k->a, inverse);
+        return st;
+    }
+    *out = inverse;
+    return NB_OK;
+}
+
+/* sign * C H^-1 as floats, (rows, n). */
+static enum nb_status times_inverse(const struct staged *s, float **out, const double *c,
+                                    size_t rows, const double *inverse, size_t n, double sign,
+                                    struct nb_error *err)
+{
+    const struct nb_calibrated *k = s->k;
+    float *f = nb_alloc(k->a, rows * n, sizeof *f);
+    double *g = nb_alloc(k->a, rows * n, sizeof *g);
+    enum nb_status st = f != NULL && g != NULL
+                            ? NB_OK
+                            : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for %zu columns", n);
+    if (st == NB_OK) {
+        for (size_t i = 0; i < rows * n; i++)
+            f[i] = (float)c[i];
+        const struct nb_sym_product product = {
+            .h = inverse, .n = n, .e = f, .e_stride = n, .rows = rows};
+        st = nb_sym_times(g, &product, k->p->settings.pool, k->a, err);
+    }
+    for (size_t i = 0; st == NB_OK && i < rows * n; i++)
+        f[i] = (float)(sign * g[i]);
+    nb_free(k->a, g);
+    if (st != NB_OK) {
+        nb_free(k->a, f);
+        return st;
+    }
+    *out = f;
+    return NB_OK;
+}
+
+static enum nb_status find_shift(const struct staged *s, struct input *in, struct nb_error *err)
+{
+    const uint64_t begin = nb_clock_ns();
+    const double share = s->k->p->settings.recipe->mismatch;
+    double *inverse;
+    if (s->k->ideal == NULL || in->ideal->tokens == 0.0)
+        return NB_OK;
+    NB_TRY(invert(s, in->ideal, &inverse, err));
+    enum nb_status st = times_inverse(s, &in->shift.m, in->c, in->n, inverse, in->n, -share, err);
+    if (st == NB_OK && in->n_residual > 0)
+        st = times_inverse(s, &in->shift.r, in->r, in->n_residual, inverse, in->n, share, err);
+    nb_free(s->k->a, inverse);
+    s->k->times->prepare += (double)(nb_clock_ns() - begin) * 1e-9;
+    return st;
+}
+
+/* ---- a piece ---- */
+
+static bool is_reader(const struct nb_stage *stage, const char *name)
+{
+    for (size_t i = 0; i < stage->n_readers; i++)
+        if (strcmp(stage->readers[i], name) == 0)
+            return true;
+    return false;
+}
+
+static enum nb_status round_readers(const struct staged *s, const struct nb_stage *stage,
+                                    struct input *in, struct nb_error *err)
+{
+    struct nb_layer_input prepared = {.prepared = NULL};
+    enum nb_status st = NB_OK;
+    for (size_t i = 0; i < s->b->n && st == NB_OK; i++) {
+        const char *name = nb_calibrated_name(s->k, s->b, i);
+        if (!is_reader(stage, name) || nb_journal_find(s->k->j, name) != NULL)
+            continue;
+        const struct nb_hessian *h = in->h, *held = in->held;
+        struct nb_layer_job job = {.h = &h,
+                                   .held = &held,
+                                   .input = &prepared,
+                                   .shift = in->shift.m != NULL ? &in->shift : NULL};
+        st = nb_calibrated_round(s->k, s->b, i, &job, err);
+    }
+    nb_layer_input_fini(&prepared);
+    return st;
+}
+
+static enum nb_status calibrate_input(const struct staged *s, const struct nb_stage *stage,
+                                      struct nb_error *err)
+{
+    struct input in;
+    bool any = false;
+    for (size_t i = 0; i < s->b->n; i++) {
+        const char *name = nb_calibrated_name(s->k, s->b, i);
+        any = any || (is_reader(stage, name) && nb_journal_find(s->k->j, name) == NULL);
+    }
+    if (!any)
+        return NB_OK;
+    enum nb_status st = input_init(s, &in, stage, err);
+    if (st == NB_OK)
+        st = collect(s, &in, stage, err);
+    if (st == NB_OK)
+        st = find_shift(s, &in, err);
+    if (st == NB_OK)
+        st = round_readers(s, stage, &in, err);
+    input_fini(&in, s->k->a);
+    return st;
+}
+
+/* Every window of a store through piece i. */
+static enum nb_status advance(const struct staged *s, struct nb_acts *acts, size_t n, size_t i,
+                              struct nb_error *err)
+{
+    struct nb_calibrated *k = s->k;
+    const struct nb_progress *g = k->p->settings.progress;
+    const uint64_t begin = nb_clock_ns();
+    for (size_t w = 0; w < n; w++) {
+        float *rows;
+        NB_TRY(nb_acts_get(acts, w, &rows, err));
+        NB_TRY(nb_stages_run(s->stages, i, k->text->ctx, rows, rows, err));
+        NB_TRY(nb_acts_put(acts, w, rows, err));
+        k->done += k->text->ctx;
+        if (g != NULL && g->fn != NULL && g->fn(g->ctx, s->what, k->done, k->total, "tokens") != 0)
+            NB_FAIL(err, NB_ERR_CANCELLED, "%s: cancelled; the same command goes on from here",
+                    s->what);
+    }
+    k->times->forward += (double)(nb_clock_ns() - begin) * 1e-9;
+    return NB_OK;
+}
+
+static enum nb_status decode_readers(const struct staged *s, const struct nb_stage *stage,
+                                     struct nb_error *err)
+{
+    for (size_t i = 0; i < s->b->n; i++)
+        if (is_reader(stage, nb_calibrated_name(s->k, s->b, i)))
+            NB_TRY(nb_calibrated_decode(s->k, s->b, i, err));
+    return NB_OK;
+}
+
+static enum nb_status run_piece(const struct staged *s, size_t i, struct nb_error *err)
+{
+    const struct nb_stage *stage = nb_stages_at(s->stages, i);
+    struct nb_calibrated *k = s->k;
+    if (i > 0)
+        NB_TRY(calibrate_input(s, stage, err));
+    if (k->ideal != NULL)
+        NB_TRY(advance(s, k->ideal, k->n_ideal, i, err));
+    if (!k->p->settings.recipe->float_prefix)
+        NB_TRY(decode_readers(s, stage, err));
+    return advance(s, k->acts, k->text->n, i, err);
+}
+
+static enum nb_status run_pieces(struct staged *s, struct nb_error *err)
+{
+    const size_t ctx = s->k->text->ctx;
+    NB_TRY(nb_stages_create(&s->stages, s->session, err));
+    const size_t width = nb_stages_max_width(s->stages);
+    if (width > nb_staged_width(&s->k->p->model->w.hp))
+        NB_FAIL(err, NB_ERR_INTERNAL, "%s: rows of %zu floats, expected fewer", s->what, width);
+    s->difference = nb_alloc(s->k->a, ctx * width, sizeof *s->difference);
+    if (s->difference == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a window of activations");
+    for (size_t i = 0; i < nb_stages_count(s->stages); i++)
+        NB_TRY(run_piece(s, i, err));
+    return NB_OK;
+}
+
+enum nb_status nb_staged_block(struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                               struct nb_error *err)
+{
+    struct staged s = {.k = k, .b = b};
+    const struct nb_session_options o = {.n_ctx = k->text->ctx,
+                                         .n_batch = k->text->ctx,
+                                         .kv_type = &nb_numfmt_f32,
+                                         .float_activations = true,
+                                         .pool = k->p->settings.pool,
+                                         .part = {.from_hidden = true,
+                                                  .to_hidden = true,
+                                                  .first_block = (uint32_t)b->number,
+                                                  .n_blocks = 1}};
+    (void)snprintf(s.what, sizeof s.what, "block %d of %u", (int)b->number + 1,
+                   k->p->model->w.hp.n_layers);
+    NB_TRY(nb_session_create(&s.session, nb_block_weights_view(k->floats), &o, k->a, err));
+    const enum nb_status st = run_pieces(&s, err);
+    nb_free(k->a, s.difference);
+    nb_stages_destroy(s.stages);
+    nb_session_destroy(s.session);
+    return st;
+}
