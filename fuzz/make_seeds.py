@@ -401,6 +401,55 @@ def imatrix_seeds():
             ("gguf-f16", gguf(kvs, [info("w.in_sum2", [4], 1, 0), good[1]], floats + counts)),
             ("gguf-none", gguf(kvs, []))]:
         put("imatrix", name, data)
+    stats_seeds(kvs)
+
+
+def stats_seeds(imatrix):
+    """docs/formats/statistics.md: an edge of two columns that two weights read."""
+    kinds = ["moments", "range", "moving", "histogram", "hessian"]
+    parts = [("w.in_sum2", 0, [2], "<2f", (3, 5)), ("w.counts", 0, [1], "<f", (4,)),
+             ("v.in_sum2", 0, [2], "<2f", (3, 5)), ("v.counts", 0, [1], "<f", (4,)),
+             ("w.tokens", 28, [1, 3], "<3d", (4, 1, 4)), ("w.moments", 28, [2], "<2d", (3, 5)),
+             ("w.range", 0, [2, 2], "<4f", (-1, 0, 1, 2)), ("w.moving", 28, [3], "<3d", (-1, 2, 4)),
+             ("w.histogram", 28, [2, 2], "<4d", (1, 2, 6, 2)), ("w.hessian", 0, [3], "<3f", (3, 1, 5)),
+             ("w.hessian_held", 0, [3], "<3f", (1, 0, 1))]
+
+    def stats(changed=None, **meta):
+        m = {"version": kv("nibble.stats.version", U32, 1),
+             "kinds": kv("nibble.stats.kinds", ARR, (STR, kinds)),
+             "weights": kv("nibble.stats.weights", ARR, (STR, ["w", "v"])),
+             "edges": kv("nibble.stats.edges", ARR, (U32, [0, 0])),
+             "model": kv("nibble.stats.model_hash", STR, "0123456789abcdef" * 2),
+             "texts": kv("nibble.stats.text_hashes", ARR, (STR, ["", "0123456789abcdef" * 2])),
+             "held": kv("nibble.stats.held_every", U32, 10)}
+        m.update(meta)
+        infos, data = [], b""
+        for part in parts:
+            name, kind, ne, form, numbers = changed if changed and changed[0] == part[0] else part
+            infos.append(info(name, ne, kind, len(data)))
+            body = struct.pack(form, *numbers)
+            data += body + bytes(-len(body) % 32)
+        return gguf(imatrix + list(m.values()), infos, data)
+
+    for name, data in [
+            ("stats", stats()), ("stats-version", stats(version=kv("nibble.stats.version", U32, 9))),
+            ("stats-edges", stats(edges=kv("nibble.stats.edges", ARR, (U32, [0, 7])))),
+            ("stats-edge-minus", stats(edges=kv("nibble.stats.edges", ARR, (I64, [0, -1])))),
+            ("stats-no-edges", stats(edges=kv("nibble.stats.edges", STR, "0"))),
+            ("stats-twice", stats(weights=kv("nibble.stats.weights", ARR, (STR, ["w", "w"])))),
+            ("stats-nameless", stats(weights=kv("nibble.stats.weights", ARR, (STR, ["", "w"])))),
+            ("stats-zero-byte", stats(weights=kv("nibble.stats.weights", ARR, (STR, ["w", b"v\0"])))),
+            ("stats-no-hash", stats(model=kv("nibble.stats.model_hash", STR, "x" * 32))),
+            ("stats-wide", stats(("w.moments", 28, [1 << 40], "<2d", (3, 5)))),
+            ("stats-many", stats(("w.moments", 28, [1, 2], "<2d", (3, 5)))),
+            ("stats-triangle", stats(("w.hessian", 0, [2], "<2f", (3, 1)))),
+            ("stats-nan", stats(("w.hessian", 0, [3], "<3f", (3, float("nan"), 5)))),
+            ("stats-bins", stats(("w.histogram", 28, [2, 2], "<4d", (1, 3, 6, 2)))),
+            ("stats-bin-huge", stats(("w.histogram", 28, [2, 2], "<4d", (2.0 ** 127, 2.0 ** 128, 6, 2)))),
+            ("stats-bin-tiny", stats(("w.histogram", 28, [2, 2], "<4d", (2.0 ** -126, 2.0 ** -125, 6, 2)))),
+            ("stats-count", stats(("w.histogram", 28, [2, 2], "<4d", (1, 2, 0.5, 2)))),
+            ("stats-tokens", stats(("w.tokens", 28, [1, 3], "<3d", (-1, 1, 4))))]:
+        put("imatrix", name, data)
 
 
 gguf_seeds()

@@ -203,6 +203,14 @@ struct nb_calibrate_options {
     /* Mixtures of experts: every expert sees every token, not only those that would choose it. What the model
      * says stays as it is. Takes as long as a model of that many experts. */
     int32_t all_experts;
+    /* What is kept of each layer's input, in a file of statistics that is an imatrix too: names out of "moments", "range",
+     * "moving", "histogram", "hessian", separated by commas, or "all"; moments are always. NULL: an imatrix alone.
+     * Merging: which of the files' statistics are kept. */
+    const char *stats;
+    uint64_t tokens;  /* of all windows at most, spread evenly over the texts, each by itself; 0: as
+                        chunks says, the texts one after the other */
+    int32_t hold_out; /* every tenth window is left out; with "hessian" it is kept apart     */
+    uint64_t max_ram; /* bytes of all Hessians at most; 0: seven eighths of what is free     */
 };
 NB_API void nb_calibrate_options_init(struct nb_calibrate_options *o);
 
@@ -224,7 +232,9 @@ struct nb_calibrate_result {
     char hash[33];                            /* of the file */
     const struct nb_expert_coverage *experts; /* (n_experts) a layer each */
     size_t n_experts;
-    void *owner; /* of experts; NULL: there are none */
+    void *owner;          /* of experts; NULL: there are none */
+    char stats[64];       /* what the file holds: "moments,range"; "": an imatrix alone       */
+    uint32_t held_chunks; /* windows left out, not counted by chunks                          */
 };
 /* Runs the float model over the texts and writes, for every weight of a linear layer, the mean square of
  * each column of its input. The bytes do not depend on threads or CPU. */
@@ -234,12 +244,43 @@ NB_API NB_CHECKED enum nb_status nb_calibrate(nb_context *ctx, const char *model
                                               struct nb_error *err);
 /* What a result owns; a failed call leaves nothing to free. */
 NB_API void nb_calibrate_result_free(struct nb_calibrate_result *r);
-/* Adds up what several such files have seen. Of the options format and overwrite count. */
+/* Adds up what several such files have seen. Of the options format, overwrite and stats count; without stats,
+ * an imatrix alone is written, whatever the files know besides. */
 NB_API NB_CHECKED enum nb_status nb_calibrate_merge(nb_context *ctx, const char *const *files,
                                                     size_t n_files, const char *out,
                                                     const struct nb_calibrate_options *o,
                                                     struct nb_calibrate_result *result,
                                                     struct nb_error *err);
+
+/* What a file of statistics, or an imatrix in GGUF, knows of one value of the graph. NaN: not observed. */
+struct nb_stats_edge_info {
+    const char *weight;          /* the first that reads it */
+    uint64_t n_weights, experts; /* weights that read it; matrices, 1 unless they are experts    */
+    uint64_t columns;
+    double tokens, held; /* seen, and in windows held out; of experts: the mean of them     */
+    double least, most;  /* tokens of the expert with the fewest, and with the most         */
+    double lo, hi, rms;  /* over all columns                                                */
+    double outlier;      /* largest magnitude over the rms                                  */
+    double top;          /* largest mean square of a column over the mean of all            */
+    double
+        gain_db; /* mean of H's diagonal over the geometric mean of its pivots: what feedback of errors
+                               can gain at most; infinite where fewer tokens than columns were seen */
+};
+struct nb_stats_info {
+    const char *path, *stats, *model_hash; /* NULL: not said */
+    const char *const *texts;              /* (n_texts) names  */
+    size_t n_texts;
+    uint64_t chunks, held_chunks, file_bytes;
+    uint32_t ctx;
+    int32_t all_experts;
+    const struct nb_stats_edge_info *edges; /* (n_edges) */
+    size_t n_edges;
+    void *owner;
+};
+/* NB_ERR_UNSUPPORTED: the file is neither, or there is none. */
+NB_API NB_CHECKED enum nb_status nb_inspect_stats(nb_context *ctx, const char *path,
+                                                  struct nb_stats_info *info, struct nb_error *err);
+NB_API void nb_stats_info_free(struct nb_stats_info *info);
 
 /* ---- arrays ---- */
 /* Numbers in memory into any number format and back, without a model. Example (compiled by the tests):

@@ -89,6 +89,30 @@ static enum nb_status make_states(struct nb_stats *s, struct nb_stats_edge *e, s
     return NB_OK;
 }
 
+/* Hessians are by far the largest: what they take is known before a page of it is touched. */
+static enum nb_status count_hessians(struct nb_stats *s, const struct nb_stats_edge *e,
+                                     struct nb_error *err)
+{
+    const uint64_t each = nb_hessian_bytes(e->cols);
+    for (int set = 0; set < NB_STATS_SETS; set++) {
+        uint64_t bytes;
+        if (!nb_stats_observes(s, NB_STAT_hessian, (enum nb_stats_set)set))
+            continue;
+        if (!nb_mul_u64(&bytes, each, e->n_mat) ||
+            !nb_add_u64(&s->hessian_bytes, s->hessian_bytes, bytes))
+            NB_FAIL(err, NB_ERR_LIMIT, "Hessians of %zu x %zu columns are too large", e->n_mat,
+                    e->cols);
+    }
+    if (s->o.max_bytes > 0 && s->hessian_bytes > s->o.max_bytes)
+        NB_FAIL(
+            err, NB_ERR_LIMIT,
+            "the Hessians of this model's inputs take more than the %llu MB that may be used: %llu "
+            "MB up to here",
+            (unsigned long long)(s->o.max_bytes / 1000000),
+            (unsigned long long)(s->hessian_bytes / 1000000));
+    return NB_OK;
+}
+
 static enum nb_status make_edge(struct nb_stats *s, struct nb_stats_edge *e, struct nb_error *err)
 {
     for (int set = 0; set < NB_STATS_SETS; set++) {
@@ -136,6 +160,7 @@ enum nb_status nb_stats_add_edge(struct nb_stats *s, const char *weight, size_t 
     struct nb_stats_edge *e = &s->edges[s->n_edges];
     *e = (struct nb_stats_edge){.n_mat = n_mat, .cols = cols};
     *out = s->n_edges++;
+    NB_TRY(count_hessians(s, e, err));
     NB_TRY(make_edge(s, e, err));
     return nb_stats_add_reader(s, weight, *out, err);
 }
@@ -226,6 +251,9 @@ enum nb_status nb_stats_moments(const struct nb_stats *s, struct nb_calib *c, st
 enum nb_status nb_stats_parse_kinds(unsigned *kinds, const char *text, struct nb_error *err)
 {
     char quote[QUOTE_BYTES];
+    *kinds = (1U << NB_STAT_COUNT) - 1;
+    if (strcmp(text, "all") == 0)
+        return NB_OK;
     *kinds = 0;
     for (const char *at = text;; at++) {
         const size_t n = strcspn(at, ",");
@@ -236,13 +264,64 @@ enum nb_status nb_stats_parse_kinds(unsigned *kinds, const char *text, struct nb
         if (k == NB_STAT_COUNT)
             NB_FAIL(err, NB_ERR_ARG,
                     "there is no statistic '%s'; expected some of moments, range, moving, "
-                    "histogram, hessian, separated by commas",
+                    "histogram, hessian, separated by commas, or all",
                     nb_printable(quote, sizeof quote, at, n));
         *kinds |= 1U << k;
         at += n;
         if (*at == '\0')
             return NB_OK;
     }
+}
+
+const char *nb_stats_kinds_text(unsigned kinds, char dst[NB_STATS_KINDS_BYTES])
+{
+    size_t n = 0;
+    dst[0] = '\0';
+    for (size_t k = 0; k < NB_STAT_COUNT; k++) {
+        const char *name = nb_observers[k]->name;
+        const size_t len = strlen(name);
+        if ((kinds & 1U << k) == 0 || n + len + 2 > NB_STATS_KINDS_BYTES)
+            continue;
+        if (n > 0)
+            dst[n++] = ',';
+        memcpy(dst + n, name, len + 1);
+        n += len;
+    }
+    return dst;
+}
+
+enum nb_status nb_stats_from_calib(struct nb_stats **out, const struct nb_calib *c,
+                                   const struct nb_allocator *a, struct nb_error *err)
+{
+    const struct nb_stats_options o = {.kinds = NB_STAT_BIT(moments)};
+    const struct nb_stored is = {&nb_numfmt_f64, 1, 0};
+    const struct nb_hash none = {0, 0};
+    struct nb_stats *s;
+    enum nb_status st;
+    *out = NULL;
+    NB_TRY(nb_stats_create(&s, &o, a, err));
+    for (size_t i = 0; i < c->n; i++) {
+        const struct nb_moment *m = &c->items[i];
+        size_t edge;
+        NB_TRY_TO(failed, nb_stats_add_edge(s, m->name, m->n_mat, m->cols, &edge, err));
+        struct nb_stats_edge *e = &s->edges[edge];
+        memcpy(e->count[NB_STATS_TRAIN], m->count, m->n_mat * sizeof *m->count);
+        for (size_t k = 0; k < m->n_mat; k++)
+            NB_TRY_TO(failed, nb_observer_moments.load(
+                                  nb_stats_state(e, NB_STAT_moments, NB_STATS_TRAIN, k), &is, 0,
+                                  m->cols, m->sum + k * m->cols, err));
+    }
+    for (size_t i = 0; i < c->n_datasets; i++) {
+        NB_TRY_TO(failed, nb_stats_add_text(s, c->datasets[i], none, err));
+        s->texts[i].hash[0] = '\0';
+    }
+    s->source.windows[NB_STATS_TRAIN] = c->chunk_count;
+    s->source.ctx = c->chunk_size;
+    *out = s;
+    return NB_OK;
+failed:
+    nb_stats_destroy(s);
+    return st;
 }
 
 /* ---- where they come from ---- */

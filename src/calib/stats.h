@@ -44,7 +44,9 @@ struct nb_stats_options {
     const char *const *weights;
     size_t n_weights;
     bool held_out; /* keeps Hessians of held-out windows; without, those windows are passed over */
-    bool all_experts; /* what is tapped shows every token to every expert: counts who chose it */
+    uint64_t max_bytes; /* of all Hessians together: the edge with which they get larger fails with
+                           NB_ERR_LIMIT; 0: any */
+    bool all_experts;   /* what is tapped shows every token to every expert: counts who chose it */
     struct nb_pool *pool; /* borrowed; NULL: one thread */
 };
 
@@ -77,9 +79,13 @@ unsigned nb_stats_kinds(const struct nb_stats *s);
 NB_CHECKED enum nb_status nb_stats_moments(const struct nb_stats *s, struct nb_calib *c,
                                            struct nb_error *err);
 
-/* The names of observers, separated by commas, as kinds; NB_ERR_ARG names what there is none of. */
+/* The names of observers, separated by commas, or "all", as kinds; NB_ERR_ARG names what there is none of. */
 NB_CHECKED enum nb_status nb_stats_parse_kinds(unsigned *kinds, const char *text,
                                                struct nb_error *err);
+
+/* The way back: "moments,range"; returns dst. */
+#define NB_STATS_KINDS_BYTES 64
+const char *nb_stats_kinds_text(unsigned kinds, char dst[NB_STATS_KINDS_BYTES]);
 
 /* ---- where they come from ---- */
 struct nb_stats_text {
@@ -119,6 +125,9 @@ NB_CHECKED enum nb_status nb_stats_probe(bool *is, const char *path, const struc
                                          struct nb_error *err);
 NB_CHECKED enum nb_status nb_stats_read(struct nb_stats **out, const char *path,
                                         const struct nb_allocator *a, struct nb_error *err);
+/* What an imatrix knows: moments, each weight an edge of its own. */
+NB_CHECKED enum nb_status nb_stats_from_calib(struct nb_stats **out, const struct nb_calib *c,
+                                              const struct nb_allocator *a, struct nb_error *err);
 NB_CHECKED enum nb_status nb_stats_read_bytes(struct nb_stats **out, const void *data, size_t n,
                                               const struct nb_allocator *a, struct nb_error *err);
 

@@ -33,6 +33,7 @@ struct nb_stats {
     size_t *taps;        /* (n_taps) number in the session -> edge + 1 */
     size_t n_taps, cap_taps;
     enum nb_stats_set set;
+    uint64_t hessian_bytes;
     uint32_t *rows; /* (cap_rows) of a tap, expert by expert */
     size_t cap_rows;
     size_t *begins; /* (cap_begins) of each expert in rows */

@@ -12,7 +12,7 @@ static enum nb_status check_source(const struct nb_stats *into, const struct nb_
     if (a->model[0] != '\0' && b->model[0] != '\0' && strcmp(a->model, b->model) != 0)
         NB_FAIL(err, NB_ERR_FORMAT, "statistics of another model: its hash is %s, not %s", b->model,
                 a->model);
-    if (into->o.held_out != from->o.held_out)
+    if ((a->held_every > 0) != (b->held_every > 0))
         NB_FAIL(err, NB_ERR_FORMAT,
                 "statistics with windows held out and such without: their sums do not add");
     if (a->all_experts != b->all_experts)
