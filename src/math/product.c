@@ -59,16 +59,19 @@ static void pack_whole(const struct nb_sym_product *p, double *dst, size_t col, 
 static void pack_upper(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
                        size_t depth)
 {
-    for (size_t k = 0; k < depth; k++, dst += NB_LA_COLS)
+    for (size_t k = 0; k < depth; k++, dst += NB_LA_COLS) {
+        const double *row = p->h + (k0 + k) * p->n;
+        if (k0 + k < col && col + NB_LA_COLS <= p->n) {
+            for (size_t j = 0; j < NB_LA_COLS; j++)
+                dst[j] = 2.0 * row[col + j];
+            continue;
+        }
         for (size_t j = 0; j < NB_LA_COLS; j++) {
-            if (k0 + k < col && col + NB_LA_COLS <= p->n) {
-                dst[j] = 2.0 * p->h[(k0 + k) * p->n + col + j];
-                continue;
-            }
             const size_t at = col + j;
             const double factor = k0 + k < at ? 2.0 : 1.0;
-            dst[j] = at < p->n && k0 + k <= at ? factor * p->h[(k0 + k) * p->n + at] : 0.0;
+            dst[j] = at < p->n && k0 + k <= at ? factor * row[at] : 0.0;
         }
+    }
 }
 
 /* Adds the products of one chunk to rows of g that a panel holds. */

@@ -34,34 +34,36 @@ static size_t batch_of(size_t n)
     return n < 2048 ? 512 : 1024;
 }
 
-/* Columns [c, c + width) of all tokens, zeros beyond n. width: a constant, so that copies are inlined. */
-static inline void pack_panel(const struct job *j, float *dst, size_t c, const size_t width,
-                              const float *weight)
+/* Columns [c, c + GROUP) of all tokens, zeros beyond n. Token by token: a line of x is read once, though
+ * rows whose distance is a power of two throw each other out of the cache. */
+static void pack_group(const struct job *j, size_t c)
 {
-    const size_t have = c >= j->n ? 0 : NB_MIN(width, j->n - c);
-    const float *x = j->x + c;
-    for (size_t t = 0; t < j->n_tokens; t++, dst += width, x += j->x_stride) {
-        if (have == width) {
-            memcpy(dst, x, width * sizeof *dst);
-        } else {
-            memset(dst, 0, width * sizeof *dst);
-            memcpy(dst, x, have * sizeof *dst);
+    const size_t have = NB_MIN(GROUP, j->n - c), n_tokens = j->n_tokens;
+    float row[GROUP] = {0};
+    float *a = j->a + c * n_tokens, *b = j->b + c * n_tokens;
+    for (size_t t = 0; t < n_tokens; t++, a += A_COLS, b += B_COLS) {
+        const float *x = j->x + t * j->x_stride + c;
+        if (have < GROUP) {
+            memcpy(row, x, have * sizeof *x);
+            x = row;
         }
-        for (size_t i = 0; i < width && weight != NULL; i++)
-            dst[i] *= weight[t];
+        for (size_t i = 0; i < GROUP / B_COLS; i++)
+            memcpy(b + i * B_COLS * n_tokens, x + i * B_COLS, B_COLS * sizeof *b);
+        if (j->weight != NULL) {
+            for (size_t i = 0; i < GROUP; i++)
+                row[i] = j->weight[t] * x[i];
+            x = row;
+        }
+        for (size_t i = 0; i < GROUP / A_COLS; i++)
+            memcpy(a + i * A_COLS * n_tokens, x + i * A_COLS, A_COLS * sizeof *a);
     }
 }
 
 static void pack_groups(void *ctx, size_t begin, size_t end, unsigned worker)
 {
-    const struct job *j = ctx;
     (void)worker;
-    for (size_t g = begin; g < end; g++) {
-        for (size_t c = g * GROUP; c < (g + 1) * GROUP; c += A_COLS)
-            pack_panel(j, j->a + c * j->n_tokens, c, A_COLS, j->weight);
-        for (size_t c = g * GROUP; c < (g + 1) * GROUP; c += B_COLS)
-            pack_panel(j, j->b + c * j->n_tokens, c, B_COLS, NULL);
-    }
+    for (size_t g = begin; g < end; g++)
+        pack_group(ctx, g * GROUP);
 }
 
 /* The part of a square's row that counts: columns [*first, the value returned) of the square. */
