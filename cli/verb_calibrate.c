@@ -5,10 +5,11 @@
 
 struct args {
     struct nb_cli_common common;
-    const char *output, *format;
+    const char *output, *format, *stats;
     struct nb_cli_list texts;
+    uint64_t tokens, max_ram;
     uint32_t ctx, chunks;
-    int32_t force, merge, head, all_experts;
+    int32_t force, merge, head, all_experts, hold_out;
 };
 #define AT(field) offsetof(struct args, field)
 
@@ -37,6 +38,16 @@ static const struct nb_cli_opt options[] = {
      .fallback = "(gguf; dat if STATS ends in .dat)",
      .group = "Output",
      .help = "gguf or dat: llama.cpp's imatrix as it is now and as it was; --imatrix takes both"},
+    {.name = "stats",
+     .arg = "LIST",
+     .type = NB_CLI_STRING,
+     .offset = AT(stats),
+     .fallback = "(an imatrix alone)",
+     .group = "Output",
+     .help =
+         "what to keep of each layer's input, in a file that is an imatrix too: moments, range, "
+         "moving, histogram, hessian, separated by commas, or all",
+     .brief = 1},
     {.name = "text",
      .arg = "FILE",
      .type = NB_CLI_LIST,
@@ -62,6 +73,26 @@ static const struct nb_cli_opt options[] = {
      .group = "What is run",
      .help = "windows to run at most",
      .brief = 1},
+    {.name = "tokens",
+     .arg = "N",
+     .type = NB_CLI_U64,
+     .offset = AT(tokens),
+     .fallback = "(all)",
+     .group = "What is run",
+     .help = "tokens to run at most, in windows spread evenly over all texts; --chunks takes the "
+             "first ones instead"},
+    {.name = "hold-out",
+     .type = NB_CLI_FLAG,
+     .offset = AT(hold_out),
+     .group = "What is run",
+     .help = "leave every tenth window out; its Hessians, if kept, are kept apart"},
+    {.name = "max-ram",
+     .arg = "SIZE",
+     .type = NB_CLI_SIZE,
+     .offset = AT(max_ram),
+     .fallback = "(seven eighths of what is free)",
+     .group = "What is run",
+     .help = "memory that Hessians may take; asked for more, it stops before it has begun"},
     {.name = "head",
      .type = NB_CLI_FLAG,
      .offset = AT(head),
@@ -143,6 +174,8 @@ static void report(const struct args *a, const char *source, const char *out,
         nb_jw_u64(&w, "tokens", r->tokens);
         nb_jw_u64(&w, "ctx", r->ctx);
         nb_jw_u64(&w, "chunks", r->chunks);
+        nb_jw_u64(&w, "held_chunks", r->held_chunks);
+        nb_jw_string(&w, "stats", r->stats[0] != '\0' ? r->stats : NULL);
         nb_jw_real(&w, "seconds", r->seconds);
         nb_jw_real(&w, "tok_per_s", r->tok_per_s);
         json_experts(&w, r);
@@ -156,6 +189,9 @@ static void report(const struct args *a, const char *source, const char *out,
            r->chunks, r->ctx, nb_cli_time(r->seconds).s);
     nb_cli_puts_safe(stdout, out, strlen(out));
     fputc('\n', stdout);
+    if (r->stats[0] != '\0')
+        printf("holds %s%s; nibble inspect shows it\n", r->stats,
+               r->held_chunks > 0 ? ", and windows held out" : "");
     table_experts(r);
 }
 
@@ -189,14 +225,21 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     o.n_texts = a->texts.n;
     o.ctx = a->ctx;
     o.chunks = a->chunks;
+    o.tokens = a->tokens;
+    o.stats = a->stats;
+    o.hold_out = a->hold_out;
+    o.max_ram = a->max_ram;
     o.head = a->head;
     o.all_experts = a->all_experts;
     o.overwrite = a->force;
     o.format = format_of(a, out);
     if (!a->merge && n > 1)
         return nb_cli_usage(cli, "one MODEL at a time; files of statistics need --merge");
-    if (a->merge && a->texts.n > 0)
-        return nb_cli_usage(cli, "--merge reads files of statistics, no --text");
+    if (a->merge && (a->texts.n > 0 || a->tokens > 0 || a->hold_out))
+        return nb_cli_usage(cli,
+                            "--merge reads files of statistics: no --text, --tokens, --hold-out");
+    if (a->tokens > 0 && a->chunks > 0)
+        return nb_cli_usage(cli, "--tokens and --chunks both say how much is run; give one");
     if (!a->merge && (code = default_text(cli, &o, &bundled)) != NB_CLI_OK)
         return code;
     nb_context *ctx = nb_cli_context(cli, &code);
@@ -233,9 +276,20 @@ const struct nb_cli_verb nb_cli_verb_calibrate = {
         "over the experts of the layer, and says so; --all-experts shows each token to every "
         "expert.\n"
         "\n"
-        "With --merge the arguments are such files; their sums are added.",
+        "With --stats more is kept of what flows into a layer: the range of each column, its "
+        "moving "
+        "average, a "
+        "histogram, and H, the mean of the products of all its columns. Such a file is an imatrix "
+        "to whoever looks for one; inspect shows it as a table. H of n columns takes 8 n^2 bytes "
+        "of "
+        "memory for each input of each layer, and a quarter of that in the file.\n"
+        "\n"
+        "With --merge the arguments are such files; their sums are added. Without --stats an "
+        "imatrix "
+        "alone comes out; --stats all keeps what all the files have.",
     .examples = "nibble calibrate Llama-3.2-1B -o imatrix.gguf --text mine.txt\n"
                 "nibble quantize Llama-3.2-1B --type iq2_xs --imatrix imatrix.gguf\n"
+                "nibble calibrate Llama-3.2-1B -o s.gguf --stats all --tokens 262144 --hold-out\n"
                 "nibble calibrate --merge a.gguf b.dat -o both.gguf",
     .options = options,
     .args_bytes = sizeof(struct args),

@@ -1,4 +1,5 @@
 /* cli/verb_inspect.c: what a model file holds; reads headers only (all bytes with --hash). */
+#include "inspect.h"
 #include "quantize.h"
 
 #include <stdlib.h>
@@ -275,6 +276,11 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     (void)n;
     if (ctx == NULL)
         return code;
+    const struct nb_inspect_options o = {.json = a->common.json,
+                                         .of_models = a->tensors || a->meta || a->hash ||
+                                                      a->dump_recipe != NULL};
+    if (nb_inspect_importance(cli, ctx, positional[0], &o, &code))
+        return code;
     enum nb_status status =
         nb_inspect(ctx, positional[0], a->hash ? NB_INSPECT_HASH : 0, &info, &cli->err);
     nb_cli_progress_clear(&cli->progress);
@@ -298,11 +304,18 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 
 const struct nb_cli_verb nb_cli_verb_inspect = {
     .name = "inspect",
-    .synopsis = "MODEL",
+    .synopsis = "MODEL | STATS",
     .summary = "say what a model file holds",
     .description =
         "Shows the architecture, the types and sizes of the weights, the tokenizer, and how "
-        "the file was made. Reads headers only, so it is quick on files of any size.",
+        "the file was made. Reads headers only, so it is quick on files of any size.\n"
+        "\n"
+        "Of a file of statistics, or an imatrix in GGUF, it shows a line for each value that "
+        "layers "
+        "read: tokens seen, lowest and highest value, root mean square, the outlier (largest "
+        "magnitude over that), the largest mean square of a column over the mean of all, and what "
+        "feedback of rounding errors can gain at most: the mean of H's diagonal over the geometric "
+        "mean of its pivots, infinite if fewer tokens than columns were seen.",
     .examples = "nibble inspect model.gguf\n"
                 "nibble inspect Llama-3.2-1B --tensors --meta\n"
                 "nibble inspect model.gguf --hash --json",

@@ -28,18 +28,24 @@ void nb_stats_info_free(struct nb_stats_info *info)
     *info = (struct nb_stats_info){.path = NULL};
 }
 
-/* Is it ours to read? Errors are those of the file's format. */
-static bool is_importance(const char *path, const struct nb_allocator *a)
+/* Is it ours to read? What is wrong with another file is for others to say. */
+static enum nb_status is_importance(bool *is, const char *path, const struct nb_allocator *a,
+                                    struct nb_error *err)
 {
     struct nb_file *f;
     struct nb_text type;
-    if (nb_path_is_dir(path) || nb_file_open(&f, path, a, NULL) != NB_OK)
-        return false;
-    const bool is = f->container == &nb_container_gguf &&
-                    nb_meta_text(&f->meta, "general.type", &type) && type.n == 7 &&
-                    memcmp(type.s, "imatrix", 7) == 0;
+    *is = false;
+    const enum nb_status st =
+        nb_path_is_dir(path) ? NB_ERR_UNSUPPORTED : nb_file_open(&f, path, a, err);
+    if (st == NB_ERR_NOMEM)
+        return st;
+    nb_error_clear(err);
+    if (st != NB_OK)
+        return NB_OK;
+    *is = f->container == &nb_container_gguf && nb_meta_text(&f->meta, "general.type", &type) &&
+          type.n == 7 && memcmp(type.s, "imatrix", 7) == 0;
     nb_file_close(f);
-    return is;
+    return NB_OK;
 }
 
 static enum nb_status read_any(struct stats_owner *o, const char *path, struct nb_error *err)
@@ -118,7 +124,9 @@ enum nb_status nb_inspect_stats(nb_context *ctx, const char *path, struct nb_sta
     if (ctx == NULL || path == NULL || info == NULL)
         NB_FAIL(err, NB_ERR_ARG, "nb_inspect_stats needs a context, a file and a result");
     *info = (struct nb_stats_info){.path = NULL};
-    if (!is_importance(path, &ctx->allocator))
+    bool is;
+    NB_TRY(is_importance(&is, path, &ctx->allocator, err));
+    if (!is)
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s: neither statistics nor an imatrix in GGUF", path);
     struct stats_owner *o = nb_alloc_zero(&ctx->allocator, 1, sizeof *o);
     if (o == NULL)

@@ -62,6 +62,77 @@ static void test_results(void **state)
     nb_context_destroy(ctx);
 }
 
+static void test_stats(void **state)
+{
+    (void)state;
+    nb_context *ctx = make_context(NULL, (struct nb_progress){.fn = NULL});
+    const char *out = nbtest_tmp("stats.gguf"), *sum = nbtest_tmp("both.gguf");
+    const char *both[] = {out, out};
+    struct nb_calibrate_options o = options();
+    struct nb_calibrate_result r;
+    struct nb_stats_info info;
+    o.chunks = 0;
+    o.tokens = 16 * 20;
+    o.hold_out = 1;
+    o.stats = "hessian,range";
+    assert_ok(nb_calibrate(ctx, nbtest_model("tiny-7m"), out, &o, &r, &err), &err);
+    assert_string_equal(r.stats, "moments,range,hessian");
+    assert_int_equal(r.chunks, 18);
+    assert_int_equal(r.held_chunks, 2);
+    assert_ok(nb_calibrate_merge(ctx, both, 2, sum, &o, &r, &err), &err);
+    assert_int_equal(r.tokens, 2 * 18 * 16);
+    assert_ok(nb_inspect_stats(ctx, sum, &info, &err), &err);
+    assert_string_equal(info.stats, "moments,range,hessian");
+    assert_int_equal(info.n_edges, 24);
+    assert_int_equal(info.n_texts, 2);
+    assert_string_equal(info.texts[1], "evaluation.txt");
+    assert_string_equal(info.edges[0].weight, "blk.0.attn_q.weight");
+    assert_true(info.edges[0].n_weights == 3 && info.edges[0].tokens == 2.0 * 18 * 16);
+    assert_true(info.edges[0].held == 64.0 && info.edges[0].lo < 0.0 && info.edges[0].hi > 0.0);
+    nb_stats_info_free(&info);
+    nb_stats_info_free(&info); /* nothing is left to free */
+    assert_fails(nb_inspect_stats(ctx, nbtest_model("tiny-7m"), &info, &err), NB_ERR_UNSUPPORTED,
+                 &err, "neither statistics");
+    assert_fails(nb_inspect_stats(ctx, NULL, &info, &err), NB_ERR_ARG, &err, "a file");
+    o.overwrite = 1;
+    o.chunks = 3;
+    assert_fails(nb_calibrate(ctx, nbtest_model("tiny-7m"), out, &o, &r, &err), NB_ERR_ARG, &err,
+                 "give one of them");
+    o.chunks = 0;
+    o.max_ram = 1000000;
+    assert_fails(nb_calibrate(ctx, nbtest_model("tiny-7m"), out, &o, &r, &err), NB_ERR_LIMIT, &err,
+                 "more than the 1 MB");
+    nb_context_destroy(ctx);
+}
+
+static enum nb_status inspect_body(void *file, const struct nb_allocator *a)
+{
+    struct nb_stats_info info;
+    nb_context *ctx = make_context(a, (struct nb_progress){.fn = NULL});
+    if (ctx == NULL)
+        return NB_ERR_NOMEM;
+    const enum nb_status st = nb_inspect_stats(ctx, file, &info, NULL);
+    if (st == NB_OK)
+        nb_stats_info_free(&info);
+    nb_context_destroy(ctx);
+    return st;
+}
+
+static void test_inspect_out_of_memory(void **state)
+{
+    (void)state;
+    char file[4096];
+    nb_context *ctx = make_context(NULL, (struct nb_progress){.fn = NULL});
+    struct nb_calibrate_options o = options();
+    struct nb_calibrate_result r;
+    (void)snprintf(file, sizeof file, "%s", nbtest_tmp("oom-stats.gguf"));
+    o.chunks = 1;
+    o.stats = "moments,moving";
+    assert_ok(nb_calibrate(ctx, nbtest_model("tiny-7m"), file, &o, &r, &err), &err);
+    nb_context_destroy(ctx);
+    assert_true(nbtest_oom(inspect_body, file) > 50);
+}
+
 static void test_arguments(void **state)
 {
     (void)state;
@@ -155,5 +226,6 @@ static void test_out_of_memory(void **state)
     }
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_results), cmocka_unit_test(test_arguments),
+NB_TEST_MAIN(cmocka_unit_test(test_results), cmocka_unit_test(test_stats),
+             cmocka_unit_test(test_inspect_out_of_memory), cmocka_unit_test(test_arguments),
              cmocka_unit_test(test_cancelled), cmocka_unit_test(test_out_of_memory))
