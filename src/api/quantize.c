@@ -7,6 +7,7 @@
 #include "api/calibration.h"
 #include "quant/layer.h"
 #include "quant/quant.h"
+#include "quant/transformed.h"
 
 #define SHARD_BYTES_DEFAULT UINT64_C(5000000000)
 
@@ -24,6 +25,7 @@ struct quant_owner {
     struct nb_model *model;
     struct nb_calib *imatrix;
     struct nb_text_windows text;
+    struct nb_transformed *transformed; /* NULL: the model is taken as it is */
     struct nb_quant_plan *plan;
     struct nb_quant_tensor *tensors; /* the result's, while it is filled */
 };
@@ -101,8 +103,41 @@ static enum nb_status read_text(struct quant_owner *q, const struct nb_quant_opt
     return NB_OK;
 }
 
+/* The model as the recipe's transforms leave it. A plan alone only checks their names: what they take is
+ * time, and room beside the output. */
+static enum nb_status transform(struct quant_owner *q, nb_context *ctx, const char *out, bool run,
+                                struct nb_error *err)
+{
+    const char *slash = strrchr(out, '/');
+    char *folder = nb_arena_printf(&q->arena, "%.*s", slash == NULL ? 1 : (int)(slash - out + 1),
+                                   slash == NULL ? "." : out);
+    NB_TRY(nb_transforms_check(q->recipe.transforms, err));
+    if (q->recipe.transforms == NULL)
+        return NB_OK;
+    if (q->imatrix != NULL)
+        NB_FAIL(err, NB_ERR_ARG,
+                "transforms '%.80s' change what layers read, and an imatrix is of the model as it "
+                "was: calibrate on a text instead",
+                q->recipe.transforms);
+    if (!run)
+        return NB_OK;
+    if (folder == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    if (q->text.w.n > 0)
+        NB_TRY(nb_model_settle(q->model, err));
+    const struct nb_transformed_job job = {.model = q->model,
+                                           .names = q->recipe.transforms,
+                                           .windows = q->text.w.n > 0 ? &q->text.w : NULL,
+                                           .folder = folder,
+                                           .pool = ctx->pool,
+                                           .log = &ctx->log,
+                                           .progress = &ctx->progress,
+                                           .a = &q->a};
+    return nb_transformed_open(&q->transformed, &job, err);
+}
+
 static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const char *path,
-                                const char *out, const struct nb_quant_options *o,
+                                const char *out, const struct nb_quant_options *o, bool run,
                                 struct nb_error *err)
 {
     NB_TRY(make_recipe(&q->recipe, o, err));
@@ -110,6 +145,9 @@ static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const ch
     NB_TRY((o->any_arch ? nb_model_open_any : nb_model_open)(&q->model, path, &ctx->allocator,
                                                              &ctx->log, err));
     NB_TRY(read_text(q, o, err));
+    NB_TRY(transform(q, ctx, out, run, err));
+    const struct nb_model *model =
+        q->transformed != NULL ? nb_transformed_model(q->transformed) : q->model;
     const struct nb_quant_settings settings = {
         .out = out,
         .recipe = &q->recipe,
@@ -124,7 +162,7 @@ static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const ch
         .log = &ctx->log,
         .progress = &ctx->progress,
     };
-    return nb_quant_plan_create(&q->plan, q->model, &settings, &q->a, err);
+    return nb_quant_plan_create(&q->plan, model, &settings, &q->a, err);
 }
 
 /* Copies what the result shows out of the model and the plan, which are closed before the call ends. */
@@ -272,12 +310,13 @@ static enum nb_status plan_or_run(nb_context *ctx, const char *path, const char 
     nb_arena_init(&q->arena, &q->a, 16384);
     nb_recipe_init(&q->recipe, &q->a);
     result->owner = q;
-    enum nb_status st = make_plan(q, ctx, path, out, &o, err);
+    enum nb_status st = make_plan(q, ctx, path, out, &o, run, err);
     if (st == NB_OK)
         st = fill_result(q, result, out, err);
     if (st == NB_OK && run)
         st = run_plan(q, result, err);
     nb_quant_plan_destroy(q->plan);
+    nb_transformed_close(q->transformed);
     nb_model_close(q->model);
     nb_calib_destroy(q->imatrix);
     nb_text_windows_fini(&q->text);

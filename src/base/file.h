@@ -86,6 +86,9 @@ NB_CHECKED enum nb_status nb_temp_write(const struct nb_temp *t, uint64_t offset
                                         size_t n, struct nb_error *err);
 NB_CHECKED enum nb_status nb_temp_read(const struct nb_temp *t, uint64_t offset, void *data,
                                        size_t n, struct nb_error *err);
+/* All of it, read-only; it outlives nb_temp_close. What is written later shows. */
+NB_CHECKED enum nb_status nb_temp_map(const struct nb_temp *t, struct nb_mapping *m,
+                                      struct nb_error *err);
 void nb_temp_close(struct nb_temp *t);
 /* A file that only grows, kept open and locked: what a killed run had appended is there for the next
  * one. Owns: the descriptor and the path. */

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/base_internal.h"
@@ -138,6 +139,21 @@ enum nb_status nb_temp_read(const struct nb_temp *t, uint64_t offset, void *data
         n -= (size_t)k;
         offset += (uint64_t)k;
     }
+    return NB_OK;
+}
+
+enum nb_status nb_temp_map(const struct nb_temp *t, struct nb_mapping *m, struct nb_error *err)
+{
+    *m = (struct nb_mapping){NULL, 0};
+    if (t->bytes == 0)
+        return NB_OK;
+    void *data = t->bytes > SIZE_MAX
+                     ? MAP_FAILED
+                     : mmap(NULL, (size_t)t->bytes, PROT_READ, MAP_SHARED, t->fd, 0);
+    if (data == MAP_FAILED)
+        return nb_os_error(err, t->bytes > SIZE_MAX ? EFBIG : errno, "map a temporary file in",
+                           t->folder);
+    *m = (struct nb_mapping){data, t->bytes};
     return NB_OK;
 }
 

@@ -1,6 +1,7 @@
 /* Transforms: the formulas of the papers, what a search gains, refusals, memory. Exactness:
  * test_transform_archs.c. */
 #include "quant/transform_internal.h"
+#include "quant/transformed.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -456,6 +457,28 @@ static void test_arguments(void **state)
     nb_model_close(m);
 }
 
+static void test_names(void **state)
+{
+    (void)state;
+    struct nb_model *m = open_model(nbtest_model("tiny-7m"));
+    struct nb_transformed *t;
+    struct nb_transformed_job job = {.model = m, .names = "equalize,shrink"};
+    assert_ok(nb_transforms_check(NULL, &err), &err);
+    assert_ok(nb_transforms_check(" rotate , awq", &err), &err);
+    assert_fails(nb_transforms_check("a,b", &err), NB_ERR_ARG, &err, "'a' is no transform");
+    assert_fails(nb_transforms_check("awq,awq,awq,awq,awq,awq,awq,awq,awq", &err), NB_ERR_ARG, &err,
+                 "more than 8");
+    assert_fails(nb_transformed_open(&t, &job, &err), NB_ERR_ARG, &err, "'shrink'");
+    job.names = "equalize,awq";
+    assert_fails(nb_transformed_open(&t, &job, &err), NB_ERR_ARG, &err,
+                 "transform 'awq' looks at inputs: it needs a calibration text");
+    job.names = "";
+    assert_ok(nb_transformed_open(&t, &job, &err), &err);
+    assert_ptr_equal(nb_transformed_model(t), m);
+    nb_transformed_close(t);
+    nb_model_close(m);
+}
+
 /* ---- a tied head whose last norm is the same for all columns ---- */
 
 static void test_tied_even_norm(void **state)
@@ -570,5 +593,6 @@ NB_TEST_MAIN(cmocka_unit_test(test_smooth), cmocka_unit_test(test_equalize),
              cmocka_unit_test(test_loss), cmocka_unit_test(test_bias_correction),
              cmocka_unit_test(test_bias_of), cmocka_unit_test(test_keeps_ones),
              cmocka_unit_test(test_refusals), cmocka_unit_test(test_gelu),
-             cmocka_unit_test(test_arguments), cmocka_unit_test(test_tied_even_norm),
-             cmocka_unit_test(test_bits), cmocka_unit_test(test_memory))
+             cmocka_unit_test(test_arguments), cmocka_unit_test(test_names),
+             cmocka_unit_test(test_tied_even_norm), cmocka_unit_test(test_bits),
+             cmocka_unit_test(test_memory))

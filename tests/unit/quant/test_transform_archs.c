@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "quant/transform.h"
+#include "quant/transformed.h"
 #include "run/run.h"
 #include "support/arch_cases.h"
 
@@ -307,6 +307,41 @@ static int check_registry(const struct subject *s)
     return applied;
 }
 
+/* The same by name, inputs looked at in a run over text, the result a model like an opened one. */
+static double check_transformed(const struct subject *s)
+{
+    const bool held[] = {false};
+    const struct nb_windows text = {
+        .tokens = s->tokens, .held = held, .n = 1, .ctx = (uint32_t)s->n};
+    const struct nb_transformed_job job = {
+        .model = s->m, .names = "equalize, awq", .windows = &text};
+    struct nb_transformed *t;
+    double worst = 0.0;
+    const enum nb_status st = nb_transformed_open(&t, &job, &err);
+    if (st == NB_ERR_UNSUPPORTED || s->m->w.hp.encoder) /* which is not run a window at a time */
+        return st == NB_OK ? (nb_transformed_close(t), NAN) : NAN;
+    assert_ok(st, &err);
+    struct nb_model *m = nb_transformed_model(t);
+    assert_ptr_not_equal(m, s->m);
+    float *got = run(s, &m->w);
+    for (size_t i = 0; i < s->n * s->width; i++)
+        worst = fmax(worst, fabs((double)got[i] - (double)s->want[i]));
+    free(got);
+    for (size_t i = 0; i < m->w.n; i++) { /* its rows are there for others to read */
+        const size_t cols = nb_shape_cols(&m->w.items[i].t.shape);
+        float *x = malloc(cols * sizeof *x);
+        assert_non_null(x);
+        nb_model_read_rows(m, i, 0, 1, x);
+        nb_model_drop_rows(m, i, 0, 1);
+        free(x);
+    }
+    nb_transformed_close(t);
+    if (!(worst <= TOLERANCE * s->spread))
+        fail_msg("%s: %s changes the output by %g of its spread", s->name, job.names,
+                 worst / s->spread);
+    return worst / s->spread;
+}
+
 static void check_case(void **state)
 {
     struct subject s;
@@ -317,9 +352,11 @@ static void check_case(void **state)
     check_identity(&s);
     const double scaled = check_scaled(&s), stream = check_stream(&s), heads = check_heads(&s);
     const double all = check_all(&s);
-    print_message("%s: of the spread: scaled %.1e, stream %.1e, heads %.1e, all %.1e; %d of the "
-                  "registered transforms applied\n",
-                  s.name, scaled, stream, heads, all, check_registry(&s));
+    const int applied = check_registry(&s);
+    print_message(
+        "%s: of the spread: scaled %.1e, stream %.1e, heads %.1e, all %.1e, by name %.1e; "
+        "%d of the registered transforms applied\n",
+        s.name, scaled, stream, heads, all, check_transformed(&s), applied);
     subject_fini(&s);
 }
 
