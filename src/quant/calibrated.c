@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "math/math.h"
 #include "quant/calibrated_internal.h"
 #include "run/run.h"
 
@@ -185,7 +186,15 @@ static enum nb_status take_journal(struct nb_calibrated *k, struct nb_calibrated
             *all = false;
             return nb_journal_cut(k->j, e, err);
         }
-        nb_layer_from_numbers(&k->reports[b->weight[i]], e->number);
+        struct nb_layer_report *r = &k->reports[b->weight[i]];
+        nb_layer_from_numbers(r, e->number);
+        if (r->candidate[0] != 0.0) { /* it was tried on all: later choices rest on that */
+            struct nb_choice *choice =
+                nb_choices_find(&k->choices, t->weight->spec.role, t->type, k->a);
+            if (choice == NULL)
+                NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a choice");
+            nb_choice_add(choice, r->candidate);
+        }
     }
     return NB_OK;
 }
@@ -202,6 +211,100 @@ enum nb_status nb_calibrated_decode(struct nb_calibrated *k, const struct nb_cal
     return NB_OK;
 }
 
+/* The recipe's damping in place of the algorithm's. */
+static struct nb_algo_params params_of(const struct nb_calibrated *k, const struct nb_algo *algo)
+{
+    struct nb_algo_params params = *algo->params;
+    if (k->p->settings.recipe->damp > 0.0)
+        params.damp = k->p->settings.recipe->damp;
+    return params;
+}
+
+/* With the recipe's algorithm; what it cannot round, as one format of a mix, by the next best. */
+static enum nb_status round_by_recipe(struct nb_calibrated *k, struct nb_layer_job *job,
+                                      struct nb_layer_report *r, struct nb_error *err)
+{
+    const struct nb_algo *order[] = {k->p->algo, &nb_algo_ldlq, &nb_algo_rtn};
+    enum nb_status st = NB_OK;
+    for (size_t i = 0; i < NB_COUNTOF(order); i++) {
+        const struct nb_algo_params params = params_of(k, order[i]);
+        job->algo = order[i];
+        job->params = &params;
+        st = nb_layer_round(job, k->records, r, err);
+        r->method = order[i]->name;
+        if (st != NB_ERR_UNSUPPORTED)
+            break;
+    }
+    return st;
+}
+
+static struct nb_algo_params candidate_params(const struct nb_calibrated *k,
+                                              const struct nb_candidate *c)
+{
+    struct nb_algo_params params = params_of(k, c->algo);
+    params.weigh = c->weigh;
+    params.fit = c->fit;
+    params.order = c->order;
+    return params;
+}
+
+static double log_loss(const struct nb_algo_sums *s)
+{
+    const double loss =
+        s->held_signal > 0.0 ? s->held_target_loss / s->held_signal : s->target_loss / s->signal;
+    return loss > 0.0 && loss < 1e300 ? nb_log(loss) : 0.0;
+}
+
+/* All candidates on this weight; the best one's bytes stay in k->records. */
+static enum nb_status round_by_all(struct nb_calibrated *k, struct nb_layer_job *job,
+                                   struct nb_choice *choice, struct nb_layer_report *best,
+                                   struct nb_error *err)
+{
+    double loss[NB_CANDIDATES];
+    for (size_t i = 0; i < NB_CANDIDATES; i++) {
+        const struct nb_candidate *c = nb_candidate_at(i);
+        const struct nb_algo_params params = candidate_params(k, c);
+        struct nb_layer_report r;
+        job->algo = c->algo;
+        job->params = &params;
+        NB_TRY(nb_layer_round(job, k->trial, &r, err));
+        loss[i] = log_loss(&r.sums);
+        r.method = c->name;
+        r.seconds += i > 0 ? best->seconds : 0.0;
+        r.prepare_seconds += i > 0 ? best->prepare_seconds : 0.0;
+        if (i == 0 || loss[i] < log_loss(&best->sums)) {
+            uint8_t *other = k->records;
+            k->records = k->trial;
+            k->trial = other;
+            *best = r;
+        } else {
+            best->seconds = r.seconds;
+            best->prepare_seconds = r.prepare_seconds;
+        }
+    }
+    nb_choice_add(choice, loss);
+    memcpy(best->candidate, loss, sizeof loss);
+    return NB_OK;
+}
+
+static enum nb_status round_by_choice(struct nb_calibrated *k, struct nb_layer_job *job,
+                                      struct nb_layer_report *r, struct nb_error *err)
+{
+    const struct nb_plan_tensor *t = &k->p->tensors[job->weight];
+    struct nb_choice *choice = nb_choices_find(&k->choices, t->weight->spec.role, t->type, k->a);
+    if (choice == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a choice");
+    if (nb_choice_open(choice))
+        return round_by_all(k, job, choice, r, err);
+    const struct nb_candidate *c = nb_candidate_at(nb_choice_best(choice));
+    const struct nb_algo_params params = candidate_params(k, c);
+    job->algo = c->algo;
+    job->params = &params;
+    NB_TRY(nb_layer_round(job, k->records, r, err));
+    r->method = c->name;
+    return NB_OK;
+}
+
 enum nb_status nb_calibrated_round(struct nb_calibrated *k, const struct nb_calibrated_block *b,
                                    size_t i, struct nb_layer_job *job, struct nb_error *err)
 {
@@ -210,12 +313,10 @@ enum nb_status nb_calibrated_round(struct nb_calibrated *k, const struct nb_cali
     struct nb_journal_entry e = {.name = nb_calibrated_name(k, b, i)};
     job->plan = k->p;
     job->weight = index;
-    job->algo = k->p->algo;
-    job->params = &k->params;
     job->w = values_of(k, b, i);
     e.statistics = nb_hash_bytes(job->h[0]->h, job->h[0]->n * job->h[0]->n * sizeof(double));
     NB_TRY(hash_of(k, b, i, &e.input, err));
-    NB_TRY(nb_layer_round(job, k->records, r, err));
+    NB_TRY((k->p->algo != NULL ? round_by_recipe : round_by_choice)(k, job, r, err));
     nb_layer_to_numbers(r, e.number);
     k->times->prepare += r->prepare_seconds;
     k->times->rounding += r->seconds - r->prepare_seconds;
@@ -379,14 +480,13 @@ static enum nb_status set_up(struct nb_calibrated *k, struct nb_error *err)
                                          .max_bytes = p->calibrated.hidden_bytes,
                                          .folder = folder};
     uint64_t records = 1;
-    k->params = *p->algo->params;
-    if (recipe->damp > 0.0)
-        k->params.damp = recipe->damp;
     for (size_t i = 0; i < p->n; i++)
         if (nb_calibrated_takes(&p->tensors[i]))
             records = NB_MAX(records, p->tensors[i].bytes);
     k->records = nb_alloc(k->a, (size_t)records, 1);
-    if (k->records == NULL)
+    if (p->algo == NULL)
+        k->trial = nb_alloc(k->a, (size_t)records, 1);
+    if (k->records == NULL || (p->algo == NULL && k->trial == NULL))
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu bytes of a tensor",
                 (unsigned long long)records);
     k->total = (uint64_t)k->text->n * k->text->ctx *
@@ -430,7 +530,9 @@ enum nb_status nb_calibrated_run(const struct nb_quant_plan *p, struct nb_journa
     nb_acts_destroy(k.acts);
     nb_acts_destroy(k.ideal);
     nb_free(k.a, k.ideal_window);
+    nb_choices_fini(&k.choices, k.a);
     nb_free(k.a, k.records);
+    nb_free(k.a, k.trial);
     return st;
 }
 

@@ -17,7 +17,7 @@ struct nb_calibrated {
     struct nb_calibrated_times *times;
     const struct nb_allocator *a;
     const struct nb_windows *text;
-    struct nb_algo_params params;
+    struct nb_choices choices; /* of method auto */
     struct nb_acts *acts; /* hidden states of the rounded model, of every window */
     struct nb_acts
         *ideal; /* of the float model, of windows ideal_window[0 .. n_ideal - 1]; NULL: none */
@@ -25,6 +25,7 @@ struct nb_calibrated {
     struct nb_block_weights *floats; /* of the block at hand */
     struct nb_stats *stats;          /* of the pass at hand; NULL: none */
     uint8_t *records;                /* of the largest weight */
+    uint8_t *trial;                  /* likewise; method auto only */
     uint64_t done, total;            /* tokens run, of all passes */
 };
 

@@ -10,7 +10,7 @@
 
 #include "base/base.h"
 
-#define NB_JOURNAL_NUMBERS 16
+#define NB_JOURNAL_NUMBERS 21
 
 struct nb_journal_entry {
     const char *name;     /* of the tensor; lives as long as the journal */

@@ -22,6 +22,7 @@ struct layer {
     const struct nb_allocator *a;
     struct nb_pool *pool;
     struct nb_coder_spec spec;
+    struct nb_scale_options how;
     struct nb_algo_layout layout;
     uint64_t rows, mat_rows, n_mat, slab_rows;
     size_t cols, row_bytes;
@@ -43,6 +44,7 @@ void nb_layer_input_fini(struct nb_layer_input *in)
 static enum nb_status set_up(struct layer *l, struct nb_error *err)
 {
     struct nb_coder *c;
+    const char *search = l->job->algo->scale_search;
     const struct nb_tensor *source = &l->t->weight->t;
     l->rows = nb_shape_rows(&source->shape);
     l->cols = (size_t)nb_shape_cols(&source->shape);
@@ -50,9 +52,12 @@ static enum nb_status set_up(struct layer *l, struct nb_error *err)
     l->mat_rows = l->rows / l->n_mat;
     l->row_bytes = (size_t)((l->t->bytes - l->t->side_bytes) / l->rows);
     l->slab_rows = NB_MIN(l->mat_rows, NB_MAX(SLAB_ELEMENTS / l->cols, 1));
+    l->how = l->job->plan->scale_search;
+    if (search != NULL && l->job->plan->settings.recipe->scale_search == NULL)
+        (void)nb_scale_options_parse(&l->how, search); /* the algorithm's own: it is valid */
     l->spec = (struct nb_coder_spec){.type = l->t->type,
                                      .shape = &source->shape,
-                                     .how = &l->job->plan->scale_search,
+                                     .how = &l->how,
                                      .side = l->records + l->rows * l->row_bytes,
                                      .a = l->a};
     if (l->t->side_bytes == 0)
@@ -71,7 +76,11 @@ static enum nb_status set_up(struct layer *l, struct nb_error *err)
     }
     NB_TRY(nb_coder_create(&c, &l->spec, err));
     l->layout = nb_algo_layout(c);
+    const bool fits = l->job->algo->supports(c);
     nb_coder_destroy(c);
+    if (!fits)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "method %s cannot round to %s", l->job->algo->name,
+                l->t->type->name);
     return NB_OK;
 }
 
@@ -157,7 +166,8 @@ static enum nb_status prepare(struct layer *l, size_t m, struct nb_error *err)
     const struct nb_hessian *h, *held = l->job->held != NULL ? l->job->held[m] : NULL;
     const uint64_t begin = nb_clock_ns();
     if (l->n_mat == 1 && in->prepared != NULL && in->algo == l->job->algo &&
-        in->h == l->job->h[0] && nb_algo_layout_equal(in->layout, l->layout))
+        in->h == l->job->h[0] && nb_algo_layout_equal(in->layout, l->layout) &&
+        memcmp(&in->params, l->job->params, sizeof in->params) == 0)
         return NB_OK;
     nb_layer_input_fini(in);
     NB_TRY(hessian_of(l, m, &h, err));
@@ -174,6 +184,7 @@ static enum nb_status prepare(struct layer *l, size_t m, struct nb_error *err)
     };
     NB_TRY(l->job->algo->prepare(&in->prepared, &job, err));
     in->algo = l->job->algo;
+    in->params = *l->job->params;
     in->layout = l->layout;
     in->h = l->job->h[m];
     in->seconds = (double)(nb_clock_ns() - begin) * 1e-9;
@@ -280,6 +291,29 @@ enum nb_status nb_layer_round(const struct nb_layer_job *job, uint8_t *records,
 
 /* ---- the journal's numbers ---- */
 
+/* Candidates first, then the algorithms. */
+static double method_number(const char *method)
+{
+    size_t n, i;
+    const struct nb_algo *const *all = nb_algo_all(&n);
+    for (i = 0; i < NB_CANDIDATES; i++)
+        if (strcmp(nb_candidate_at(i)->name, method) == 0)
+            return (double)i;
+    for (i = 0; i < n && strcmp(all[i]->name, method) != 0;)
+        i++;
+    return (double)(NB_CANDIDATES + i);
+}
+
+static const char *method_of(double number)
+{
+    size_t n;
+    const struct nb_algo *const *all = nb_algo_all(&n);
+    if (!(number >= 0.0) || number >= (double)(NB_CANDIDATES + n))
+        return NB_METHOD_AUTO;
+    const size_t i = (size_t)number;
+    return i < NB_CANDIDATES ? nb_candidate_at(i)->name : all[i - NB_CANDIDATES]->name;
+}
+
 void nb_layer_to_numbers(const struct nb_layer_report *r, double number[NB_JOURNAL_NUMBERS])
 {
     const double all[] = {r->facts.mean_h,
@@ -297,7 +331,12 @@ void nb_layer_to_numbers(const struct nb_layer_report *r, double number[NB_JOURN
                           (double)r->n_thin,
                           r->seconds,
                           r->prepare_seconds,
-                          (double)r->choice};
+                          method_number(r->method),
+                          r->candidate[0],
+                          r->candidate[1],
+                          r->candidate[2],
+                          r->candidate[3],
+                          r->sums.target_loss};
     _Static_assert(NB_COUNTOF(all) == NB_JOURNAL_NUMBERS, "a number each");
     memcpy(number, all, sizeof all);
 }
@@ -319,7 +358,9 @@ void nb_layer_from_numbers(struct nb_layer_report *r, const double number[NB_JOU
                                   .n_thin = (uint64_t)number[12],
                                   .seconds = number[13],
                                   .prepare_seconds = number[14],
-                                  .choice = (uint32_t)number[15]};
+                                  .method = method_of(number[15]),
+                                  .candidate = {number[16], number[17], number[18], number[19]}};
+    r->sums.target_loss = number[20];
 }
 
 /* ---- decoding ---- */

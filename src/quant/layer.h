@@ -4,6 +4,7 @@
 
 #include "calib/stats.h"
 #include "quant/algo.h"
+#include "quant/choose.h"
 #include "quant/journal.h"
 #include "quant/quant.h"
 
@@ -13,12 +14,14 @@ struct nb_layer_report {
     struct nb_algo_sums sums;
     uint64_t n_thin; /* matrices whose input has fewer tokens than columns: experts */
     double seconds, prepare_seconds;
-    uint32_t choice; /* which of the candidates of method auto */
+    const char *method;              /* what rounded it; static */
+    double candidate[NB_CANDIDATES]; /* method auto: logarithms of their losses; 0 if not tried */
 };
 
 /* Prepared statistics of one input, for all the weights that read it. Owns: prepared, thin. */
 struct nb_layer_input {
     const struct nb_algo *algo;
+    struct nb_algo_params params;
     struct nb_algo_layout layout;
     const struct nb_hessian *h; /* whose it is */
     struct nb_prepared *prepared;

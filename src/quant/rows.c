@@ -219,10 +219,13 @@ static enum nb_status do_piece(struct nb_row_work *k, const struct nb_rows *rows
         NB_TRY(nb_algo_polish_rows(k, c->n, s, err));
     if (rows->sums != NULL) {
         NB_TRY(measure(k, c->w, k->values, c->n, &s->loss, &s->held_loss, err));
-        if (rows->target == NULL && p->correction == NULL)
+        if (rows->target == NULL && p->correction == NULL) {
             s->target_loss = s->loss;
-        else
-            NB_TRY(measure(k, k->target, k->values, c->n, &s->target_loss, NULL, err));
+            s->held_target_loss = s->held_loss;
+        } else {
+            NB_TRY(
+                measure(k, k->target, k->values, c->n, &s->target_loss, &s->held_target_loss, err));
+        }
     }
     s->n_rows += c->n;
     store(k, rows, c);
@@ -254,6 +257,7 @@ static void add_sums(struct nb_algo_sums *s, const struct nb_algo_sums *x)
     s->held_rtn += x->held_rtn;
     s->held_loss += x->held_loss;
     s->target_loss += x->target_loss;
+    s->held_target_loss += x->held_target_loss;
     s->feedback += x->feedback;
     s->polish_gain += x->polish_gain;
     s->n_polished += x->n_polished;
