@@ -40,7 +40,7 @@ static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *im
     const struct nb_kernels *k = nb_kernels_get();
     const struct nb_refit_f16 r = {BLOCK, (float)NB_NL_MIN, (float)NB_NL_MAX, k->trial_sums_nl_f32,
                                    k->trial_error_nl_f32};
-    g->d = nb_refit_f16(&r, x, importance);
+    g->d = nb_refit_f16(&r, g->d, x, importance);
     nb_derive_f16(g, s);
 }
 

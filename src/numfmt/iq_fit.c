@@ -276,28 +276,94 @@ void nb_iq_fit(const struct nb_iq_book *book, struct nb_grid *g, const float *x,
     }
 }
 
-void nb_iq_refit(const struct nb_iq_book *book, struct nb_grid *g, uint32_t s, const float *x,
+/* ---- one sub-block again ---- */
+
+enum { ALL = MAX_CODE + 1, AT_ONCE = 4 };
+
+/* No code words do better at a scale than the nearest magnitudes would, were all tuples words: a bound for each
+ * of the sixteen scales. */
+static void bounds_of(float *bound, const struct nb_iq_book *b, const float *scale, const float *x,
+                      const float *w)
+{
+    const struct nb_iq_grid *grid = b->grid;
+    float inv[ALL];
+    for (size_t l = 0; l < ALL; l++) {
+        inv[l] = nb_inverse(fabsf(scale[l]));
+        bound[l] = 0.0F;
+    }
+    for (uint32_t i = 0; i < b->sub; i++) {
+        const float a = fabsf(x[i]);
+        float level[ALL];
+        for (size_t l = 0; l < ALL; l++)
+            level[l] = (float)grid->level[0];
+        for (uint32_t k = 1; k < grid->base; k++) {
+            const float mid = 0.5F * (float)(grid->level[k - 1] + grid->level[k]);
+            const float next = (float)grid->level[k];
+            for (size_t l = 0; l < ALL; l++)
+                level[l] = a * inv[l] > mid ? next : level[l];
+        }
+        for (size_t l = 0; l < ALL; l++) {
+            const float off = a - fabsf(scale[l]) * level[l];
+            bound[l] += w[i] * off * off;
+        }
+    }
+}
+
+/* What the exact code words lose at four scales. */
+static void errors_of(float error[AT_ONCE], const struct nb_iq_book *b, const float *scale,
+                      const float *x, const float *w)
+{
+    float xs[AT_ONCE * MAX_SUB];
+    float ws[AT_ONCE * MAX_SUB];
+    float inv[AT_ONCE * MAX_SUB / NB_IQ_ROW];
+    int8_t codes[AT_ONCE * MAX_SUB];
+    const uint32_t rows = b->sub / NB_IQ_ROW;
+    for (uint32_t k = 0; k < AT_ONCE; k++) {
+        memcpy(xs + k * b->sub, x, b->sub * sizeof *x);
+        memcpy(ws + k * b->sub, w, b->sub * sizeof *w);
+        for (uint32_t r = 0; r < rows; r++)
+            inv[k * rows + r] = nb_inverse(scale[k]);
+    }
+    nb_kernels_get()->round_iq_f32(codes, b->grid, xs, ws, inv, AT_ONCE * rows);
+    for (uint32_t k = 0; k < AT_ONCE; k++) {
+        error[k] = 0.0F;
+        for (uint32_t i = 0; i < b->sub; i++) {
+            const float diff = x[i] - scale[k] * (float)codes[k * b->sub + i];
+            error[k] += w[i] * diff * diff;
+        }
+    }
+}
+
+/* The best of all sixteen scales: those of least bounds first, until no other can be better. */
+void nb_iq_refit(const struct nb_iq_book *b, struct nb_grid *g, uint32_t s, const float *x,
                  const float *importance)
 {
     float w[MAX_SUB];
-    float inv[MAX_SUB / NB_IQ_ROW];
-    int8_t codes[MAX_SUB];
+    float scale[ALL];
+    float bound[ALL];
+    uint8_t order[ALL];
     float least = INFINITY;
-    nb_numfmt_weights(w, importance, book->sub);
-    for (int32_t l = 0; l <= MAX_CODE; l++) {
-        const float scale = nb_iq_scale(book, g->d, l);
-        float sum = 0.0F;
-        for (uint32_t i = 0; i < book->sub / NB_IQ_ROW; i++)
-            inv[i] = nb_inverse(scale);
-        nb_kernels_get()->round_iq_f32(codes, book->grid, x, w, inv, book->sub / NB_IQ_ROW);
-        for (uint32_t i = 0; i < book->sub; i++) {
-            const float diff = x[i] - scale * (float)codes[i];
-            sum += w[i] * diff * diff;
-        }
-        if (sum < least) {
-            least = sum;
-            g->scale_code[s] = (int16_t)l;
-            g->scale[s] = scale;
-        }
+    nb_numfmt_weights(w, importance, b->sub);
+    for (int32_t l = 0; l < ALL; l++)
+        scale[l] = nb_iq_scale(b, g->d, l);
+    bounds_of(bound, b, scale, x, w);
+    for (uint8_t l = 0; l < ALL; l++) {
+        uint8_t at = l;
+        for (; at > 0 && bound[order[at - 1]] > bound[l]; at--)
+            order[at] = order[at - 1];
+        order[at] = l;
+    }
+    for (uint32_t k = 0; k < ALL && bound[order[k]] < least; k += AT_ONCE) {
+        float four[AT_ONCE];
+        float error[AT_ONCE];
+        for (uint32_t t = 0; t < AT_ONCE; t++)
+            four[t] = scale[order[k + t]];
+        errors_of(error, b, four, x, w);
+        for (uint32_t t = 0; t < AT_ONCE; t++)
+            if (error[t] < least) {
+                least = error[t];
+                g->scale_code[s] = order[k + t];
+                g->scale[s] = four[t];
+            }
     }
 }

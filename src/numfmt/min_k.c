@@ -300,6 +300,7 @@ void nb_min_k_refit(const struct nb_min_k *k, struct nb_grid *g, uint32_t s, con
         best.min[t] = (float)g->min_code[s];
         best.error[t] = INFINITY;
     }
+    errors_of(&best, &a);
     if (k->scale_top < 16) {
         try_all(&best, &a);
     } else {

@@ -42,7 +42,7 @@ static void refit(struct nb_grid *g, uint32_t s, const float *x, const float *im
 {
     const struct nb_kernels *k = nb_kernels_get();
     const struct nb_refit_f16 r = {BLOCK, -16.0F, 15.0F, k->trial_sums_f32, k->trial_error_f32};
-    g->d = nb_refit_f16(&r, x, importance);
+    g->d = nb_refit_f16(&r, g->d, x, importance);
     nb_derive_f16(g, s);
 }
 

@@ -61,7 +61,7 @@ static void try_exactly(const struct nb_refit_f16 *r, struct nb_trials *t, const
         }
 }
 
-float nb_refit_f16(const struct nb_refit_f16 *r, const float *x, const float *importance)
+float nb_refit_f16(const struct nb_refit_f16 *r, float old, const float *x, const float *importance)
 {
     float w[NB_REFIT_F16_MAX];
     float scale[NB_TRIALS] = {0.0F};
@@ -91,6 +91,7 @@ float nb_refit_f16(const struct nb_refit_f16 *r, const float *x, const float *im
         const int32_t h = NB_MIN(NB_MAX(middle + k - NB_TRIALS / 2, 0), 0x7bff);
         scale[k] = best < 0.0F ? -nb_f16_to_f32((uint16_t)h) : nb_f16_to_f32((uint16_t)h);
     }
+    scale[NB_TRIALS / 2] = old; /* in place of the best itself */
     try_exactly(r, &t, scale, &best, &least);
     return best;
 }

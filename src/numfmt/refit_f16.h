@@ -13,7 +13,8 @@ struct nb_refit_f16 {
     nb_trial_error_f32_fn *error;
 };
 
-/* As f16 gives it back; 0 for zeros. x, importance: (n), importance may be NULL. */
-float nb_refit_f16(const struct nb_refit_f16 *r, const float *x, const float *importance);
+/* As f16 gives it back, no worse than the old one. x, importance: (n), importance may be NULL. */
+float nb_refit_f16(const struct nb_refit_f16 *r, float old, const float *x,
+                   const float *importance);
 
 #endif

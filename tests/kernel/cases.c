@@ -621,16 +621,8 @@ SETUP_ENC(q4_0, 32, 18)
 SETUP_ENC(q4_1, 32, 20)
 SETUP_ENC(q5_0, 32, 22)
 SETUP_ENC(q5_1, 32, 24)
-
-static void setup_enc_mxfp4(struct work *w, const struct kase *c)
-{
-    setup_enc_bytes(w, c, &(struct blocks){32, 17, {0, 0}});
-}
-
-static void setup_enc_nvfp4(struct work *w, const struct kase *c)
-{
-    setup_enc_bytes(w, c, &(struct blocks){64, 36, {0, 0}});
-}
+SETUP_ENC(mxfp4, 32, 17)
+SETUP_ENC(nvfp4, 64, 36)
 
 static void call_enc(void (*fn)(void), struct work *w, const struct kase *c)
 {

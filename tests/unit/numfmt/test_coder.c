@@ -344,4 +344,229 @@ static void test_refit(void **state)
     assert_int_equal(bad, 0);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_every_format), cmocka_unit_test(test_refit))
+/* ---- better parameters for codes that stand ---- */
+
+/* The weighted error of sub-block s as a function of its scale and offset. */
+static struct nb_scale_quad quad_of(const struct nb_coder *c, const struct nb_grid *g, uint32_t s,
+                                    const int16_t *codes, const float *x, const float *w)
+{
+    static float level[MAX_COLS], y[MAX_COLS];
+    struct nb_scale_quad q = {0.0, 0.0, 0.0, 0.0, 0.0};
+    nb_coder_levels(c, g, s * c->sub, c->sub, codes, level);
+    nb_coder_values(c, g, s * c->sub, c->sub, codes, y);
+    for (uint32_t i = 0; i < c->sub; i++) {
+        const double l = (double)level[i];
+        const double off = (double)x[i] - (double)y[i];
+        q.a11 += (double)w[i] * l * l;
+        q.a12 += (double)w[i] * l;
+        q.a22 += (double)w[i];
+        q.b1 += (double)w[i] * l * off;
+        q.b2 += (double)w[i] * off;
+    }
+    return q;
+}
+
+static double loss_of(const struct nb_coder *c, const struct nb_grid *g, uint32_t s,
+                      const int16_t *codes, const float *x, const float *w)
+{
+    static float y[MAX_COLS];
+    nb_coder_values(c, g, s * c->sub, c->sub, codes, y);
+    return loss(x, y, w, c->sub);
+}
+
+/* The least loss over all integers, codes as they are. */
+static double least_coded(const struct nb_coder *c, const struct nb_grid *g, uint32_t s,
+                          const int16_t *codes, const float *x, const float *w)
+{
+    struct nb_grid trial = *g;
+    double least = INFINITY;
+    for (int32_t a = c->type->scale_lo; a <= c->type->scale_hi; a++)
+        for (int32_t m = c->type->min_lo; m <= c->type->min_hi; m++) {
+            trial.scale_code[s] = (int16_t)a;
+            if (c->has_offset)
+                trial.min_code[s] = (int16_t)m;
+            c->type->derive(&trial, s);
+            least = fmin(least, loss_of(c, &trial, s, codes, x, w));
+        }
+    return least;
+}
+
+/* Returns what the losses fell by together, as a share. */
+static double check_rescale(struct bench *b, const float *x, const float *y, const float *w)
+{
+    static int16_t codes[MAX_COLS];
+    static float values[MAX_COLS];
+    struct nb_coder *c = b->c;
+    double before = 0.0;
+    double after = 0.0;
+    code_row(b, 0, x, w, codes, values);
+    for (size_t k = 0; k < c->n_blocks; k++)
+        for (uint32_t s = 0; s < nb_coder_block_cols(c, k) / c->sub; s++) {
+            const size_t at = k * c->block + (size_t)s * c->sub;
+            struct nb_grid *g = &b->g[k];
+            const double was = loss_of(c, g, s, codes + at, y + at, w + at);
+            const struct nb_scale_quad q = quad_of(c, g, s, codes + at, y + at, w + at);
+            const bool coded = b->f->kind == NB_NUMFMT_BLOCK && b->f->scales != NB_SCALES_F16;
+            const double least = coded ? least_coded(c, g, s, codes + at, y + at, w + at) : 0.0;
+            const double change = nb_coder_rescale(c, g, s, &q);
+            const double now = loss_of(c, g, s, codes + at, y + at, w + at);
+            assert_true(change <= 0.0);
+            assert_close(was + change, now, 1e-4 * was);
+            assert_true(!coded || now <= least * (1.0 + 1e-4) + 1e-12);
+            before += was;
+            after += now;
+        }
+    for (size_t k = 0; k < c->n_blocks; k++)
+        nb_coder_values(c, &b->g[k], 0, nb_coder_block_cols(c, k), codes + k * c->block,
+                        values + k * c->block);
+    check_stored(b, 0, codes, values);
+    return 1.0 - after / before;
+}
+
+static void test_rescale(void **state)
+{
+    (void)state;
+    float *x = values_for_all(MAX_ROWS * MAX_COLS, 31, fill);
+    float *y = values_for_all(MAX_COLS, 32, fill);
+    float *w = values_for_all(MAX_COLS, 33, fill_weights);
+    for (size_t i = 0; i < MAX_COLS; i++)
+        y[i] = 1.06F * x[i] + 0.002F + 0.05F * y[i];
+    for (int kind = 0; kind < 2; kind++) {
+        size_t n;
+        const struct nb_numfmt *const *all = kind == 0 ? nb_numfmt_all(&n) : nb_grid_all(&n);
+        for (size_t i = 0; i < n; i++) {
+            struct bench b;
+            if (all[i]->kind != NB_NUMFMT_BLOCK && all[i]->kind != NB_NUMFMT_GRID)
+                continue;
+            if (all[i]->kind == NB_NUMFMT_GRID && all[i]->grid->elem->bits > 8)
+                continue;
+            open_bench(&b, all[i], x, w, NB_CODER_PLAIN);
+            const double gain = check_rescale(&b, x, y, w);
+            if (getenv("NB_PRINT") != NULL)
+                print_message("%-14s rescaled: %.2f %% less\n", all[i]->name, 100.0 * gain);
+            const bool still = b.c->fixed || b.c->own_levels > 0;
+            assert_true(still ? gain == 0.0 : gain >= 0.0);
+            close_bench(&b);
+        }
+    }
+    nb_free(nb_allocator_default(), x);
+    nb_free(nb_allocator_default(), y);
+    nb_free(nb_allocator_default(), w);
+}
+
+/* d and dmin times a factor: stored ones, and every scale follows. */
+static void test_outer(void **state)
+{
+    static float x[MAX_COLS], values[MAX_COLS];
+    static int16_t codes[MAX_COLS];
+    (void)state;
+    size_t n;
+    const struct nb_numfmt *const *all = nb_numfmt_all(&n);
+    fill(x, MAX_COLS, 41);
+    for (size_t i = 0; i < n; i++) {
+        struct bench b;
+        if (all[i]->kind != NB_NUMFMT_BLOCK)
+            continue;
+        open_bench(&b, all[i], x, NULL, NB_CODER_PLAIN);
+        code_row(&b, 0, x, NULL, codes, values);
+        const struct nb_grid old = b.g[0];
+        const bool done = nb_coder_outer(b.c, &b.g[0], 1.1, 0.9);
+        assert_true(done == (all[i]->scales == NB_SCALES_OUTER));
+        for (uint32_t s = 0; s < b.c->block / b.c->sub; s++) {
+            const float by = done ? 1.1F : 1.0F;
+            assert_close((double)b.g[0].scale[s], (double)(by * old.scale[s]),
+                         1e-3 * fabs((double)old.scale[s]));
+            assert_close((double)b.g[0].offset[s], (double)((done ? 0.9F : 1.0F) * old.offset[s]),
+                         1e-3 * fabs((double)old.offset[s]));
+        }
+        nb_coder_values(b.c, &b.g[0], 0, b.c->block, codes, values);
+        nb_coder_values(b.c, &b.g[1], 0, b.c->block, codes + b.c->block, values + b.c->block);
+        check_stored(&b, 0, codes, values);
+        close_bench(&b);
+    }
+}
+
+/* ---- weights, refusals, memory ---- */
+
+/* Large values count more where the spread says so; weights that are no numbers count as none. */
+static void test_weighting(void **state)
+{
+    static float x[256], w[256], y[256];
+    static int16_t codes[256];
+    (void)state;
+    struct bench b[2];
+    double far[2];
+    fill(x, 256, 51);
+    x[17] = 0.4F;
+    for (int k = 0; k < 2; k++) {
+        open_bench(&b[k], nb_numfmt_find("int4_g128"), x, NULL,
+                   k == 0 ? NB_CODER_PLAIN : NB_CODER_SPREAD);
+        nb_coder_fit(b[k].c, 0, 0, &b[k].g[0], x, NULL);
+        nb_coder_round(b[k].c, &b[k].g[0], 17, x + 17, NULL, codes, y);
+        far[k] = fabs((double)x[17] - (double)y[0]);
+        close_bench(&b[k]);
+    }
+    assert_true(far[1] <= far[0]);
+    for (size_t i = 0; i < 256; i++)
+        w[i] = i % 3 == 0 ? NAN : i % 3 == 1 ? -1.0F : INFINITY;
+    size_t n;
+    const struct nb_numfmt *const *all = nb_numfmt_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (all[i]->kind != NB_NUMFMT_BLOCK)
+            continue;
+        open_bench(&b[0], all[i], x, NULL, NB_CODER_SPREAD);
+        nb_coder_fit(b[0].c, 0, 0, &b[0].g[0], x, w);
+        nb_coder_refit(b[0].c, &b[0].g[0], 0, x, w);
+        for (uint32_t k = 0; k < b[0].c->block; k += b[0].c->dim)
+            nb_coder_round(b[0].c, &b[0].g[0], k, x + k, NULL, codes + k, y + k);
+        assert_true(loss(x, y, NULL, b[0].c->sub) < 1.0);
+        close_bench(&b[0]);
+    }
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    struct nb_error err;
+    struct nb_coder *c;
+    const struct nb_shape shape = nb_shape_2(4, 512);
+    const struct nb_shape odd = nb_shape_2(4, 500);
+    struct nb_coder_spec spec = {
+        .type = &nb_numfmt_f16, .shape = &shape, .a = nb_allocator_default()};
+    assert_fails(nb_coder_create(&c, &spec, &err), NB_ERR_UNSUPPORTED, &err, "f16");
+    assert_null(c);
+    spec.type = &nb_numfmt_i32;
+    assert_fails(nb_coder_create(&c, &spec, &err), NB_ERR_UNSUPPORTED, &err, "i32");
+    spec.type = nb_numfmt_find("cb4_t");
+    assert_fails(nb_coder_create(&c, &spec, &err), NB_ERR_ARG, &err, "cb4_t");
+    spec.type = &nb_numfmt_q4_k;
+    spec.shape = &odd;
+    assert_fails(nb_coder_create(&c, &spec, &err), NB_ERR_FORMAT, &err, "500");
+}
+
+static enum nb_status make_one(void *ctx, const struct nb_allocator *a)
+{
+    const struct nb_shape shape = nb_shape_2(4, 512);
+    const struct nb_coder_spec spec = {.type = ctx, .shape = &shape, .a = a};
+    struct nb_coder *c;
+    NB_TRY(nb_coder_create(&c, &spec, NULL));
+    struct nb_grid *g = nb_coder_grids_create(c, 2);
+    nb_coder_grids_destroy(c, g);
+    nb_coder_destroy(c);
+    return g == NULL ? NB_ERR_NOMEM : NB_OK;
+}
+
+static void test_out_of_memory(void **state)
+{
+    static const char *const names[] = {"q4_k", "int4_g128_asym", "cb4_g128", "nf4_g64_dq"};
+    (void)state;
+    for (size_t i = 0; i < NB_COUNTOF(names); i++) {
+        struct nb_numfmt f = *nb_numfmt_find(names[i]);
+        assert_true(nbtest_oom(make_one, &f) > 2);
+    }
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_every_format), cmocka_unit_test(test_refit),
+             cmocka_unit_test(test_rescale), cmocka_unit_test(test_outer),
+             cmocka_unit_test(test_weighting), cmocka_unit_test(test_refused),
+             cmocka_unit_test(test_out_of_memory))
