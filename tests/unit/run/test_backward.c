@@ -5,6 +5,7 @@
 
 #include "run/backward.h"
 #include "support/arch_cases.h"
+#include "support/tiny_llama.h"
 
 #define N    23 /* tokens */
 #define STEP 0x1p-10
@@ -348,6 +349,25 @@ static void check_memory(const struct nb_weights *w)
     assert_int_equal(counter.live, 0);
 }
 
+/* Gradients of a small model in several formats, as they are on every machine, ISA and compiler. */
+static void test_golden_bits(void **state)
+{
+    static const char *const formats[] = {"f32", "q8_0", "q4_k"};
+    const unsigned all = NB_GRADIENTS_ACTIVATIONS | NB_GRADIENTS_WEIGHTS | NB_GRADIENTS_INPUTS;
+    uint64_t hash = 0;
+    (void)state;
+    for (size_t f = 0; f < NB_COUNTOF(formats); f++) {
+        struct nb_hparams hp = tiny_hparams();
+        struct tiny t;
+        hp.n_embd = hp.n_ff = 256;
+        hp.head_dim = hp.rope.dim = 64;
+        tiny_init_packed(&t, hp, nb_numfmt_find(formats[f]), true);
+        hash = hash * 31 + taps_of(&t.w, 1, all).hash;
+        tiny_fini(&t);
+    }
+    assert_int_equal(hash, UINT64_C(0x5d8dc612adf81fb0));
+}
+
 static void check_tiny(void **state)
 {
     struct nb_model *m;
@@ -364,7 +384,7 @@ static void check_tiny(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tiny[] = {cmocka_unit_test(check_tiny)};
+    const struct CMUnitTest tiny[] = {cmocka_unit_test(check_tiny), cmocka_unit_test(test_golden_bits)};
     const int failed = cmocka_run_group_tests(tiny, NULL, NULL);
     return failed != 0 ? failed : arch_run("backward", check_case);
 }
