@@ -133,8 +133,8 @@ static void pairs_for(struct pairs *p, const struct again *a, const struct nb_tr
     for (size_t k = 0; k < TRIALS; k++) {
         const float det = a->sw * s.ll[k] - s.l[k] * s.l[k];
         const bool flat = !(det > 1e-6F * a->sw * s.ll[k]);
-        const float free = (a->sw * s.lx[k] - a->sx * s.l[k]) / (flat ? 1.0F : det);
-        const float want = flat ? t->scale[k] : free;
+        const float exact = (a->sw * s.lx[k] - a->sx * s.l[k]) / (flat ? 1.0F : det);
+        const float want = flat ? t->scale[k] : exact;
         const float sc = nb_whole(nb_clamp(want * inv_d, 0.0F, a->scale_top));
         const float step = a->d * sc;
         const float m = nb_whole(nb_clamp((step * s.l[k] - a->sx) * inv_dmin, 0.0F, a->scale_top));

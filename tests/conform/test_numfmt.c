@@ -72,7 +72,7 @@ static void test_described(void **state)
         assert_true((f->kind != NB_NUMFMT_STORAGE) == (f->encode != NULL));
         assert_true((f->kind == NB_NUMFMT_FLOAT) == (f->dot != NULL));
         if (f->kind == NB_NUMFMT_BLOCK) {
-            assert_true(f->fit && f->refit && f->pack && f->unpack);
+            assert_true(f->fit && f->refit && f->derive && f->pack && f->unpack);
             assert_true((f->round != NULL) == (f->dim <= 1) &&
                         (f->round_vec != NULL) == (f->dim > 1));
             assert_true(f->dim <= 1 || f->sub % f->dim == 0);

@@ -184,6 +184,25 @@ static void check_levels(const struct bench *b, const int16_t *codes, const floa
     }
 }
 
+/* Scales and offsets are what the stored parameters say. */
+static void check_derived(const struct bench *b)
+{
+    const struct nb_numfmt *f = b->f;
+    for (size_t k = 0; f->kind == NB_NUMFMT_BLOCK && k < b->c->n_blocks; k++) {
+        struct nb_grid g = b->g[k];
+        for (uint32_t s = 0; s < f->block / f->sub; s++) {
+            g.scale[s] = g.offset[s] = -1.0F;
+            f->derive(&g, s);
+            assert_true(g.scale[s] == b->g[k].scale[s]);
+            assert_true(!f->has_min || g.offset[s] == b->g[k].offset[s]);
+            assert_true(f->scales == NB_SCALES_F16 ||
+                        (g.scale_code[s] >= f->scale_lo && g.scale_code[s] <= f->scale_hi));
+            assert_true(f->min_hi == 0 ||
+                        (g.min_code[s] >= f->min_lo && g.min_code[s] <= f->min_hi));
+        }
+    }
+}
+
 static void check_format(const struct nb_numfmt *f, const float *x, const float *w)
 {
     static int16_t codes[MAX_COLS];
@@ -197,6 +216,7 @@ static void check_format(const struct nb_numfmt *f, const float *x, const float 
     for (size_t r = 0; r < b.rows; r += step) {
         const float *row = x + r * b.cols;
         code_row(&b, r, row, w, codes, values);
+        check_derived(&b);
         check_levels(&b, codes, values);
         check_stored(&b, r, codes, values);
         encode_row(&b, r, row, w, b.other);
