@@ -48,6 +48,8 @@ enum nb_algo_order {
     NB_ORDER_LAYOUT, /* blocks by their sum of H_ii, sub-blocks in them, code words in them: largest
                         first. What is fitted together stays together                           */
     NB_ORDER_BLOCK,  /* blocks, and code words in them; sub-blocks are not fitted late           */
+    NB_ORDER_AUTO,   /* by layout where blocks have inner scales or code words several columns, else
+                        full                                                                    */
     NB_ORDER_FULL    /* all code words by H_ii (act-order); scales are static                   */
 };
 

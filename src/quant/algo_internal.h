@@ -19,15 +19,16 @@ struct nb_prepared {
     struct nb_algo_params params;
     struct nb_algo_facts facts;
     size_t n;
-    uint32_t *order;   /* (n) column at each place                                                */
-    float *diag;       /* (n) by column: H_ii per token; ones where nothing is known              */
-    float *weight;     /* (n) by column: what errors weigh when scales are fitted; NULL: the same */
-    float *schur;      /* (n, dim) by place: row i of its word's D block; NULL without feedback   */
-    float *feedback;   /* (n, n) by place, upper: what an error at i takes from j > i; NULL: none */
-    float *moments;    /* (n, n) by column, both triangles: H per token, damped; NULL: no polish  */
-    float *stiffness;  /* (n) diagonal of moments                                                 */
-    float *correction; /* (n, n) what is added to the targets is W times this; NULL: nothing      */
-    double *buffer;    /* in which feedback and moments lie                                       */
+    uint32_t *order;  /* (n) column at each place                                                */
+    float *diag;      /* (n) by column: H_ii per token; ones where nothing is known              */
+    float *weight;    /* (n) by column: what errors weigh when scales are fitted; NULL: the same */
+    float *schur;     /* (n, dim) by place: row i of its word's D block; NULL without feedback   */
+    float *feedback;  /* (n, n) by place, upper: what an error at i takes from j > i; NULL: none */
+    float *moments;   /* (n, n) by column, both triangles: H per token, damped; NULL: no polish  */
+    float *stiffness; /* (n) diagonal of moments                                                 */
+    float
+        *correction; /* (n, n) what is taken from the targets is W times this; NULL: nothing      */
+    double *buffer;  /* in which feedback and moments lie                                       */
 };
 
 /* A worker's. R = NB_ALGO_CHUNK. Owns: all. Borrows: p. */
@@ -65,6 +66,10 @@ NB_CHECKED enum nb_status nb_algo_prepare(struct nb_prepared **out, const struct
                                           const struct nb_algo_params *own, struct nb_error *err);
 void nb_prepared_destroy(struct nb_prepared *p);
 bool nb_algo_needs_schur(const struct nb_algo_params *q);
+
+/* mismatch.c: p->correction from U (n, n) by place, where the job has a mismatch to make good. */
+NB_CHECKED enum nb_status nb_algo_correct(struct nb_prepared *p, const double *u,
+                                          struct nb_error *err);
 
 /* rows.c: for struct nb_algo.rows. */
 NB_CHECKED enum nb_status nb_algo_rows(const struct nb_prepared *p, struct nb_rows *rows,

@@ -73,6 +73,10 @@ static enum nb_status check_job(const struct nb_algo_job *job, struct nb_error *
                 job->held_tokens);
     if (job->held != NULL)
         NB_TRY(check_matrix(job->held, job->n, "held-out second moments", err));
+    for (size_t i = 0; i < job->n * job->n && job->mismatch != NULL; i++)
+        if (!isfinite(job->mismatch[i]))
+            NB_FAIL(err, NB_ERR_NUMERIC, "mismatch of columns %zu and %zu is not finite",
+                    i / job->n, i % job->n);
     for (size_t i = 0; i < job->n && job->h == NULL && job->diag != NULL; i++)
         if (!(job->diag[i] >= 0.0) || !isfinite(job->diag[i]))
             NB_FAIL(err, NB_ERR_NUMERIC,
@@ -269,6 +273,17 @@ static bool allocate(struct nb_prepared *p)
     return ok;
 }
 
+/* What an order parts cannot be fitted on its way. */
+static void settle_order(struct nb_algo_params *q, struct nb_algo_layout l)
+{
+    if (q->order == NB_ORDER_AUTO)
+        q->order = l.sub < l.block || l.dim > 1 ? NB_ORDER_LAYOUT : NB_ORDER_FULL;
+    if (q->order == NB_ORDER_FULL)
+        q->fit = NB_FIT_STATIC;
+    else if (q->order == NB_ORDER_BLOCK && q->fit == NB_FIT_LATE)
+        q->fit = NB_FIT_START;
+}
+
 /* mass: (n) scratch, at first H_ii. */
 static enum nb_status fill(struct nb_prepared *p, double *mass, struct nb_error *err)
 {
@@ -277,6 +292,7 @@ static enum nb_status fill(struct nb_prepared *p, double *mass, struct nb_error 
     NB_TRY(nb_algo_order(p->order, mass, p->n, job->layout, p->params.order, job->a, err));
     if (nb_algo_needs_schur(&p->params)) {
         NB_TRY(factor(p, p->buffer, err));
+        NB_TRY(nb_algo_correct(p, p->buffer, err));
         split_factor(p, p->buffer, mass);
         narrow(p->buffer, p->n, mass);
         if (p->params.feedback)
@@ -304,10 +320,7 @@ enum nb_status nb_algo_prepare(struct nb_prepared **out, const struct nb_algo_jo
     if (p == NULL || mass == NULL)
         NB_TRY_TO(done, NB_ERROR(err, NB_ERR_NOMEM, "out of memory for %zu columns", job->n));
     p->params = job->params != NULL ? *job->params : *own;
-    if (p->params.order == NB_ORDER_FULL) /* what an order parts cannot be fitted on its way */
-        p->params.fit = NB_FIT_STATIC;
-    else if (p->params.order == NB_ORDER_BLOCK && p->params.fit == NB_FIT_LATE)
-        p->params.fit = NB_FIT_START;
+    settle_order(&p->params, job->layout);
     p->job.params = NULL;
     p->n = job->n;
     if (job->h == NULL && (nb_algo_needs_schur(&p->params) || p->params.polish > 0))

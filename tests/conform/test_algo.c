@@ -66,7 +66,7 @@ static bool check_one(const struct algo_case *c, const struct nb_algo *algo,
         free(side);
         return false;
     }
-    const struct how how = {.side = side, .held = true, .mismatch = c->h};
+    const struct how how = {.side = side, .held = true, .mismatch = c->mismatch};
     struct outcome a, b;
     outcome_init(&a, c);
     outcome_init(&b, c);
