@@ -71,6 +71,10 @@ typedef float nb_dot_bf16_f32_fn(const uint16_t *a, const float *b, size_t n); /
 typedef void nb_gemm_f32_f32_f32_fn(float *y, size_t y_stride, const float *w, size_t n_rows,
                                     const float *x, size_t x_stride, size_t n_cols, size_t k);
 
+/* The same bits, w in panels and x in groups (kernels/panel.h); scratch: nb_panel_scratch(n_cols) floats. */
+typedef void nb_gemm_f32_f32p_f32p_fn(float *y, size_t y_stride, const float *w, size_t n_rows,
+                                      const float *x, size_t n_cols, size_t k, float *scratch);
+
 typedef void nb_cvt_f32_f16_fn(float *dst, const uint16_t *src, size_t n);
 typedef void nb_cvt_f16_f32_fn(uint16_t *dst, const float *src, size_t n);
 typedef void nb_cvt_f32_bf16_fn(float *dst, const uint16_t *src, size_t n);
@@ -246,6 +250,7 @@ struct nb_kernels {
     nb_dot_f16_f32_fn *dot_f16_f32;
     nb_dot_bf16_f32_fn *dot_bf16_f32;
     nb_gemm_f32_f32_f32_fn *gemm_f32_f32_f32;
+    nb_gemm_f32_f32p_f32p_fn *gemm_f32_f32p_f32p;
     nb_cvt_f32_f16_fn *cvt_f32_f16;
     nb_cvt_f16_f32_fn *cvt_f16_f32;
     nb_cvt_f32_bf16_fn *cvt_f32_bf16;

@@ -54,11 +54,25 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     return way_of(c)->scratch_bytes(&l, false, bytes);
 }
 
+static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
+{
+    const struct nb_linear l = layer_of(c);
+    *bytes = 0;
+    return !way_of(c)->prepared_bytes || way_of(c)->prepared_bytes(&l, bytes);
+}
+
 struct work {
     const struct nb_op_call *c;
     const struct nb_linear_way *way;
     struct nb_linear layer;
 };
+
+static void prepare(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct work *w = ctx;
+    (void)worker;
+    w->way->prepare(&w->layer, begin, end, w->c->shared);
+}
 
 static void chunk(void *ctx, size_t begin, size_t end, unsigned worker)
 {
@@ -69,8 +83,13 @@ static void chunk(void *ctx, size_t begin, size_t end, unsigned worker)
 static void run(const struct nb_op_call *c)
 {
     struct work w = {c, way_of(c), layer_of(c)};
-    if (c->out[0]->rows > 0)
-        nb_pool_for(c->pool, w.layer.n_rows, w.way->grain(&w.layer), chunk, &w);
+    if (c->out[0]->rows == 0)
+        return;
+    if (w.way->prepare) {
+        nb_pool_for(c->pool, w.layer.n_tokens, LINEAR_PREPARE_TOKENS, prepare, &w);
+        w.layer.prepared = c->shared;
+    }
+    nb_pool_for(c->pool, w.layer.n_rows, w.way->grain(&w.layer), chunk, &w);
 }
 
 static bool grad_scratch_bytes(const struct nb_op_call *c, size_t *bytes)
@@ -101,6 +120,7 @@ const struct nb_op nb_op_linear = {
     .q8_input = LINEAR_XQ,
     .shape = shape,
     .scratch_bytes = scratch_bytes,
+    .shared_bytes = shared_bytes,
     .run = run,
     .grad_to = 1U << LINEAR_X | 1U << LINEAR_BIAS,
     .grad_scratch_bytes = grad_scratch_bytes,

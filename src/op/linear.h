@@ -12,20 +12,28 @@ struct nb_linear {
     const struct nb_tensor *w; /* the matrix is its rows first_row .. first_row + n_rows - 1 */
     uint64_t first_row;
     size_t n_rows, k;
-    const float *bias; /* (n_rows) or NULL */
-    const float *x;    /* (.., k)          */
-    struct nb_q8 xq;   /* the same, for integers */
-    float *y;          /* (.., y_stride)   */
+    const float *bias;    /* (n_rows) or NULL */
+    const float *x;       /* (.., k)          */
+    struct nb_q8 xq;      /* the same, for integers */
+    const void *prepared; /* all of x as a way prepares it, without pick */
+    float *y;             /* (.., y_stride)   */
     size_t y_stride, n_tokens;
     /* Token i reads row pick[i] / share of x and writes row pick[i] of y; NULL: row i of both. */
     const uint32_t *pick;
     uint32_t share;
 };
 
+/* Tokens prepared at once; a multiple of what a way takes together. */
+#define LINEAR_PREPARE_TOKENS 24U
+
 /* A way to compute it, a range of rows at a time. */
 struct nb_linear_way {
     /* A worker's scratch, with or without pick; false on overflow. */
     bool (*scratch_bytes)(const struct nb_linear *l, bool pick, size_t *bytes);
+    /* What the workers of a call share, without pick: made of all tokens before the rows, some at a time.
+     * NULL: nothing. */
+    bool (*prepared_bytes)(const struct nb_linear *l, size_t *bytes);
+    void (*prepare)(const struct nb_linear *l, size_t begin, size_t end, void *prepared);
     size_t (*grain)(const struct nb_linear *l); /* rows of a chunk of work */
     void (*rows)(const struct nb_linear *l, size_t begin, size_t end, void *scratch);
 };

@@ -218,4 +218,5 @@ static size_t grain(const struct nb_linear *l)
     return tiles_per_chunk(l->k) * NB_TILE_ROWS;
 }
 
-const struct nb_linear_way nb_linear_integers = {scratch_bytes, grain, rows};
+const struct nb_linear_way nb_linear_integers = {
+    .scratch_bytes = scratch_bytes, .grain = grain, .rows = rows};

@@ -728,6 +728,8 @@ static const struct op ops[] = {
     {"dot_bf16_f32", length_count, length_case, setup_dot_bf16, call_dot16, {VEC}, bytes6},
     {"gemm_f32_f32_f32", gemm_count, gemm_case, setup_gemm, call_gemm,
      {.rows = 64, .cols = 48, .n = 1024}, ops_gemm},
+    {"gemm_f32_f32p_f32p", gemm_panel_count, gemm_panel_case, setup_gemm_panel, call_gemm_panel,
+     {.rows = 64, .cols = 48, .n = 1024}, ops_gemm},
     {"cvt_f32_f16", cvt16_count, cvt16_case, setup_cvt_from16, call_cvt_from16, {VEC}, bytes6},
     {"cvt_f16_f32", cvt16_count, cvt16_case, setup_cvt_to16, call_cvt_to16, {VEC}, bytes6},
     {"cvt_f32_bf16", cvt16_count, cvt16_case, setup_cvt_from16, call_cvt_from16, {VEC}, bytes6},

@@ -101,6 +101,12 @@ void setup_trial_sums(struct work *w, const struct kase *c);
 void call_trial_error(void (*fn)(void), struct work *w, const struct kase *c);
 void call_trial_sums(void (*fn)(void), struct work *w, const struct kase *c);
 
+/* cases_panel.c */
+size_t gemm_panel_count(void);
+void gemm_panel_case(struct kase *c, size_t i);
+void setup_gemm_panel(struct work *w, const struct kase *c);
+void call_gemm_panel(void (*fn)(void), struct work *w, const struct kase *c);
+
 /* cases_linalg.c */
 size_t panel_count(void);
 void panel_case(struct kase *c, size_t i);

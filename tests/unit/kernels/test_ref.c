@@ -1,4 +1,5 @@
 /* The reference kernels against plain formulas in double: checkkern compares the others with them. */
+#include "kernels/panel.h"
 #include "kernels/ref/ref.h"
 
 #include <setjmp.h>
@@ -70,6 +71,36 @@ static void test_dot(void **unused)
     nb_gemm_f32_f32_f32_ref(y, 2, a, 2, b, 50, 2, 40);
     assert_true(y[0] == nb_dot_f32_f32_ref(a, b, 40) &&
                 y[3] == nb_dot_f32_f32_ref(a + 40, b + 50, 40));
+}
+
+/* Packed rows of 45 say what the rows say, and what fills them up changes no zero's sign. */
+static void test_panel(void **unused)
+{
+    (void)unused;
+    const size_t k = 45, n_rows = 5, n_cols = 4;
+    float w[5 * 45], x[4 * 45], wp[2 * 4 * 48], xp[2 * 3 * 48], y[20], want[20], best[20];
+    float sums[2 * 4 * NB_PANEL_SUMS];
+    assert_int_equal(nb_panel_floats(n_rows, NB_PANEL_ROWS, k), 2 * 4 * 48);
+    assert_int_equal(nb_panel_floats(n_cols, NB_PANEL_COLS, k), 2 * 3 * 48);
+    assert_int_equal(nb_panel_scratch(n_cols), 2 * 4 * NB_PANEL_SUMS);
+    for (size_t i = 0; i < n_rows * k; i++)
+        w[i] = i / k == 2 ? -0x1p-100F : unit();
+    for (size_t i = 0; i < n_cols * k; i++)
+        x[i] = i / k == 1 ? 0x1p-100F : unit();
+    for (size_t r = 0; r < n_rows; r += 4) {
+        const float *const rows[] = {w + r * k, w + (r + 1) * k, w + (r + 2) * k, w + (r + 3) * k};
+        nb_panel_pack(wp + nb_panel_floats(r, 4, k), rows, r == 0 ? 4 : 1, 4, k, -0.0F);
+    }
+    for (size_t c = 0; c < n_cols; c += 3) {
+        const float *const cols[] = {x + c * k, x + (c + 1) * k, x + (c + 2) * k};
+        nb_panel_pack(xp + nb_panel_floats(c, 3, k), cols, c == 0 ? 3 : 1, 3, k, 0.0F);
+    }
+    for (size_t i = 0; i < 20; i++)
+        want[i] = nb_dot_f32_f32_ref(w + i % n_rows * k, x + i / n_rows * k, k);
+    nb_gemm_f32_f32p_f32p_ref(y, n_rows, wp, n_rows, xp, n_cols, k, sums);
+    assert_memory_equal(y, want, sizeof y);
+    nb_kernels_get()->gemm_f32_f32p_f32p(best, n_rows, wp, n_rows, xp, n_cols, k, sums);
+    assert_memory_equal(best, want, sizeof best);
 }
 
 static void test_softmax(void **unused)
@@ -291,7 +322,7 @@ int main(void)
         cmocka_unit_test(test_exp),      cmocka_unit_test(test_dot),
         cmocka_unit_test(test_softmax),  cmocka_unit_test(test_decoder_pieces),
         cmocka_unit_test(test_quant),    cmocka_unit_test(test_blocks),
-        cmocka_unit_test(test_dispatch),
+        cmocka_unit_test(test_dispatch), cmocka_unit_test(test_panel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
