@@ -111,12 +111,12 @@ struct nb_algo_sums {
     double loss;        /* of what was stored                                   */
     double held_signal; /* the same on held; 0 without */
     double held_rtn, held_loss;
-    double target_loss;    /* against the targets; = loss without                      */
+    double target_loss;      /* against the targets; = loss without                      */
     double held_target_loss; /* the same on held                                       */
-    double feedback;       /* sum of D_i (target - q)^2 as feedback saw it; H damped   */
-    double polish_gain;    /* how much polishing lowered the loss on H                 */
-    uint64_t n_polished;   /* rows in which polishing was kept                         */
-    uint64_t n_held_stops; /* rounds that held undid                                   */
+    double feedback;         /* sum of D_i (target - q)^2 as feedback saw it; H damped   */
+    double polish_gain;      /* how much polishing lowered the loss on H                 */
+    uint64_t n_polished;     /* rows in which polishing was kept                         */
+    uint64_t n_held_stops;   /* rounds that held undid                                   */
 };
 
 /* A slab of rows to be rounded. Borrows: all. */

@@ -87,8 +87,8 @@ double nb_algo_round_feedback(struct nb_row_work *k, uint64_t row, size_t n_rows
 /* polish_rows.c: lowers the loss of rows that are rounded. Adds to sums what came of it. */
 NB_CHECKED enum nb_status nb_algo_polish_rows(struct nb_row_work *k, size_t n_rows,
                                               struct nb_algo_sums *sums, struct nb_error *err);
-/* polish_scales.c: the scales of row r of the chunk for its codes. How much the loss fell. */
-double nb_algo_polish_scales(struct nb_row_work *k, size_t r);
+/* polish_scales.c: the scales of row r of the chunk for its codes; loss: of the row. How much it fell. */
+double nb_algo_polish_scales(struct nb_row_work *k, size_t r, double loss);
 /* Moves values [at, at + n) of row r to k->next if that lowers the loss: by how much, or 0. */
 double nb_algo_move(struct nb_row_work *k, size_t r, size_t at, size_t n);
 

@@ -4,8 +4,9 @@
  * taken if the loss really falls (QuIP#, Tseng et al. 2024, arXiv 2402.04396, rounds its code words again like
  * this). Passes over the codes alternate with least squares of the scales (polish_scales.c).
  *
- * H is an estimate. Where moments of tokens that it does not hold are given, a row keeps the best state by
- * their measure, and is left alone as soon as a round makes that worse.
+ * H is an estimate. Where moments of tokens that it does not hold are given, a round that makes a row worse by
+ * their measure is undone, and the row left alone. They are an estimate too: worse means by more than 1 /
+ * sqrt(tokens) of the best so far, 0.7 standard errors of such a sum of squares.
  */
 #include "quant/algo_internal.h"
 
@@ -140,7 +141,7 @@ struct rows {
     size_t n;
     bool active[NB_ALGO_CHUNK];
     double loss[NB_ALGO_CHUNK]; /* on H, damped              */
-    double held[NB_ALGO_CHUNK]; /* of the state that is kept */
+    double held[NB_ALGO_CHUNK]; /* the least so far          */
     double gain[NB_ALGO_CHUNK]; /* up to the state that is kept */
     double more[NB_ALGO_CHUNK]; /* since then */
 };
@@ -193,12 +194,13 @@ static enum nb_status judge(struct nb_row_work *k, struct rows *s, struct nb_alg
                             struct nb_error *err)
 {
     const bool held = k->p->job.held != NULL;
+    const double worse = held ? 1.0 + 1.0 / sqrt(k->p->job.held_tokens) : 1.0;
     if (held)
         NB_TRY(measure_held(k, s->n, err));
     for (size_t r = 0; r < s->n; r++) {
         if (!s->active[r])
             continue;
-        if (held && k->loss[r] > s->held[r]) {
+        if (held && k->loss[r] > worse * s->held[r]) {
             copy_row(k, r, false);
             s->active[r] = false;
             sums->n_held_stops++;
@@ -210,7 +212,7 @@ static enum nb_status judge(struct nb_row_work *k, struct rows *s, struct nb_alg
         s->loss[r] -= s->more[r];
         s->more[r] = 0.0;
         if (held) {
-            s->held[r] = k->loss[r];
+            s->held[r] = NB_MIN(s->held[r], k->loss[r]);
             copy_row(k, r, true);
         }
     }
@@ -241,7 +243,7 @@ enum nb_status nb_algo_polish_rows(struct nb_row_work *k, size_t n_rows, struct 
             for (int pass = 0; pass < PASSES && s.active[r]; pass++)
                 s.more[r] += descend(k, r);
             if (s.active[r])
-                s.more[r] += nb_algo_polish_scales(k, r);
+                s.more[r] += nb_algo_polish_scales(k, r, s.loss[r]);
         }
         NB_TRY(judge(k, &s, sums, err));
     }

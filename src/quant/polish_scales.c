@@ -44,7 +44,11 @@ struct part {
     size_t r, at;
     uint32_t n;
     struct nb_grid *g;
+    double share; /* of a column in the row's loss */
 };
+
+/* A step that gains less than this part of its columns' share in the loss is not worth moving them. */
+#define WORTH 1e-3
 
 static double rescale(struct nb_row_work *k, const struct part *b, uint32_t s)
 {
@@ -65,8 +69,10 @@ static double rescale(struct nb_row_work *k, const struct part *b, uint32_t s)
         q.b2 = total(g, n);
     }
     const struct nb_grid before = *b->g;
-    if (!(nb_coder_rescale(k->coder, b->g, s, &q) < 0.0))
+    if (!(nb_coder_rescale(k->coder, b->g, s, &q) < -WORTH * n * b->share)) {
+        *b->g = before;
         return 0.0;
+    }
     nb_coder_values(k->coder, b->g, i, n, codes, k->next);
     const double gain = nb_algo_move(k, b->r, at, n);
     if (gain == 0.0)
@@ -79,8 +85,8 @@ static double rescale_outer(struct nb_row_work *k, const struct part *b)
 {
     const size_t row = b->r * k->p->n;
     const float *g = k->g + row + b->at;
-    float *u = k->level, *o = k->next; /* the parts of the values that d and dmin scale */
-    double fd = 1.0, fo = 1.0;
+    float *u = k->level, *o = k->next;   /* the parts of the values that d and dmin scale */
+    double fd = 0.0, fo = 0.0, og = 0.0; /* changes of the factors */
     for (uint32_t i = 0; i < b->n; i++) {
         o[i] = b->g->offset[i / k->coder->sub];
         u[i] = k->values[row + b->at + i] - o[i];
@@ -89,19 +95,23 @@ static double rescale_outer(struct nb_row_work *k, const struct part *b)
     const double uu = dot(u, k->h1, b->n), ug = dot(u, g, b->n);
     if (k->coder->has_offset) {
         times_h(k->h2, k->p, b->at, o, b->n);
-        const double oo = dot(o, k->h2, b->n), uo = dot(o, k->h1, b->n), og = dot(o, g, b->n);
+        const double oo = dot(o, k->h2, b->n), uo = dot(o, k->h1, b->n);
+        og = dot(o, g, b->n);
         const double det = uu * oo - uo * uo;
         if (det > 1e-6 * uu * oo) {
-            fd += (ug * oo - og * uo) / det;
-            fo += (og * uu - ug * uo) / det;
+            fd = (ug * oo - og * uo) / det;
+            fo = (og * uu - ug * uo) / det;
         } else if (uu > 0.0) {
-            fd += ug / uu;
+            fd = ug / uu;
         }
     } else if (uu > 0.0) {
-        fd += ug / uu;
+        fd = ug / uu;
     }
     const struct nb_grid before = *b->g;
-    if (!isfinite(fd) || !isfinite(fo) || !nb_coder_outer(k->coder, b->g, fd, fo))
+    /* what the bottom of the parabola would gain */
+    const double promise = fd * ug + fo * og;
+    if (!isfinite(fd) || !isfinite(fo) || !(promise > WORTH * b->n * b->share) ||
+        !nb_coder_outer(k->coder, b->g, 1.0 + fd, 1.0 + fo))
         return 0.0;
     nb_coder_values(k->coder, b->g, 0, b->n, k->codes + row + b->at, k->next);
     const double gain = nb_algo_move(k, b->r, b->at, b->n);
@@ -110,15 +120,15 @@ static double rescale_outer(struct nb_row_work *k, const struct part *b)
     return gain;
 }
 
-double nb_algo_polish_scales(struct nb_row_work *k, size_t r)
+double nb_algo_polish_scales(struct nb_row_work *k, size_t r, double loss)
 {
     struct nb_coder *c = k->coder;
     double gain = 0.0;
     if (c->fixed)
         return 0.0;
     for (size_t i = 0; i < c->n_blocks; i++) {
-        struct part b = {r, i * c->block, nb_coder_block_cols(c, i),
-                         &k->grids[r * c->n_blocks + i]};
+        struct part b = {r, i * c->block, nb_coder_block_cols(c, i), &k->grids[r * c->n_blocks + i],
+                         loss / (double)k->p->n};
         struct nb_grid trial = *b.g;
         for (uint32_t s = 0; s * c->sub < b.n; s++)
             gain += rescale(k, &b, s);

