@@ -165,10 +165,10 @@ static void test_expectation(void **state)
     enumerate(&t, &e);
     double error = 0.0, size = 0.0, trace = 0.0, want = 0.0;
     for (size_t i = 0; i < KV; i++) {
-        trace += l->diag[i] / DRAWS;
+        trace += l->diag[i] / (double)DRAWS;
         want += e.g[i * KV + i];
         for (size_t j = i; j < KV; j++) {
-            const double d = l->g->h[i * KV + j] / DRAWS - e.g[i * KV + j];
+            const double d = l->g->h[i * KV + j] / (double)DRAWS - e.g[i * KV + j];
             error += d * d;
             size += e.g[i * KV + j] * e.g[i * KV + j];
         }
