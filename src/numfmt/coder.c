@@ -77,8 +77,8 @@ struct nb_grid *nb_coder_grids_create(const struct nb_coder *c, size_t n_rows)
     size_t levels = 0;
     if (!nb_mul_size(&n, n_rows, c->n_blocks) || !nb_mul_size(&levels, n, c->own_levels))
         return NULL;
-    struct nb_grid *g = nb_alloc_zero(c->a, n, sizeof *g);
-    if (g == NULL || c->own_levels == 0)
+    struct nb_grid *g = nb_alloc_zero(c->a, NB_MAX(n, (size_t)1), sizeof *g);
+    if (g == NULL || levels == 0)
         return g;
     float *level = nb_alloc_zero(c->a, levels, sizeof *level);
     if (level == NULL) {

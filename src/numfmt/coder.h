@@ -72,8 +72,8 @@ struct nb_coder {
 NB_CHECKED enum nb_status nb_coder_create(struct nb_coder **out, const struct nb_coder_spec *spec,
                                           struct nb_error *err);
 void nb_coder_destroy(struct nb_coder *c);
-/* Grids for n_rows rows, (n_rows, n_blocks), cleared, with room for own levels. NULL: out of memory. Free
- * them through nb_coder_grids_destroy. */
+/* Grids for n_rows rows, (n_rows, n_blocks), cleared, with room for own levels, which a copy of a grid shares
+ * with it. NULL: out of memory. Free them through nb_coder_grids_destroy. */
 struct nb_grid *nb_coder_grids_create(const struct nb_coder *c, size_t n_rows);
 void nb_coder_grids_destroy(const struct nb_coder *c, struct nb_grid *grids);
 
@@ -91,7 +91,7 @@ void nb_coder_row(struct nb_coder *c, uint64_t row, const float *x, const float 
 void nb_coder_fit(struct nb_coder *c, uint64_t row, size_t block, struct nb_grid *g, const float *x,
                   const float *w);
 /* Sub-block s once more, d and dmin frozen: the storable scale and offset of least weighted squared error
- * once x is rounded. x, w: (sub), or of the whole block where the block has one scale. */
+ * once x is rounded, or near it (docs/numfmt.md says how near). x, w: (sub). */
 void nb_coder_refit(struct nb_coder *c, struct nb_grid *g, uint32_t s, const float *x,
                     const float *w);
 /* dim columns from column i of the block on, a multiple of dim. x, w, codes, values: (dim). */

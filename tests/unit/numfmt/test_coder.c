@@ -562,6 +562,13 @@ static void test_refused(void **state)
     spec.type = &nb_numfmt_q4_k;
     spec.shape = &odd;
     assert_fails(nb_coder_create(&c, &spec, &err), NB_ERR_FORMAT, &err, "500");
+    const struct nb_shape empty = nb_shape_2(4, 0);
+    spec.shape = &empty;
+    assert_ok(nb_coder_create(&c, &spec, &err), &err);
+    struct nb_grid *g = nb_coder_grids_create(c, 4);
+    assert_true(g != NULL && c->n_blocks == 0 && nb_coder_record_bytes(c) == 0);
+    nb_coder_grids_destroy(c, g);
+    nb_coder_destroy(c);
 }
 
 static enum nb_status make_one(void *ctx, const struct nb_allocator *a)
