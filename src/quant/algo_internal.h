@@ -13,6 +13,8 @@
 #define NB_ALGO_LAZY     128 /* columns */
 #define NB_ALGO_MAX_WORD 16  /* columns of a code word */
 
+struct nb_row_work;
+
 /* Owns: its arrays. */
 struct nb_prepared {
     struct nb_algo_job job;
@@ -29,6 +31,10 @@ struct nb_prepared {
     float
         *correction; /* (n, n) what is taken from the targets is W times this; NULL: nothing      */
     double *buffer;  /* in which feedback and moments lie                                       */
+    /* Rounds rows [row, row + n_rows) of the tensor in an algorithm's own way, which is not polished:
+     * grids, codes, values from k->target; k->e is scratch. NULL: plainly, or with feedback. */
+    enum nb_status (*round)(struct nb_row_work *k, uint64_t row, size_t n_rows,
+                            struct nb_error *err);
 };
 
 /* A worker's. R = NB_ALGO_CHUNK. Owns: all. Borrows: p. */
