@@ -1,4 +1,4 @@
-/* cli/verb_list.c: what there is: types, formats, architectures, containers, kernels. */
+/* cli/verb_list.c: what there is: types, formats, architectures, containers, kernels, methods, transforms. */
 #include "list_formats.h"
 
 #include <stddef.h>
@@ -15,8 +15,8 @@ static const struct nb_cli_opt options[] = {{.name = "markdown",
                                              .group = "Output",
                                              .help = "with formats: the page of documentation"},
                                             {0}};
-static const char *const kinds[] = {"types",      "formats", "grids",  "architectures",
-                                    "containers", "kernels", "methods"};
+static const char *const kinds[] = {"types",      "formats", "grids",   "architectures",
+                                    "containers", "kernels", "methods", "transforms"};
 enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
 
 static void print_kind(const char *kind)
@@ -91,7 +91,7 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     if (!found)
         return nb_cli_usage(cli,
                             "nothing to list by the name '%s'; there are types, formats, "
-                            "grids, architectures, containers, kernels",
+                            "grids, architectures, containers, kernels, methods, transforms",
                             only);
     if (list->markdown && !formats)
         return nb_cli_usage(cli, "--markdown is for formats");
@@ -118,12 +118,14 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 const struct nb_cli_verb nb_cli_verb_list = {
     .name = "list",
     .synopsis = "[KIND]",
-    .summary = "list types, formats, grids, architectures, containers, kernels",
-    .description = "KIND is one of types (what --type takes), formats (what --tensor-type takes, "
-                   "with the mean "
-                   "squared error on unit Gaussians and its distance to the least possible), "
-                   "grids (general grids, which both take when the output is a folder), "
-                   "architectures, containers, kernels; without it, all are listed.",
+    .summary = "list types, formats, grids, methods, transforms, architectures ...",
+    .description =
+        "KIND is one of types (what --type takes), formats (what --tensor-type takes, "
+        "with the mean "
+        "squared error on unit Gaussians and its distance to the least possible), "
+        "grids (general grids, which both take when the output is a folder), "
+        "architectures, containers, kernels, methods (what --method takes), transforms (what "
+        "--transform takes); without it, all are listed.",
     .examples = "nibble list types\n"
                 "nibble list formats --json",
     .options = options,

@@ -58,7 +58,8 @@ struct nb_list_item {
     const char *layout;     /* formats and grids: fields of a block or parts of a tensor, or NULL */
     const char *loads;      /* formats and grids: who reads them besides nibble; NULL: nobody */
 };
-/* kind: "formats", "grids" (general grids), "types" (what --type takes), "architectures", "containers", "kernels", "methods".
+/* kind: "formats", "grids" (general grids), "types" (what --type takes), "architectures", "containers", "kernels", "methods",
+ * "transforms".
  * i counts from 0; NB_ERR_NOT_FOUND after the last. Static strings. */
 NB_API NB_CHECKED enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item);
 

@@ -7,6 +7,7 @@
 #include "numfmt/grid.h"
 #include "quant/algo.h"
 #include "quant/quant.h"
+#include "quant/transform.h"
 
 /* Who reads a format besides us, by the containers that can hold it. */
 static const char *loads(const struct nb_numfmt *f)
@@ -127,8 +128,18 @@ static bool list_method(size_t i, struct nb_list_item *item)
     size_t n;
     const struct nb_algo *const *all = nb_algo_all(&n);
     if (i < n)
-        *item = (struct nb_list_item){
-            .name = all[i]->name, .summary = all[i]->summary, .usable = 1};
+        *item =
+            (struct nb_list_item){.name = all[i]->name, .summary = all[i]->summary, .usable = 1};
+    return i < n;
+}
+
+static bool list_transform(size_t i, struct nb_list_item *item)
+{
+    size_t n;
+    const struct nb_transform *const *all = nb_transform_all(&n);
+    if (i < n)
+        *item =
+            (struct nb_list_item){.name = all[i]->name, .summary = all[i]->summary, .usable = 1};
     return i < n;
 }
 
@@ -141,7 +152,7 @@ enum nb_status nb_list(const char *kind, size_t i, struct nb_list_item *item)
         {"formats", list_format},       {"grids", list_grid},
         {"types", list_type},           {"architectures", list_architecture},
         {"containers", list_container}, {"kernels", list_kernel},
-        {"methods", list_method},
+        {"methods", list_method},       {"transforms", list_transform},
     };
     if (kind == NULL || item == NULL)
         return NB_ERR_ARG;

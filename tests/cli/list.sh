@@ -2,7 +2,7 @@
 . "$NB_TESTS/support/cli-lib.bash"
 expect 0 list
 says out types formats architectures containers kernels q4_k_m q8_0 llama gguf safetensors
-for kind in types formats grids architectures containers kernels; do
+for kind in types formats grids architectures containers kernels methods transforms; do
     expect 0 list $kind
     [ -s out ] || fail "list $kind is empty"
     expect 0 list $kind --json
@@ -15,6 +15,11 @@ expect 0 list formats
 says out q4_k "llama.cpp" "d f16 2"
 expect 0 list grids
 says out int4_g128_asym nvfp4_e2m1 "codes | scales | zeros"
+
+expect 0 list methods
+says out rtn hqq adaround
+expect 0 list transforms
+says out smooth awq equalize rotate
 
 # docs/models.md has a line for each architecture
 expect 0 list architectures --json
