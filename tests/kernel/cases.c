@@ -722,6 +722,7 @@ BYTES(bytes1, c->n)
 /* clang-format off */
 #define VEC .n = 4096
 #define MAT .rows = 256, .n = 4096
+#define TRY .n = 32, .rows = 16
 static const struct op ops[] = {
     {"dot_f32_f32", length_count, length_case, setup_dot, call_dot, {VEC}, bytes8},
     {"dot_f16_f32", length_count, length_case, setup_dot_f16, call_dot16, {VEC}, bytes6},
@@ -781,14 +782,10 @@ static const struct op ops[] = {
      {.n = 256, .variant = 1}, bytes4},
     {"promise_iq_f32", promise_iq_count, promise_iq_case, setup_promise_iq, call_promise_iq,
      {.n = 36, .rows = 16, .cols = 4}, bytes4},
-    {"trial_error_f32", trial_count, trial_case, setup_trial, call_trial_error,
-     {.n = 32, .rows = 16, .variant = 1}, bytes4},
-    {"trial_error_nl_f32", trial_count, trial_case, setup_trial, call_trial_error,
-     {.n = 32, .rows = 16}, bytes4},
-    {"trial_sums_nl_f32", trial_count, trial_case, setup_trial_sums, call_trial_sums,
-     {.n = 32, .rows = 16}, bytes4},
-    {"trial_sums_f32", trial_count, trial_case, setup_trial_sums, call_trial_sums,
-     {.n = 32, .rows = 16, .variant = 1}, bytes4},
+    {"trial_error_f32", trial_count, trial_case, setup_trial, call_trial_error, {TRY}, bytes4},
+    {"trial_error_nl_f32", trial_count, trial_case, setup_trial, call_trial_error, {TRY}, bytes4},
+    {"trial_sums_nl_f32", trial_count, trial_case, setup_trial_sums, call_trial_sums, {TRY}, bytes4},
+    {"trial_sums_f32", trial_count, trial_case, setup_trial_sums, call_trial_sums, {TRY}, bytes4},
     {"xor_u64", length_count, length_case, setup_xor, call_xor, {.n = 32768}, bytes1},
     {"peak_f32", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},
     {"peak_s8", no_count, length_case, setup_peak, call_peak, {.n = 0}, bytes1},
