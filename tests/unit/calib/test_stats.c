@@ -251,7 +251,7 @@ static void test_histogram(void **state)
             assert_true(one[is.cols + k] == (double)n);
         total += one[is.cols + k];
     }
-    assert_true(total == N);
+    assert_true(total == (double)N);
     o->fini(a);
     o->fini(b);
     o->fini(c);
