@@ -134,8 +134,8 @@ struct nb_quant_options {
     const char *method;
     const char *const *calib_texts; /* paths of UTF-8 texts; every tenth window is held out */
     size_t n_calib_texts;
-    uint64_t calib_tokens; /* at most, spread evenly over the texts; 0: 262144                  */
-    uint32_t calib_ctx;    /* tokens of a window; 0: 512, or the model's context if that is shorter */
+    uint64_t calib_tokens; /* at most, spread evenly over the texts; 0: 131072                  */
+    uint32_t calib_ctx;    /* tokens of a window; 0: 1024, or the model's context if that is shorter */
     int32_t float_prefix;  /* calibrate each block on what the float model gives it, not on what
                               the rounded blocks before it give: one run a block instead of two */
     double mismatch; /* 0 .. 1: share of what rounding did to a layer's input that it makes good  */

@@ -7,8 +7,8 @@
 #include "text/text.h"
 
 #define TEXT_BYTES_MAX (UINT64_C(1) << 30)
-#define TOKENS_DEFAULT 262144U
-#define CTX_DEFAULT    512U
+#define TOKENS_DEFAULT 131072U
+#define CTX_DEFAULT    1024U
 
 /* Tokens of the texts, one after the other; text i is [start[i], start[i + 1]). */
 static enum nb_status read_texts(struct nb_ids *ids, size_t *start, const struct nb_model *m,

@@ -20,7 +20,7 @@
 #include "run/run.h"
 
 #define HASH_ROWS    UINT64_C(1024) /* read at once */
-#define IDEAL_TOKENS 65536U         /* through the float model, or more */
+#define IDEAL_TOKENS 131072U        /* through the float model, at most */
 
 static enum nb_status block_init(struct nb_calibrated *k, struct nb_calibrated_block *b,
                                  int32_t number, struct nb_error *err)
@@ -447,13 +447,13 @@ static char *folder_of(const struct nb_allocator *a, const char *path)
                          : nb_strndup(a, path, (size_t)NB_MAX(slash - path, (ptrdiff_t)1));
 }
 
-/* The windows that go through the float model too: every fourth that is not held out, or all of those if
- * the text is short. */
+/* The windows that go through the float model too: of those that are not held out all, or every second,
+ * third ... of a longer text. */
 static enum nb_status make_ideal(struct nb_calibrated *k, const struct nb_acts_options *like,
                                  struct nb_error *err)
 {
     const struct nb_windows *text = k->text;
-    const size_t step = (uint64_t)text->n * text->ctx >= 4 * IDEAL_TOKENS ? 4 : 1;
+    const size_t step = (text->n * text->ctx + IDEAL_TOKENS - 1) / IDEAL_TOKENS;
     struct nb_acts_options o = *like;
     size_t seen = 0;
     k->ideal_window = nb_alloc(k->a, text->n, sizeof *k->ideal_window);

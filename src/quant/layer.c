@@ -209,7 +209,8 @@ static void shift_rows(void *ctx, size_t begin, size_t end, unsigned worker)
     float *t = s->target + begin * n;
     (void)worker;
     memcpy(t, s->w + begin * n, (end - begin) * n * sizeof *t);
-    nb_gemm_sub_f32(t, n, s->w + begin * n, n, s->by->m, n, end - begin, n, n);
+    if (s->by->m != NULL)
+        nb_gemm_sub_f32(t, n, s->w + begin * n, n, s->by->m, n, end - begin, n, n);
     for (size_t i = 0; s->by->r != NULL && i < (end - begin) * n; i++)
         t[i] += s->by->r[(s->row + begin) * n + i];
 }

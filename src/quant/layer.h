@@ -31,7 +31,7 @@ void nb_layer_input_fini(struct nb_layer_input *in);
 
 /* What the layer shall approximate instead of W: W - W m + r. Borrowed by a job. */
 struct nb_layer_shift {
-    float *m; /* (n, n)                     */
+    float *m; /* (n, n), or NULL                  */
     float *r; /* (rows of the weight, n), or NULL */
 };
 

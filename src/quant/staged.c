@@ -3,14 +3,16 @@
  * One stream is the model as rounded so far: x. The other, of some of the windows, is the float model: x'.
  * For each input of the block's layers in turn (q, k, v; output; gate, up; down):
  *
- *     H = sum x x^T,   C = sum (x' - x) x^T,   R = sum (r' - r) x^T
- *     W* = W + (W C + R) (H + lambda I)^-1
+ *     H = sum x x^T,   C = sum (x' - x) x^T,   W* = W + W C (H + lambda I)^-1
  *
- * where r is the residual stream to which the layer's output is added (R = 0 where it is not). W* is the
- * least-squares answer to what the layers before have done: W* x + r comes closest to W x' + r' over the
- * text. Then W* is rounded under H, and both streams pass the layer, one by W, one by what was stored.
- * GPTAQ (Li et al. 2025, arXiv 2504.02692) makes the term W C good column by column inside the feedback;
- * the residual stream, which carries every earlier error on, is not in it.
+ * and where the layer's output is added to the residual stream r as it is (output, down):
+ *
+ *     S = sum (r' + W x' - r) x^T,             W* = W + (S - W H) (H + lambda I)^-1
+ *
+ * W* is the least-squares answer to what all layers before have done: W* x, and r + W* x, come closest to
+ * what the float model has there. Then W* is rounded under H, and both streams pass the layer, one by W, one
+ * by what was stored. GPTAQ (Li et al. 2025, arXiv 2504.02692) makes the term W C good column by column
+ * inside the feedback; the residual stream, which carries every earlier error on, is not in it.
  */
 #include "math/linalg.h"
 #include "quant/calibrated_internal.h"
@@ -19,14 +21,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHIFT_DAMP 0.01 /* lambda as a share of the mean of H_ii */
+#define SHIFT_DAMP 0.03 /* lambda as a share of the mean of H_ii */
 
 /* What is summed for one input. Owns: all. */
 struct input {
-    struct nb_hessian *h, *held, *ideal; /* ideal: of the windows of the other stream */
-    double *c;                           /* (n, n) */
-    double *r;                           /* (residual, n) */
-    size_t n, n_residual;
+    struct nb_hessian *h, *held;
+    struct nb_hessian *ideal; /* of the windows of the other stream; h where these are all of h's */
+    double *c;                /* (n_out, n): C, or S */
+    size_t n, n_out;
+    bool residual; /* c is S */
     struct nb_layer_shift shift;
 };
 
@@ -60,10 +63,18 @@ static void input_fini(struct input *in, const struct nb_allocator *a)
     if (in->ideal != in->h)
         nb_hessian_destroy(in->ideal);
     nb_free(a, in->c);
-    nb_free(a, in->r);
     nb_free(a, in->shift.m);
     nb_free(a, in->shift.r);
     memset(in, 0, sizeof *in);
+}
+
+/* Do all windows that h sums go through the float model? */
+static bool all_ideal(const struct nb_calibrated *k)
+{
+    size_t n = 0;
+    for (size_t w = 0; w < k->text->n; w++)
+        n += !k->text->held[w];
+    return n == k->n_ideal;
 }
 
 static enum nb_status input_init(const struct staged *s, struct input *in,
@@ -76,12 +87,13 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
     NB_TRY(nb_hessian_create(&in->held, in->n, a, err));
     if (s->k->ideal == NULL)
         return NB_OK;
-    NB_TRY(nb_hessian_create(&in->ideal, in->n, a, err));
-    in->n_residual = stage->residual_cols;
-    in->c = nb_alloc_zero(a, in->n * in->n, sizeof *in->c);
-    if (in->n_residual > 0)
-        in->r = nb_alloc_zero(a, in->n_residual * in->n, sizeof *in->r);
-    if (in->c == NULL || (in->n_residual > 0 && in->r == NULL))
+    in->ideal = in->h;
+    if (!all_ideal(s->k))
+        NB_TRY(nb_hessian_create(&in->ideal, in->n, a, err));
+    in->residual = stage->residual_cols > 0;
+    in->n_out = in->residual ? stage->residual_cols : in->n;
+    in->c = nb_alloc_zero(a, in->n_out * in->n, sizeof *in->c);
+    if (in->c == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the moments of %zu columns", in->n);
     return NB_OK;
 }
@@ -95,41 +107,34 @@ static enum nb_status add_window(const struct staged *s, struct nb_hessian *h, c
     return nb_sym_accumulate(h->h, h->n, &tokens, s->k->p->settings.pool, s->k->a, err);
 }
 
-/* c += sum of (ideal - x) x^T over a window, of columns [at, at + cols) of the rows. */
-static enum nb_status add_difference(const struct staged *s, double *c, const float *ideal,
-                                     const float *rows, const struct nb_stage *stage, size_t at,
-                                     size_t cols, struct nb_error *err)
+/* c += sum of (ideal - rows) x^T over a window, of n_out columns of each. */
+static enum nb_status add_difference(const struct staged *s, struct input *in, const float *ideal,
+                                     size_t ideal_width, const float *rows,
+                                     const struct nb_stage *stage, struct nb_error *err)
 {
-    const size_t ctx = s->k->text->ctx;
+    const size_t ctx = s->k->text->ctx, n = in->n_out;
+    const size_t at = in->residual ? stage->residual : stage->x;
+    const size_t ideal_at = in->residual ? stage->sum : stage->x;
     for (size_t t = 0; t < ctx; t++) {
-        const float *x = rows + t * stage->width + at, *y = ideal + t * stage->width + at;
-        float *d = s->difference + t * cols;
-        for (size_t i = 0; i < cols; i++)
+        const float *x = rows + t * stage->width + at, *y = ideal + t * ideal_width + ideal_at;
+        float *d = s->difference + t * n;
+        for (size_t i = 0; i < n; i++)
             d[i] = y[i] - x[i];
     }
     const struct nb_cross_tokens tokens = {.a = s->difference,
-                                           .a_stride = cols,
+                                           .a_stride = n,
                                            .b = rows + stage->x,
                                            .b_stride = stage->width,
                                            .n_tokens = ctx};
-    return nb_cross_accumulate(c, cols, stage->x_cols, &tokens, s->k->p->settings.pool, s->k->a,
-                               err);
+    return nb_cross_accumulate(in->c, n, in->n, &tokens, s->k->p->settings.pool, s->k->a, err);
 }
 
-static enum nb_status add_both(const struct staged *s, struct input *in, const float *ideal,
-                               const float *rows, const struct nb_stage *stage,
-                               struct nb_error *err)
+/* The float stream is at this cut, or, for a residual stream, behind the layer already. */
+static enum nb_status collect(const struct staged *s, struct input *in, size_t piece,
+                              struct nb_error *err)
 {
-    NB_TRY(add_window(s, in->ideal, rows, stage, err));
-    NB_TRY(add_difference(s, in->c, ideal, rows, stage, stage->x, stage->x_cols, err));
-    if (in->n_residual == 0)
-        return NB_OK;
-    return add_difference(s, in->r, ideal, rows, stage, stage->residual, stage->residual_cols, err);
-}
-
-static enum nb_status collect(const struct staged *s, struct input *in,
-                              const struct nb_stage *stage, struct nb_error *err)
-{
+    const struct nb_stage *stage = nb_stages_at(s->stages, piece);
+    const size_t ideal_width = nb_stages_at(s->stages, piece + in->residual)->width;
     struct nb_calibrated *k = s->k;
     const uint64_t begin = nb_clock_ns();
     size_t next = 0;
@@ -140,7 +145,9 @@ static enum nb_status collect(const struct staged *s, struct input *in,
         if (k->ideal == NULL || next == k->n_ideal || k->ideal_window[next] != w)
             continue;
         NB_TRY(nb_acts_get(k->ideal, next++, &ideal, err));
-        NB_TRY(add_both(s, in, ideal, rows, stage, err));
+        if (in->ideal != in->h)
+            NB_TRY(add_window(s, in->ideal, rows, stage, err));
+        NB_TRY(add_difference(s, in, ideal, ideal_width, rows, stage, err));
     }
     k->times->statistics += (double)(nb_clock_ns() - begin) * 1e-9;
     NB_TRY(nb_hessian_check(in->h, stage->readers[0], err));
@@ -216,17 +223,36 @@ static enum nb_status times_inverse(const struct staged *s, float **out, const d
     return NB_OK;
 }
 
-static enum nb_status find_shift(const struct staged *s, struct input *in, struct nb_error *err)
+/* S - W H in place of S; w: (n_out, n). */
+static enum nb_status subtract_own(const struct staged *s, struct input *in, const float *w,
+                                   struct nb_error *err)
+{
+    double *g = nb_alloc(s->k->a, in->n_out * in->n, sizeof *g);
+    const struct nb_sym_product product = {
+        .h = in->ideal->h, .n = in->n, .e = w, .e_stride = in->n, .rows = in->n_out};
+    if (g == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the moments of %zu columns", in->n);
+    const enum nb_status st = nb_sym_times(g, &product, s->k->p->settings.pool, s->k->a, err);
+    for (size_t i = 0; st == NB_OK && i < in->n_out * in->n; i++)
+        in->c[i] -= g[i];
+    nb_free(s->k->a, g);
+    return st;
+}
+
+static enum nb_status find_shift(const struct staged *s, struct input *in, const float *w,
+                                 struct nb_error *err)
 {
     const uint64_t begin = nb_clock_ns();
     const double share = s->k->p->settings.recipe->mismatch;
     double *inverse;
     if (s->k->ideal == NULL || in->ideal->tokens == 0.0)
         return NB_OK;
+    if (in->residual)
+        NB_TRY(subtract_own(s, in, w, err));
     NB_TRY(invert(s, in->ideal, &inverse, err));
-    enum nb_status st = times_inverse(s, &in->shift.m, in->c, in->n, inverse, in->n, -share, err);
-    if (st == NB_OK && in->n_residual > 0)
-        st = times_inverse(s, &in->shift.r, in->r, in->n_residual, inverse, in->n, share, err);
+    const enum nb_status st =
+        times_inverse(s, in->residual ? &in->shift.r : &in->shift.m, in->c, in->n_out, inverse,
+                      in->n, in->residual ? share : -share, err);
     nb_free(s->k->a, inverse);
     s->k->times->prepare += (double)(nb_clock_ns() - begin) * 1e-9;
     return st;
@@ -252,32 +278,38 @@ static enum nb_status round_readers(const struct staged *s, const struct nb_stag
         if (!is_reader(stage, name) || nb_journal_find(s->k->j, name) != NULL)
             continue;
         const struct nb_hessian *h = in->h, *held = in->held;
-        struct nb_layer_job job = {.h = &h,
-                                   .held = &held,
-                                   .input = &prepared,
-                                   .shift = in->shift.m != NULL ? &in->shift : NULL};
+        struct nb_layer_job job = {
+            .h = &h, .held = &held, .input = &prepared, .shift = in->c != NULL ? &in->shift : NULL};
         st = nb_calibrated_round(s->k, s->b, i, &job, err);
     }
     nb_layer_input_fini(&prepared);
     return st;
 }
 
-static enum nb_status calibrate_input(const struct staged *s, const struct nb_stage *stage,
-                                      struct nb_error *err)
+/* A reader that is still to be rounded; SIZE_MAX: none. */
+static size_t open_reader(const struct staged *s, const struct nb_stage *stage)
 {
-    struct input in;
-    bool any = false;
     for (size_t i = 0; i < s->b->n; i++) {
         const char *name = nb_calibrated_name(s->k, s->b, i);
-        any = any || (is_reader(stage, name) && nb_journal_find(s->k->j, name) == NULL);
+        if (is_reader(stage, name) && nb_journal_find(s->k->j, name) == NULL)
+            return i;
     }
-    if (!any)
+    return SIZE_MAX;
+}
+
+static enum nb_status calibrate_input(const struct staged *s, size_t piece, struct nb_error *err)
+{
+    const struct nb_stage *stage = nb_stages_at(s->stages, piece);
+    const size_t reader = open_reader(s, stage);
+    struct input in;
+    if (reader == SIZE_MAX)
         return NB_OK;
+    const float *w = nb_block_weights_values(s->k->floats, s->b->weight[reader]);
     enum nb_status st = input_init(s, &in, stage, err);
     if (st == NB_OK)
-        st = collect(s, &in, stage, err);
+        st = collect(s, &in, piece, err);
     if (st == NB_OK)
-        st = find_shift(s, &in, err);
+        st = find_shift(s, &in, w, err);
     if (st == NB_OK)
         st = round_readers(s, stage, &in, err);
     input_fini(&in, s->k->a);
@@ -318,9 +350,12 @@ static enum nb_status run_piece(const struct staged *s, size_t i, struct nb_erro
 {
     const struct nb_stage *stage = nb_stages_at(s->stages, i);
     struct nb_calibrated *k = s->k;
+    const bool ahead = stage->residual_cols > 0;
+    if (k->ideal != NULL && ahead)
+        NB_TRY(advance(s, k->ideal, k->n_ideal, i, err));
     if (i > 0)
-        NB_TRY(calibrate_input(s, stage, err));
-    if (k->ideal != NULL)
+        NB_TRY(calibrate_input(s, i, err));
+    if (k->ideal != NULL && !ahead)
         NB_TRY(advance(s, k->ideal, k->n_ideal, i, err));
     if (!k->p->settings.recipe->float_prefix)
         NB_TRY(decode_readers(s, stage, err));

@@ -18,6 +18,7 @@ struct cut {
     size_t node; /* place in g.order of the first node behind it */
     uint32_t live[MAX_LIVE];
     size_t n_live;
+    uint32_t sum; /* value: what the stage's only reader makes of the residual stream; 0: none */
     struct nb_stage stage;
 };
 
@@ -134,8 +135,10 @@ static void find_residual(const struct nb_stages *t, struct cut *c, const struct
         return;
     const uint32_t other = reader->in[0] == layer->out[0] ? reader->in[1] : reader->in[0];
     if (other != layer->out[0] && cols_of(s, other) == cols_of(s, layer->out[0]) &&
-        column_of(t, c, other, &c->stage.residual))
+        column_of(t, c, other, &c->stage.residual)) {
         c->stage.residual_cols = cols_of(s, other);
+        c->sum = reader->out[0];
+    }
 }
 
 static enum nb_status describe(const struct nb_stages *t, struct cut *c, uint32_t edge,
@@ -191,6 +194,10 @@ static enum nb_status find_cuts(struct nb_stages *t, struct nb_error *err)
     end->live[0] = t->last;
     end->n_live = 1;
     end->stage.width = cols_of(s, t->last);
+    for (size_t k = 1; k < t->n; k++)
+        if (t->cuts[k].sum == 0 ||
+            !column_of(t, &t->cuts[k + 1], t->cuts[k].sum, &t->cuts[k].stage.sum))
+            t->cuts[k].stage.residual_cols = 0;
     return NB_OK;
 }
 

@@ -21,8 +21,9 @@ struct nb_stage {
     size_t x, x_cols; /* what the piece's linear layers read; none in the first */
     const char *readers[NB_STAGE_READERS]; /* these layers' weights                              */
     size_t n_readers;
-    /* The residual stream to which the only reader's output is added as it is; cols 0: it is not. */
-    size_t residual, residual_cols;
+    /* The residual stream to which the only reader's output is added as it is, and the sum, in a row at the
+     * next cut; cols 0: it is not. */
+    size_t residual, residual_cols, sum;
 };
 
 /* Borrows: the session, which does nothing else meanwhile; a window has at most its batch of tokens.

@@ -1,0 +1,57 @@
+# quantize --method: the same bytes for any number of threads, after kill -9 at any moment, and under a
+# budget; the journal goes when the output is there; what is refused.
+. "$NB_TESTS/support/cli-lib.bash"
+
+model=$NB_MODELS/tiny-7m
+text=$NB_DATA/calibration.txt
+args=(--type q4_0 --method gptq --calib "$text" --calib-tokens 1280 --calib-ctx 128)
+
+quantize() { # OUT more...
+    "$NIBBLE" quantize "$model" -o "$1" "${args[@]}" "${@:2}"
+}
+
+quantize one.gguf -t 1 >out 2>err || fail "one thread"
+says out 'gptq on 1280 tokens: 43 tensors'
+[ ! -e one.gguf.journal ] || fail 'the journal is left behind'
+quantize three.gguf -t 3 >out 2>err || fail "three threads"
+cmp one.gguf three.gguf || fail 'other bytes with three threads'
+
+# Killed again and again, each time a little later.
+kills=0
+for ms in 30 60 90 120 180 240 300 400 500 700 900 1200 1500 2000 3000; do
+    (exec "$NIBBLE" quantize "$model" -o killed.gguf "${args[@]}" >out 2>err) &
+    pid=$!
+    sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
+    kill -9 $pid 2>/dev/null && kills=$((kills + 1))
+    wait $pid 2>/dev/null || true
+    [ ! -e killed.gguf ] || break
+done
+[ -e killed.gguf ] || quantize killed.gguf >out 2>err || fail 'after kills'
+[ $kills -gt 0 ] || fail 'it was never killed'
+cmp one.gguf killed.gguf || fail "other bytes after $kills kills"
+[ ! -e killed.gguf.journal ] || fail 'the journal is left behind after kills'
+
+# Hidden states on disk, a run for each input: no byte changes. What is too little is said before the work.
+quantize small.gguf --max-ram 120MB >out 2>err || fail 'under a budget'
+cmp one.gguf small.gguf || fail 'other bytes under a budget'
+quantize none.gguf --max-ram 20MB >out 2>err && fail '20 MB were enough'
+says err 'the budget is 20000000'
+
+# A recipe says with what text it was made.
+quantize again.gguf --dump-recipe recipe.json >out 2>err || fail 'the recipe'
+"$NIBBLE" quantize "$model" -o same.gguf --recipe recipe.json --calib "$text" --calib-tokens 1280 \
+    --calib-ctx 128 >out 2>err || fail 'from the recipe'
+cmp one.gguf same.gguf || fail 'other bytes from the recipe'
+"$NIBBLE" quantize "$model" -o other.gguf --recipe recipe.json --calib "$text" --calib-tokens 2560 \
+    --calib-ctx 128 >out 2>err && fail 'other text is another recipe'
+says err 'made on windows of text with hash'
+
+"$NIBBLE" quantize "$model" -o x.gguf --method magic >out 2>err && fail 'a method called magic'
+says err "there is no method 'magic'"
+"$NIBBLE" quantize "$model" -o x.gguf --recipe recipe.json >out 2>err && fail 'a recipe without text'
+says err 'needs a text to calibrate on'
+
+# The report.
+quantize report.gguf --json >out 2>err || fail 'json'
+says out '"forward_seconds"'
+says out '"held_loss_db"'
