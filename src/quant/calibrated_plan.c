@@ -1,19 +1,22 @@
 /* quant/calibrated_plan.c: what a calibration takes, and how it keeps to a budget.
  *
- * In memory at once: the floats of a block; hidden states of all windows, or as many as fit, the others on
- * disk; H of every input of the block, or of one input at a time, which takes a run for each; and what
- * rounding one matrix needs. Disk is tried before more runs.
+ * In memory at once: the floats of a block; activations of all windows, on one or two streams, or as many as
+ * fit, the others on disk; H of one input and what its shift or the rounding of a matrix needs. A block with
+ * experts has H of all its inputs, or of one at a time, which takes a run for each. Disk is tried before
+ * more runs.
  */
 #include "calib/acts.h"
 #include "calib/block_weights.h"
 #include "calib/hessian.h"
 #include "quant/algo.h"
+#include "quant/calibrated_internal.h"
 #include "quant/quant_internal.h"
 #include "quant/transform.h"
 
-#define BASE_BYTES (UINT64_C(48) << 20) /* code, tokenizer, metadata, a slab of the head */
-#define FLOPS      60e9                 /* of a thread; a guess, for an estimate          */
-#define SETS       2U                   /* H of the text, H of what is held out           */
+#define BASE_BYTES    (UINT64_C(48) << 20) /* code, tokenizer, metadata, a slab of the head */
+#define SLAB_ELEMENTS (UINT64_C(8) << 20)  /* of a weight, read and rounded at once */
+#define FLOPS         60e9                 /* of a thread; a guess, for an estimate          */
+#define SETS          2U                   /* H of the text, H of what is held out           */
 
 bool nb_calibrated_takes(const struct nb_plan_tensor *t)
 {
@@ -23,7 +26,7 @@ bool nb_calibrated_takes(const struct nb_plan_tensor *t)
 
 /* The largest of each over the blocks, bytes. */
 struct needs {
-    uint64_t floats, all_inputs, one_input, rounding, records, session;
+    uint64_t floats, all_inputs, one_input, records, session;
 };
 
 static void raise(uint64_t *most, uint64_t x)
@@ -40,24 +43,47 @@ static bool feeds(const struct nb_quant_plan *p, const struct nb_site *s)
     return any;
 }
 
+/* Rows of the largest weight that reads the site. */
+static uint64_t rows_of(const struct nb_quant_plan *p, const struct nb_site *s)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < s->n_readers; i++)
+        raise(&rows, nb_shape_rows(&p->tensors[s->readers[i]].weight->t.shape));
+    return rows;
+}
+
+/* On two streams (staged.c): H of the second, the cross moments, and, one after the other, the inverse with
+ * its factor, products with it. */
+static uint64_t shift_bytes(const struct nb_quant_plan *p, const struct nb_site *s, bool *ideal)
+{
+    const struct nb_recipe *r = p->settings.recipe;
+    const uint64_t square = nb_hessian_bytes(s->n);
+    *ideal = nb_staged_width(&p->model->w.hp) > 0 && !r->float_prefix && r->mismatch > 0.0;
+    return *ideal ? 2 * square + 5 * square / 2 : 0;
+}
+
 static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *sites, size_t n,
                        struct needs *needs)
 {
     const unsigned threads = nb_pool_threads(p->settings.pool);
-    const struct nb_algo *algo = p->algo != NULL ? p->algo : nb_algo_find("kgptq");
+    const struct nb_algo *algo = p->algo != NULL ? p->algo : &nb_algo_kgptq;
     uint64_t block = 0;
     for (size_t i = 0; i < n; i++) {
+        bool ideal;
         if (!feeds(p, &sites[i]))
             continue;
         if (i == 0 || sites[i].block != sites[i - 1].block)
             block = 0;
-        const uint64_t h = SETS * nb_hessian_bytes(sites[i].n) * sites[i].n_mat;
+        const uint64_t cols = sites[i].n, rows = rows_of(p, &sites[i]);
+        const uint64_t h = SETS * nb_hessian_bytes(cols) * sites[i].n_mat;
+        const uint64_t slab = 2 * sizeof(float) * NB_MIN(rows * cols, SLAB_ELEMENTS);
+        const uint64_t rounding = nb_algo_prepared_bytes(algo, cols, true) +
+                                  nb_algo_rows_bytes(algo, cols, threads) + slab;
+        const uint64_t shift = shift_bytes(p, &sites[i], &ideal);
+        const uint64_t targets = ideal ? sizeof(float) * cols * cols : 0;
         block += h;
-        raise(&needs->all_inputs, block);
-        raise(&needs->one_input, h);
-        if (algo != NULL)
-            raise(&needs->rounding, nb_algo_prepared_bytes(algo, sites[i].n, true) +
-                                        nb_algo_rows_bytes(algo, sites[i].n, threads));
+        raise(&needs->all_inputs, block + rounding);
+        raise(&needs->one_input, h + NB_MAX(shift, targets + rounding));
     }
 }
 
@@ -97,40 +123,47 @@ static enum nb_status find_needs(const struct nb_quant_plan *p, struct needs *ne
     return st;
 }
 
-/* All but hidden states. */
+/* All but activations of windows. */
 static uint64_t fixed_bytes(const struct needs *n, bool by_input)
 {
-    return BASE_BYTES + n->floats + n->records + (by_input ? n->one_input : n->all_inputs) +
-           NB_MAX(n->session, n->rounding);
+    return BASE_BYTES + n->floats + n->records + n->session +
+           (by_input ? n->one_input : NB_MAX(n->all_inputs, n->one_input));
 }
 
 static enum nb_status fit(struct nb_quant_plan *p, const struct needs *n, struct nb_error *err)
 {
     struct nb_calibrated_plan *c = &p->calibrated;
-    struct nb_acts_options acts = {.n_windows = p->settings.windows->n,
-                                   .ctx = p->settings.windows->ctx,
-                                   .width = p->model->w.hp.n_embd};
-    const uint64_t budget = p->settings.max_ram;
+    const struct nb_hparams *hp = &p->model->w.hp;
+    const bool staged = nb_staged_width(hp) > 0;
+    const struct nb_acts_options acts = {.n_windows = p->settings.windows->n,
+                                         .ctx = p->settings.windows->ctx,
+                                         .width = staged ? nb_staged_width(hp) : hp->n_embd};
+    /* Without a budget activations may have half of what is free: a choice that no byte depends on. */
+    const uint64_t budget =
+        p->settings.max_ram > 0 ? p->settings.max_ram : nb_ram_available_bytes() / 2;
+    const uint32_t streams = staged ? 2 : 1;
     uint64_t all, least;
     if (!nb_acts_bytes(&acts, &all, &least))
         NB_FAIL(err, NB_ERR_LIMIT, "too many tokens to calibrate on");
-    for (int by_input = 0; by_input < 2; by_input++) {
+    for (int by_input = staged; by_input < 2; by_input++) {
         const uint64_t fixed = fixed_bytes(n, by_input != 0);
         c->by_input = by_input != 0;
         c->hidden_bytes = UINT64_MAX;
-        c->peak_bytes = fixed + all;
-        if (budget == 0 || c->peak_bytes <= budget)
+        c->peak_bytes = fixed + streams * all;
+        if (c->peak_bytes <= budget)
             return NB_OK;
-        if (fixed + least <= budget) {
-            c->hidden_bytes = budget - fixed - least;
-            c->peak_bytes = budget;
+        if (fixed + streams * least <= budget || (p->settings.max_ram == 0 && by_input)) {
+            const uint64_t kept = NB_MIN(budget, fixed + streams * least);
+            c->hidden_bytes = (budget - kept) / streams;
+            c->peak_bytes = NB_MAX(budget, fixed + streams * least);
             return NB_OK;
         }
     }
     NB_FAIL(err, NB_ERR_LIMIT,
             "calibrating takes at least %llu bytes of memory, the budget is %llu; a method that "
             "needs no text (rtn) takes less",
-            (unsigned long long)(fixed_bytes(n, true) + least), (unsigned long long)budget);
+            (unsigned long long)(fixed_bytes(n, true) + streams * least),
+            (unsigned long long)budget);
 }
 
 static void add_time(struct nb_quant_plan *p)
@@ -153,7 +186,7 @@ static void add_time(struct nb_quant_plan *p)
 enum nb_status nb_calibrated_plan(struct nb_quant_plan *p, struct nb_error *err)
 {
     const struct nb_hparams *hp = &p->model->w.hp;
-    struct needs needs = {0, 0, 0, 0, 0, 0};
+    struct needs needs = {0, 0, 0, 0, 0};
     if (p->settings.windows == NULL)
         return NB_OK;
     if (p->model->unknown || hp->encoder)
