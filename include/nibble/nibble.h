@@ -135,12 +135,13 @@ struct nb_quant_options {
     const char *const *calib_texts; /* paths of UTF-8 texts; every tenth window is held out */
     size_t n_calib_texts;
     uint64_t calib_tokens; /* at most, spread evenly over the texts; 0: 131072                  */
-    uint32_t calib_ctx;    /* tokens of a window; 0: 1024, or the model's context if that is shorter */
-    int32_t float_prefix;  /* calibrate each block on what the float model gives it, not on what
+    uint32_t calib_ctx; /* tokens of a window; 0: 1024, or the model's context if that is shorter */
+    int32_t float_prefix; /* calibrate each block on what the float model gives it, not on what
                               the rounded blocks before it give: one run a block instead of two */
     double mismatch; /* 0 .. 1: share of what rounding did to a layer's input that it makes good  */
-    double damp;           /* share of the mean of H added to its diagonal; 0: the method's own  */
-    const char *transforms; /* exact rewrites before rounding, names with commas between; NULL: none */
+    double damp;     /* share of the mean of H added to its diagonal; 0: the method's own  */
+    const char
+        *transforms; /* exact rewrites before rounding, names with commas between; NULL: none */
 };
 NB_API void nb_quant_options_init(struct nb_quant_options *o);
 
@@ -150,12 +151,14 @@ struct nb_quant_tensor {
     double snr_db;    /* 10 log10(sum x^2 / sum (x - x')^2); infinity if lossless; NaN in a plan */
     const char *note; /* why the type differs from the mix's; NULL                            */
     /* Of a calibrated tensor, else NaN; per token of the input x of second moments H = E[x x^T]. */
-    double mean_h;    /* mean of H_ii: what an error of 1 in a weight costs at the output          */
-    double mean_d;    /* of its Schur complements: the same when later weights make errors good    */
-    double geomean_d; /* their geometric mean; mean_d over it: what unequal precision could gain   */
-    double rtn_db;    /* loss at the output of rounding to nearest: 10 log10(noise / signal)       */
-    double loss_db;   /* of what was stored                                                        */
-    double held_rtn_db, held_loss_db; /* both on held-out text; NaN without                        */
+    double mean_h; /* mean of H_ii: what an error of 1 in a weight costs at the output          */
+    double mean_d; /* of its Schur complements: the same when later weights make errors good    */
+    double
+        geomean_d;  /* their geometric mean; mean_d over it: what unequal precision could gain   */
+    double rtn_db;  /* loss at the output of rounding to nearest: 10 log10(noise / signal)       */
+    double loss_db; /* of what was stored                                                        */
+    double held_rtn_db,
+        held_loss_db; /* both on held-out text; NaN without                        */
     double seconds;
     const char *method; /* NULL: not calibrated */
     const char *remedy; /* what was done about bad statistics; NULL: they were fine */

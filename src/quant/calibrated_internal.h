@@ -18,7 +18,7 @@ struct nb_calibrated {
     const struct nb_allocator *a;
     const struct nb_windows *text;
     struct nb_choices choices; /* of method auto */
-    struct nb_acts *acts; /* hidden states of the rounded model, of every window */
+    struct nb_acts *acts;      /* hidden states of the rounded model, of every window */
     struct nb_acts
         *ideal; /* of the float model, of windows ideal_window[0 .. n_ideal - 1]; NULL: none */
     size_t *ideal_window, n_ideal;

@@ -72,8 +72,9 @@ struct nb_recipe_rule {
     const char *type;  /* a number format */
 };
 
-#define NB_METHOD_RTN  "rtn"  /* without calibration: nothing is run */
-#define NB_METHOD_AUTO "auto" /* the algorithm that does best on held-out tokens, by role of the tensor */
+#define NB_METHOD_RTN "rtn" /* without calibration: nothing is run */
+#define NB_METHOD_AUTO                                                                             \
+    "auto" /* the algorithm that does best on held-out tokens, by role of the tensor */
 
 /* Owns: rules, and the texts that from_json and add_rule copied. Borrows: texts assigned to fields. */
 struct nb_recipe {
@@ -89,7 +90,8 @@ struct nb_recipe {
     bool float_prefix; /* each block is calibrated on what the float model gives it, not on what the
                           quantized blocks before it give */
     double damp;       /* of H; 0: the algorithm's own */
-    double mismatch; /* 0 .. 1: share of what rounding has done to a layer's input that the layer makes
+    double
+        mismatch; /* 0 .. 1: share of what rounding has done to a layer's input that the layer makes
                         good; 1 after init */
     struct nb_recipe_rule *rules; /* the first that matches wins, over all else */
     size_t n_rules, cap_rules;
@@ -132,8 +134,9 @@ struct nb_quant_settings {
 
 /* How a calibration keeps to the budget; changes no bit of the result. */
 struct nb_calibrated_plan {
-    uint64_t hidden_bytes; /* hidden states kept in memory, the others go to disk; UINT64_MAX: all */
-    bool by_input;         /* a run for each input of a block, with its statistics alone           */
+    uint64_t
+        hidden_bytes; /* hidden states kept in memory, the others go to disk; UINT64_MAX: all */
+    bool by_input;    /* a run for each input of a block, with its statistics alone           */
     uint64_t peak_bytes;
 };
 
@@ -195,7 +198,8 @@ struct nb_quant_report {
     struct nb_hash source_hash, out_hash; /* as nb_model_hash of source and output */
     uint64_t bytes;
     double seconds;
-    struct nb_layer_report *layers; /* (plan->n), the caller's, zeroed, or NULL: what calibration knows
+    struct nb_layer_report
+        *layers; /* (plan->n), the caller's, zeroed, or NULL: what calibration knows
                                        of each weight it rounded (quant/layer.h) */
     struct nb_calibrated_times times;
     size_t n_resumed; /* tensors that an earlier, interrupted run had finished */
