@@ -53,6 +53,27 @@ const char *nb_calibrated_name(const struct nb_calibrated *k, const struct nb_ca
     return k->p->tensors[b->weight[i]].weight->spec.name;
 }
 
+/* ---- progress ---- */
+
+void nb_calibrated_phase(struct nb_calibrated *k, unsigned passes, uint64_t n_steps)
+{
+    k->done += k->share;
+    k->share = (uint64_t)passes * k->text->n * k->text->ctx;
+    k->step = 0;
+    k->n_steps = n_steps;
+}
+
+enum nb_status nb_calibrated_step(struct nb_calibrated *k, const char *what, struct nb_error *err)
+{
+    const struct nb_progress *g = k->p->settings.progress;
+    nb_assert(k->step < k->n_steps);
+    k->step++;
+    const uint64_t part = (uint64_t)((double)k->share * ((double)k->step / (double)k->n_steps));
+    if (g != NULL && g->fn != NULL && g->fn(g->ctx, what, k->done + part, k->total, "tokens") != 0)
+        NB_FAIL(err, NB_ERR_CANCELLED, "%s: cancelled; the same command goes on from here", what);
+    return NB_OK;
+}
+
 /* ---- running windows ---- */
 
 /* One window: hidden states lie at the begin of its place in the store. */
@@ -73,13 +94,9 @@ static enum nb_status run_window(struct nb_calibrated *k, struct nb_session *s, 
 static enum nb_status run_windows(struct nb_calibrated *k, struct nb_session *s, bool from_hidden,
                                   float *out, bool keep, const char *what, struct nb_error *err)
 {
-    const struct nb_progress *g = k->p->settings.progress;
     for (size_t w = 0; w < k->text->n; w++) {
         NB_TRY(run_window(k, s, w, from_hidden, out, keep, err));
-        k->done += k->text->ctx;
-        if (g != NULL && g->fn != NULL && g->fn(g->ctx, what, k->done, k->total, "tokens") != 0)
-            NB_FAIL(err, NB_ERR_CANCELLED, "%s: cancelled; the same command goes on from here",
-                    what);
+        NB_TRY(nb_calibrated_step(k, what, err));
     }
     return NB_OK;
 }
@@ -115,6 +132,7 @@ static enum nb_status run_part(struct nb_calibrated *k, const struct nb_weights 
 
 static enum nb_status embed(struct nb_calibrated *k, struct nb_error *err)
 {
+    nb_calibrated_phase(k, 1, k->text->n);
     return run_part(k, &k->p->model->w, (struct nb_model_part){.to_hidden = true}, true,
                     "embedding", err);
 }
@@ -139,40 +157,65 @@ static enum nb_status run_block(struct nb_calibrated *k, const struct nb_calibra
 
 /* ---- rounding a block ---- */
 
-/* Of the floats that weight i is made from. */
-static enum nb_status hash_of(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
-                              size_t i, struct nb_hash *out, struct nb_error *err)
+/* Of a weight's floats, read in slabs. */
+static enum nb_status hash_rows(const struct nb_quant_plan *p, size_t index, struct nb_hash *out,
+                                struct nb_error *err)
 {
-    const size_t index = b->weight[i];
-    const struct nb_shape *shape = &k->p->model->w.items[index].t.shape;
-    const uint64_t rows = nb_shape_rows(shape);
+    const struct nb_shape *shape = &p->model->w.items[index].t.shape;
+    const uint64_t rows = nb_shape_rows(shape), step = NB_MIN(rows, HASH_ROWS);
     const size_t cols = (size_t)nb_shape_cols(shape);
-    const float *w = values_of(k, b, i);
-    if (w != NULL) {
-        *out = nb_hash_bytes(w, (size_t)rows * cols * sizeof *w);
-        return NB_OK;
-    }
-    const uint64_t step = NB_MIN(rows, HASH_ROWS);
-    float *x = nb_alloc(k->a, (size_t)step * cols, sizeof *x);
-    struct nb_hasher *h = nb_hasher_create(k->a);
+    float *x = nb_alloc(p->a, (size_t)step * cols, sizeof *x);
+    struct nb_hasher *h = nb_hasher_create(p->a);
     for (uint64_t row = 0, n; x != NULL && h != NULL && row < rows; row += n) {
         n = NB_MIN(step, rows - row);
-        nb_quant_read_rows(k->p, index, row, n, x);
+        nb_quant_read_rows(p, index, row, n, x);
         nb_hasher_update(h, x, (size_t)n * cols * sizeof *x);
     }
     const bool ok = x != NULL && h != NULL;
     if (ok)
         *out = nb_hasher_digest(h);
     nb_hasher_destroy(h);
-    nb_free(k->a, x);
+    nb_free(p->a, x);
     return ok ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for a hash");
 }
 
-/* Takes what the journal has of a block; entries of other weights end it. *all: nothing is left to do. */
+/* Of the floats that weight i is made from. */
+static enum nb_status hash_of(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                              size_t i, struct nb_hash *out, struct nb_error *err)
+{
+    const struct nb_shape *shape = &k->p->model->w.items[b->weight[i]].t.shape;
+    const float *w = values_of(k, b, i);
+    if (w == NULL)
+        return hash_rows(k->p, b->weight[i], out, err);
+    *out = nb_hash_bytes(w, (size_t)(nb_shape_rows(shape) * nb_shape_cols(shape)) * sizeof *w);
+    return NB_OK;
+}
+
+/* A weight that has changed ends the journal at its block: what the block's others read may hang on it. */
+static enum nb_status check_journal(struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                                    struct nb_error *err)
+{
+    const struct nb_journal_entry *first = NULL;
+    bool changed = false;
+    for (size_t i = 0; i < b->n; i++) {
+        const struct nb_journal_entry *e = nb_journal_find(k->j, nb_calibrated_name(k, b, i));
+        struct nb_hash h;
+        if (e == NULL)
+            continue;
+        NB_TRY(hash_of(k, b, i, &h, err));
+        changed = changed || h.lo != e->input.lo || h.hi != e->input.hi ||
+                  e->bytes != k->p->tensors[b->weight[i]].bytes;
+        first = first == NULL || e->offset < first->offset ? e : first;
+    }
+    return changed ? nb_journal_cut(k->j, first, err) : NB_OK;
+}
+
+/* Takes what the journal has of a block. *all: nothing is left to do. */
 static enum nb_status take_journal(struct nb_calibrated *k, struct nb_calibrated_block *b,
                                    bool *all, struct nb_error *err)
 {
     *all = true;
+    NB_TRY(check_journal(k, b, err));
     for (size_t i = 0; i < b->n; i++) {
         const struct nb_journal_entry *e = nb_journal_find(k->j, nb_calibrated_name(k, b, i));
         if (e == NULL) {
@@ -180,12 +223,6 @@ static enum nb_status take_journal(struct nb_calibrated *k, struct nb_calibrated
             continue;
         }
         const struct nb_plan_tensor *t = &k->p->tensors[b->weight[i]];
-        struct nb_hash h;
-        NB_TRY(hash_of(k, b, i, &h, err));
-        if (h.lo != e->input.lo || h.hi != e->input.hi || e->bytes != t->bytes) {
-            *all = false;
-            return nb_journal_cut(k->j, e, err);
-        }
         struct nb_layer_report *r = &k->reports[b->weight[i]];
         nb_layer_from_numbers(r, e->number);
         if (r->candidate[0] != 0.0) { /* it was tried on all: later choices rest on that */
@@ -407,22 +444,33 @@ static enum nb_status calibrate_block(struct nb_calibrated *k, struct nb_calibra
     if (!k->p->calibrated.by_input)
         return calibrate(k, b, NULL, 0, k->p->settings.recipe->float_prefix, err);
     NB_TRY(calibrate_by_input(k, b, err));
-    return k->p->settings.recipe->float_prefix ? run_block(k, b, true, err) : NB_OK;
+    return b->number >= 0 && k->p->settings.recipe->float_prefix ? run_block(k, b, true, err)
+                                                                 : NB_OK;
+}
+
+/* How often whole_block runs all windows. */
+static size_t count_runs(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                         bool all)
+{
+    const bool by_input = k->p->calibrated.by_input;
+    size_t n = b->number >= 0 && (all || by_input || !k->p->settings.recipe->float_prefix);
+    for (size_t i = 0; i < b->n && by_input; i++)
+        n += nb_journal_find(k->j, nb_calibrated_name(k, b, i)) == NULL;
+    return n + (!all && !by_input);
 }
 
 static enum nb_status whole_block(struct nb_calibrated *k, struct nb_calibrated_block *b, bool all,
                                   struct nb_error *err)
 {
     const bool float_prefix = k->p->settings.recipe->float_prefix;
+    nb_calibrated_phase(k, b->number < 0 || float_prefix ? 1 : 2,
+                        (uint64_t)count_runs(k, b, all) * k->text->n);
     if (!all)
         NB_TRY(calibrate_block(k, b, err));
     if (b->number < 0 || (float_prefix && !all))
         return NB_OK;
-    if (!float_prefix) {
-        for (size_t i = 0; i < b->n; i++)
-            NB_TRY(nb_calibrated_decode(k, b, i, err));
-        k->done += all ? (uint64_t)k->text->n * k->text->ctx : 0;
-    }
+    for (size_t i = 0; i < b->n && !float_prefix; i++)
+        NB_TRY(nb_calibrated_decode(k, b, i, err));
     return run_block(k, b, true, err);
 }
 
@@ -439,7 +487,7 @@ static enum nb_status do_block(struct nb_calibrated *k, struct nb_calibrated_blo
 
 /* ---- the whole ---- */
 
-/* Of the output; NULL: no memory, or none is named. */
+/* Of the output; NULL: no memory. */
 static char *folder_of(const struct nb_allocator *a, const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -468,17 +516,29 @@ static enum nb_status make_ideal(struct nb_calibrated *k, const struct nb_acts_o
     return nb_acts_create(&k->ideal, &o, k->a, err);
 }
 
-static enum nb_status set_up(struct nb_calibrated *k, struct nb_error *err)
+/* Where hidden states are kept: those of the rounded model, and of the float one where it is run too. */
+static enum nb_status make_stores(struct nb_calibrated *k, struct nb_error *err)
 {
-    const struct nb_quant_plan *p = k->p;
-    const struct nb_recipe *recipe = p->settings.recipe;
-    const struct nb_hparams *hp = &p->model->w.hp;
-    char *folder = folder_of(k->a, p->settings.out);
+    const struct nb_recipe *recipe = k->p->settings.recipe;
+    const struct nb_hparams *hp = &k->p->model->w.hp;
+    char *folder = folder_of(k->a, k->p->settings.out);
     const struct nb_acts_options acts = {.n_windows = k->text->n,
                                          .ctx = k->text->ctx,
                                          .width = NB_MAX(nb_staged_width(hp), (size_t)hp->n_embd),
-                                         .max_bytes = p->calibrated.hidden_bytes,
+                                         .max_bytes = k->p->calibrated.hidden_bytes,
                                          .folder = folder};
+    if (folder == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the name of a folder");
+    enum nb_status st = nb_acts_create(&k->acts, &acts, k->a, err);
+    if (st == NB_OK && nb_staged_width(hp) > 0 && !recipe->float_prefix && recipe->mismatch > 0.0)
+        st = make_ideal(k, &acts, err);
+    nb_free(k->a, folder);
+    return st;
+}
+
+static enum nb_status set_up(struct nb_calibrated *k, struct nb_error *err)
+{
+    const struct nb_quant_plan *p = k->p;
     uint64_t records = 1;
     for (size_t i = 0; i < p->n; i++)
         if (nb_calibrated_takes(&p->tensors[i]))
@@ -490,13 +550,8 @@ static enum nb_status set_up(struct nb_calibrated *k, struct nb_error *err)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu bytes of a tensor",
                 (unsigned long long)records);
     k->total = (uint64_t)k->text->n * k->text->ctx *
-               (hp->n_layers * (recipe->float_prefix ? 1U : 2U) + 2U);
-    enum nb_status st = nb_acts_create(&k->acts, &acts, k->a, err);
-    if (st == NB_OK && nb_staged_width(hp) > 0 && !recipe->float_prefix && recipe->mismatch > 0.0)
-        st = make_ideal(k, &acts, err);
-    nb_free(k->a, folder);
-    if (st != NB_OK)
-        return st;
+               (p->model->w.hp.n_layers * (p->settings.recipe->float_prefix ? 1U : 2U) + 2U);
+    NB_TRY(make_stores(k, err));
     return nb_block_weights_create(&k->floats, p->model, k->a, err);
 }
 
@@ -536,13 +591,36 @@ enum nb_status nb_calibrated_run(const struct nb_quant_plan *p, struct nb_journa
     return st;
 }
 
-struct nb_hash nb_calibrated_job(const struct nb_quant_plan *p)
+/* What hidden states hang on and no entry has a hash of: norms, biases, embeddings, what is kept. */
+static enum nb_status hash_others(const struct nb_quant_plan *p, struct nb_hash *out,
+                                  struct nb_error *err)
 {
-    struct nb_hash part[3];
+    struct nb_hasher *h = nb_hasher_create(p->a);
+    enum nb_status st = h != NULL ? NB_OK : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for a hash");
+    for (size_t i = 0; i < p->n && st == NB_OK; i++) {
+        struct nb_hash one;
+        if (nb_calibrated_takes(&p->tensors[i]) && p->tensors[i].weight->spec.block >= 0)
+            continue;
+        st = hash_rows(p, i, &one, err);
+        if (st == NB_OK)
+            nb_hasher_update(h, &one, sizeof one);
+    }
+    if (st == NB_OK)
+        *out = nb_hasher_digest(h);
+    nb_hasher_destroy(h);
+    return st;
+}
+
+enum nb_status nb_calibrated_job(const struct nb_quant_plan *p, struct nb_hash *out,
+                                 struct nb_error *err)
+{
+    struct nb_hash part[4];
     part[0] = nb_hash_bytes(p->recipe, strlen(p->recipe));
     part[1] = nb_windows_hash(p->settings.windows);
     part[2] = nb_hash_bytes(nb_version(), strlen(nb_version()));
-    return nb_hash_bytes(part, sizeof part);
+    NB_TRY(hash_others(p, &part[3], err));
+    *out = nb_hash_bytes(part, sizeof part);
+    return NB_OK;
 }
 
 struct nb_hash nb_windows_hash(const struct nb_windows *w)

@@ -14,7 +14,8 @@ NB_CHECKED enum nb_status nb_calibrated_run(const struct nb_quant_plan *p, struc
                                             struct nb_layer_report *reports,
                                             struct nb_calibrated_times *times,
                                             struct nb_error *err);
-/* The job that a journal must be of. */
-struct nb_hash nb_calibrated_job(const struct nb_quant_plan *p);
+/* The job that a journal must be of: recipe, text, and the weights that no entry of it stands for. */
+NB_CHECKED enum nb_status nb_calibrated_job(const struct nb_quant_plan *p, struct nb_hash *out,
+                                            struct nb_error *err);
 
 #endif

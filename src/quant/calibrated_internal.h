@@ -26,7 +26,8 @@ struct nb_calibrated {
     struct nb_stats *stats;          /* of the pass at hand; NULL: none */
     uint8_t *records;                /* of the largest weight */
     uint8_t *trial;                  /* likewise; method auto only */
-    uint64_t done, total;            /* tokens run, of all passes */
+    /* Progress, in tokens: before the phase at hand, of it, of all; its windows run so far. */
+    uint64_t done, share, total, step, n_steps;
 };
 
 /* The weights of a block that are to be rounded. */
@@ -38,6 +39,10 @@ struct nb_calibrated_block {
 /* calibrated.c */
 const char *nb_calibrated_name(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
                                size_t i);
+/* The next phase stands for so many passes over the text in reports of progress, and has n_steps steps. */
+void nb_calibrated_phase(struct nb_calibrated *k, unsigned passes, uint64_t n_steps);
+NB_CHECKED enum nb_status nb_calibrated_step(struct nb_calibrated *k, const char *what,
+                                             struct nb_error *err);
 /* Weight i of the block rounded, into the journal. job: what is known of its input. */
 NB_CHECKED enum nb_status nb_calibrated_round(struct nb_calibrated *k,
                                               const struct nb_calibrated_block *b, size_t i,

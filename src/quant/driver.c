@@ -523,9 +523,12 @@ static enum nb_status open_journal(const struct nb_quant_plan *p, struct nb_jour
     nb_str_init(&path, p->a);
     nb_str_append(&path, p->settings.out, n);
     nb_str_puts(&path, ".journal");
+    struct nb_hash job = {0, 0};
     enum nb_status st = nb_str_check(&path, err);
     if (st == NB_OK)
-        st = nb_journal_open(j, path.data, nb_calibrated_job(p), p->a, resumed, err);
+        st = nb_calibrated_job(p, &job, err);
+    if (st == NB_OK)
+        st = nb_journal_open(j, path.data, job, p->a, resumed, err);
     if (st == NB_OK && *resumed > 0)
         nb_log_msg(p->settings.log, NB_LOG_INFO, "%zu tensors are taken from %s", *resumed,
                    path.data);

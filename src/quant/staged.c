@@ -321,17 +321,13 @@ static enum nb_status advance(const struct staged *s, struct nb_acts *acts, size
                               struct nb_error *err)
 {
     struct nb_calibrated *k = s->k;
-    const struct nb_progress *g = k->p->settings.progress;
     const uint64_t begin = nb_clock_ns();
     for (size_t w = 0; w < n; w++) {
         float *rows;
         NB_TRY(nb_acts_get(acts, w, &rows, err));
         NB_TRY(nb_stages_run(s->stages, i, k->text->ctx, rows, rows, err));
         NB_TRY(nb_acts_put(acts, w, rows, err));
-        k->done += k->text->ctx;
-        if (g != NULL && g->fn != NULL && g->fn(g->ctx, s->what, k->done, k->total, "tokens") != 0)
-            NB_FAIL(err, NB_ERR_CANCELLED, "%s: cancelled; the same command goes on from here",
-                    s->what);
+        NB_TRY(nb_calibrated_step(k, s->what, err));
     }
     k->times->forward += (double)(nb_clock_ns() - begin) * 1e-9;
     return NB_OK;
@@ -372,6 +368,8 @@ static enum nb_status run_pieces(struct staged *s, struct nb_error *err)
     s->difference = nb_alloc(s->k->a, ctx * width, sizeof *s->difference);
     if (s->difference == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a window of activations");
+    nb_calibrated_phase(s->k, s->k->p->settings.recipe->float_prefix ? 1 : 2,
+                        nb_stages_count(s->stages) * (s->k->text->n + s->k->n_ideal));
     for (size_t i = 0; i < nb_stages_count(s->stages); i++)
         NB_TRY(run_piece(s, i, err));
     return NB_OK;
