@@ -242,7 +242,7 @@ static void fill_layer(struct nb_quant_result *r, struct nb_quant_tensor *t,
     t->rtn_db = ratio_db(l->sums.rtn, l->sums.signal);
     t->loss_db = ratio_db(l->sums.target_loss, l->sums.signal);
     t->held_rtn_db = ratio_db(l->sums.held_rtn, l->sums.held_signal);
-    t->held_loss_db = ratio_db(l->sums.held_loss, l->sums.held_signal);
+    t->held_loss_db = ratio_db(l->sums.held_target_loss, l->sums.held_signal);
     t->seconds = l->seconds;
     t->method = l->method;
     if (l->facts.n_damp > 0)

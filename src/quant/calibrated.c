@@ -261,10 +261,13 @@ static struct nb_algo_params params_of(const struct nb_calibrated *k, const stru
 static enum nb_status round_by_recipe(struct nb_calibrated *k, struct nb_layer_job *job,
                                       struct nb_layer_report *r, struct nb_error *err)
 {
-    const struct nb_algo *order[] = {k->p->algo, &nb_algo_ldlq, &nb_algo_rtn};
+    const struct nb_algo *order[] = {k->p->algo, &nb_algo_kgptq, &nb_algo_ldlq, &nb_algo_rtn};
+    const bool alone = (k->p->algo->needs & NB_NEEDS_MISMATCH) != 0; /* but for that it is kgptq */
     enum nb_status st = NB_OK;
     for (size_t i = 0; i < NB_COUNTOF(order); i++) {
         const struct nb_algo_params params = params_of(k, order[i]);
+        if (i == 1 && !alone)
+            continue;
         job->algo = order[i];
         job->params = &params;
         st = nb_layer_round(job, k->records, r, err);
@@ -501,7 +504,8 @@ static enum nb_status make_ideal(struct nb_calibrated *k, const struct nb_acts_o
                                  struct nb_error *err)
 {
     const struct nb_windows *text = k->text;
-    const size_t step = (text->n * text->ctx + IDEAL_TOKENS - 1) / IDEAL_TOKENS;
+    const bool all = k->p->algo != NULL && (k->p->algo->needs & NB_NEEDS_MISMATCH) != 0;
+    const size_t step = all ? 1 : (text->n * text->ctx + IDEAL_TOKENS - 1) / IDEAL_TOKENS;
     struct nb_acts_options o = *like;
     size_t seen = 0;
     k->ideal_window = nb_alloc(k->a, text->n, sizeof *k->ideal_window);

@@ -68,6 +68,17 @@ static void input_fini(struct input *in, const struct nb_allocator *a)
     memset(in, 0, sizeof *in);
 }
 
+/* Does the algorithm make the input's mismatch good itself? */
+static bool by_algorithm(const struct nb_calibrated *k)
+{
+    return k->p->algo != NULL && (k->p->algo->needs & NB_NEEDS_MISMATCH) != 0;
+}
+
+static bool to_residual(const struct staged *s, const struct nb_stage *stage)
+{
+    return stage->residual_cols > 0 && !by_algorithm(s->k);
+}
+
 /* Do all windows that h sums go through the float model? */
 static bool all_ideal(const struct nb_calibrated *k)
 {
@@ -90,7 +101,7 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
     in->ideal = in->h;
     if (!all_ideal(s->k))
         NB_TRY(nb_hessian_create(&in->ideal, in->n, a, err));
-    in->residual = stage->residual_cols > 0;
+    in->residual = to_residual(s, stage);
     in->n_out = in->residual ? stage->residual_cols : in->n;
     in->c = nb_alloc_zero(a, in->n_out * in->n, sizeof *in->c);
     if (in->c == NULL)
@@ -245,7 +256,7 @@ static enum nb_status find_shift(const struct staged *s, struct input *in, const
     const uint64_t begin = nb_clock_ns();
     const double share = s->k->p->settings.recipe->mismatch;
     double *inverse;
-    if (s->k->ideal == NULL || in->ideal->tokens == 0.0)
+    if (s->k->ideal == NULL || in->ideal->tokens == 0.0 || by_algorithm(s->k))
         return NB_OK;
     if (in->residual)
         NB_TRY(subtract_own(s, in, w, err));
@@ -278,8 +289,12 @@ static enum nb_status round_readers(const struct staged *s, const struct nb_stag
         if (!is_reader(stage, name) || nb_journal_find(s->k->j, name) != NULL)
             continue;
         const struct nb_hessian *h = in->h, *held = in->held;
-        struct nb_layer_job job = {
-            .h = &h, .held = &held, .input = &prepared, .shift = in->c != NULL ? &in->shift : NULL};
+        struct nb_layer_job job = {.h = &h,
+                                   .held = &held,
+                                   .input = &prepared,
+                                   .mismatch = by_algorithm(s->k) ? in->c : NULL};
+        if (in->shift.m != NULL || in->shift.r != NULL)
+            job.shift = &in->shift;
         st = nb_calibrated_round(s->k, s->b, i, &job, err);
     }
     nb_layer_input_fini(&prepared);
@@ -346,7 +361,7 @@ static enum nb_status run_piece(const struct staged *s, size_t i, struct nb_erro
 {
     const struct nb_stage *stage = nb_stages_at(s->stages, i);
     struct nb_calibrated *k = s->k;
-    const bool ahead = stage->residual_cols > 0;
+    const bool ahead = to_residual(s, stage);
     if (k->ideal != NULL && ahead)
         NB_TRY(advance(s, k->ideal, k->n_ideal, i, err));
     if (i > 0)
