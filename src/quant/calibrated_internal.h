@@ -43,6 +43,15 @@ const char *nb_calibrated_name(const struct nb_calibrated *k, const struct nb_ca
 void nb_calibrated_phase(struct nb_calibrated *k, unsigned passes, uint64_t n_steps);
 NB_CHECKED enum nb_status nb_calibrated_step(struct nb_calibrated *k, const char *what,
                                              struct nb_error *err);
+/* (rows, cols) of weight i; NULL outside the blocks, where it is read in slabs. */
+float *nb_calibrated_values(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                            size_t i);
+
+/* calibrated_round.c */
+/* Takes what the journal has of a block. *all: nothing is left to do. */
+NB_CHECKED enum nb_status nb_calibrated_take_journal(struct nb_calibrated *k,
+                                                     struct nb_calibrated_block *b, bool *all,
+                                                     struct nb_error *err);
 /* Weight i of the block rounded, into the journal. job: what is known of its input. */
 NB_CHECKED enum nb_status nb_calibrated_round(struct nb_calibrated *k,
                                               const struct nb_calibrated_block *b, size_t i,
