@@ -52,7 +52,7 @@ static void say_missing(const struct nb_quant_plan *p)
     if (p->settings.imatrix != NULL && p->n_unweighted > 0)
         nb_log_msg(log, NB_LOG_INFO, "%zu tensors have no entry in the imatrix, %zu have",
                    p->n_unweighted, p->n_weighted);
-    if (low != NULL)
+    if (low != NULL && p->settings.windows == NULL)
         nb_log_msg(log, NB_LOG_WARN,
                    "%zu tensors get less than 3 bits a weight without importance ('%s': %s); "
                    "quality suffers badly: make an imatrix with 'nibble calibrate' and give it "

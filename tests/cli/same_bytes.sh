@@ -62,6 +62,27 @@ for isa in $levels; do
 done
 unset NIBBLE_ISA
 
+# One block led by a text, in formats of each kind.
+lead() { # FILE, options
+    "$NIBBLE" quantize "$model" -o "$@" --type bf16 --method kgptq --calib "$text" --calib-tokens 320 \
+        --calib-ctx 32 --tensor-type 'blk[.]0[.]attn_v=iq2_xs' --tensor-type 'blk[.]0[.]attn_q=q3_k' \
+        --tensor-type 'blk[.]0[.]attn_(k|output)=q4_0' --tensor-type 'blk[.]0[.]ffn_(gate|up|down)=q4_k' \
+        --quiet -f >/dev/null
+}
+lead ref.gguf --threads 2
+echo "kgptq,$(file_hash ref.gguf)," >> got.csv
+for threads in $threads_too; do
+    lead x.gguf --threads $threads
+    cmp ref.gguf x.gguf || { echo "kgptq: $threads threads: other bytes"; exit 1; }
+done
+for isa in $levels; do
+    NIBBLE_ISA=$isa
+    export NIBBLE_ISA
+    lead x.gguf
+    cmp ref.gguf x.gguf || { echo "kgptq: $isa: other bytes"; exit 1; }
+done
+unset NIBBLE_ISA
+
 if [ "${NB_UPDATE:-0}" = 1 ]; then
     { echo "type,sha256 of the file,XXH3-128 of the logits of 2 windows of 32"; cat got.csv; } > "$golden"
 fi

@@ -4,7 +4,7 @@
  * and a format may leave them no room). */
 #include "unit/quant/algo_case.h"
 
-enum { ROWS = 8, COLS = 256 };
+enum { ROWS = 4, COLS = 256 };
 
 struct totals {
     double rtn, loss;
@@ -95,11 +95,19 @@ static bool is_variant(const struct nb_numfmt *const *f, size_t i)
     return false;
 }
 
+/* An emulated machine is content with every fifth format, and no search through large codebooks. */
+static bool too_slow(const struct nb_numfmt *f, size_t i)
+{
+    if (nb_env("NB_EMULATED") == NULL)
+        return false;
+    return i % 5 != 0 || (f->grid != NULL && f->grid->elem->dim > 1);
+}
+
 static size_t check_formats(const struct nb_algo *algo, const struct nb_numfmt *const *f, size_t n)
 {
     size_t suited = 0;
     for (size_t i = 0; i < n; i++) {
-        if (is_variant(f, i) || COLS % f[i]->block != 0)
+        if (is_variant(f, i) || COLS % f[i]->block != 0 || too_slow(f[i], i))
             continue;
         struct totals sum = {0.0, 0.0};
         bool ok = true;
@@ -127,7 +135,7 @@ static void test_blocks(void **state)
     const struct nb_algo *const *algo = nb_algo_all(&n_algos);
     for (size_t i = 0; i < n_algos; i++)
         suited += check_formats(algo[i], f, n);
-    assert_true(suited > 50);
+    assert_true(suited > (nb_env("NB_EMULATED") == NULL ? 50 : 10));
 }
 
 static void test_grids(void **state)
@@ -138,7 +146,7 @@ static void test_grids(void **state)
     const struct nb_algo *const *algo = nb_algo_all(&n_algos);
     for (size_t i = 0; i < n_algos; i++)
         suited += check_formats(algo[i], f, n);
-    assert_true(suited > 50);
+    assert_true(suited > (nb_env("NB_EMULATED") == NULL ? 50 : 10));
 }
 
 static void test_names(void **state)
