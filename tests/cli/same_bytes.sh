@@ -66,7 +66,7 @@ unset NIBBLE_ISA
 lead() { # FILE, options
     "$NIBBLE" quantize "$model" -o "$@" --type bf16 --method kgptq --calib "$text" --calib-tokens 320 \
         --calib-ctx 32 --tensor-type 'blk[.]0[.]attn_v=iq2_xs' --tensor-type 'blk[.]0[.]attn_q=q3_k' \
-        --tensor-type 'blk[.]0[.]attn_(k|output)=q4_0' --tensor-type 'blk[.]0[.]ffn_(gate|up|down)=q4_k' \
+        --tensor-type 'blk[.]0[.]attn_k=q4_k' --tensor-type 'blk[.]0[.]attn_output=q4_0' \
         --quiet -f >/dev/null
 }
 lead ref.gguf --threads 2
