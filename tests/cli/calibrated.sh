@@ -46,7 +46,7 @@ cmp one.gguf same.gguf || fail 'other bytes from the recipe'
     --calib-ctx 128 >out 2>err && fail 'other text is another recipe'
 says err 'made on windows of text with hash'
 
-"$NIBBLE" quantize "$model" -o x.gguf --method magic >out 2>err && fail 'a method called magic'
+"$NIBBLE" quantize "$model" -o x.gguf --method magic --calib "$text" >out 2>err && fail 'a method called magic'
 says err "there is no method 'magic'"
 "$NIBBLE" quantize "$model" -o x.gguf --recipe recipe.json >out 2>err && fail 'a recipe without text'
 says err 'needs a text to calibrate on'

@@ -2,7 +2,7 @@
 . "$NB_TESTS/support/cli-lib.bash"
 expect 0 quantize "$MODEL" same.gguf f32 --transform rotate_heads,equalize --dump-recipe recipe.json
 grep -qF '"transforms":"rotate_heads,equalize"' recipe.json || fail "the recipe does not name its transforms"
-expect 0 eval same.gguf --against "$MODEL" --chunks 1 --max-kld 0.000001 --float-activations
+expect 0 eval same.gguf --text "$TEXT" --against "$MODEL" --chunks 1 --max-kld 0.000001 --float-activations
 # Nothing is left beside the output; threads and the recipe make the same bytes.
 only same.gguf recipe.json
 expect 0 quantize "$MODEL" again.gguf --recipe recipe.json -t 3

@@ -13,7 +13,7 @@ void trial_case(struct kase *c, size_t i)
 {
     c->n = i % 33;
     c->rows = i / 33 % 2 == 0 ? 8 : 16;
-    c->variant = (int)(i / 66 % 2);
+    c->variant = (unsigned)(i / 66 % 2);
     c->pattern = (enum pattern)(i / (33 * (size_t)4) % PAT_COUNT);
     c->shift = i % 3;
 }
