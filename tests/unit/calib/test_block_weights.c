@@ -154,7 +154,8 @@ static void test_values(void **state)
     float *want = malloc(n * sizeof *want);
     assert_ok(nb_block_weights_create(&b, m, NULL, &err), &err);
     assert_null(nb_block_weights_values(b, q));
-    assert_true(nb_block_weights_bytes(m, 1, 1, &one) && nb_block_weights_bytes(m, 1, 2, &two));
+    assert_true(nb_block_weights_bytes(m, 1, 1, &one));
+    assert_true(nb_block_weights_bytes(m, 1, 2, &two));
     assert_int_equal(two, 2 * one);
     assert_ok(nb_block_weights_load(b, 1, 2, NULL, &err), &err);
     assert_non_null(nb_block_weights_values(b, index_of(m, "blk.2.attn_norm.weight")));

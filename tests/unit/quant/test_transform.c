@@ -300,7 +300,7 @@ static void test_bias_correction(void **state)
     for (size_t t = 0; t < TOKENS; t++)
         for (size_t j = 0; j < COLS; j++) {
             x[t][j] = (float)(nb_rng_normal(&rng) + 1.0);
-            mean[j] += (double)x[t][j] / TOKENS;
+            mean[j] += (double)x[t][j] / (double)TOKENS;
         }
     nb_bias_correction(delta, w, q, ROWS, COLS, mean);
     for (size_t r = 0; r < ROWS; r++) {
@@ -309,8 +309,8 @@ static void test_bias_correction(void **state)
             double y = 0.0;
             for (size_t j = 0; j < COLS; j++)
                 y += ((double)w[r * COLS + j] - (double)q[r * COLS + j]) * (double)x[t][j];
-            error += (y - delta[r]) / TOKENS;
-            plain += y / TOKENS;
+            error += (y - delta[r]) / (double)TOKENS;
+            plain += y / (double)TOKENS;
         }
         assert_close(error, 0.0, 1e-9);
         assert_true(fabs(plain) > 1e-3);
