@@ -90,13 +90,13 @@ static void test_panel(void **unused)
     for (size_t r = 0; r < n_rows; r += 4) {
         const float *rows[4];
         for (size_t i = 0; i < 4; i++)
-            rows[i] = w + NB_MIN(r + i, n_rows - 1) * k;
+            rows[i] = w + (r + i < n_rows ? r + i : r) * k;
         nb_panel_pack(wp + nb_panel_floats(r, 4, k), rows, r == 0 ? 4 : 1, 4, k, -0.0F);
     }
     for (size_t c = 0; c < n_cols; c += 3) {
         const float *cols[3];
         for (size_t i = 0; i < 3; i++)
-            cols[i] = x + NB_MIN(c + i, n_cols - 1) * k;
+            cols[i] = x + (c + i < n_cols ? c + i : c) * k;
         nb_panel_pack(xp + nb_panel_floats(c, 3, k), cols, c == 0 ? 3 : 1, 3, k, 0.0F);
     }
     for (size_t i = 0; i < 20; i++)
