@@ -64,7 +64,7 @@ static enum nb_status read_texts(struct reading *r, struct nb_stats *s, const st
         nb_str_fini(&text);
     }
     size_t at = 0;
-    for (size_t i = 0; i < o->n_texts; at += r->texts[i++].n)
+    for (size_t i = 0; i < o->n_texts && r->ids.n > 0; at += r->texts[i++].n)
         r->texts[i].tokens = (const uint32_t *)r->ids.data + at; /* ids are never negative */
     return st;
 }

@@ -75,7 +75,8 @@ static enum nb_status make(struct nb_text_windows *out, const struct nb_model *m
 {
     const struct nb_vocab *vocab = nb_tokenizer_vocab(m->tokenizer);
     NB_TRY(read_texts(ids, start, m, o, out->a, err));
-    for (size_t i = 0; i < o->n_calib_texts; i++) /* ids of a text are never negative */
+    memset(texts, 0, o->n_calib_texts * sizeof *texts);
+    for (size_t i = 0; i < o->n_calib_texts && ids->n > 0; i++) /* ids are never negative */
         texts[i] = (struct nb_corpus_text){(const uint32_t *)ids->data + start[i],
                                            start[i + 1] - start[i]};
     const struct nb_corpus_plan plan = {.texts = texts,
