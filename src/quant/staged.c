@@ -118,6 +118,23 @@ static enum nb_status add_window(const struct staged *s, struct nb_hessian *h, c
     return nb_sym_accumulate(h->h, h->n, &tokens, s->k->p->settings.pool, s->k->a, err);
 }
 
+struct difference {
+    const float *x, *y; /* of the first token */
+    size_t x_width, y_width, n;
+    float *d; /* (tokens, n) := y - x */
+};
+
+static void subtract_tokens(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct difference *f = ctx;
+    (void)worker;
+    for (size_t t = begin; t < end; t++) {
+        const float *x = f->x + t * f->x_width, *y = f->y + t * f->y_width;
+        for (size_t i = 0; i < f->n; i++)
+            f->d[t * f->n + i] = y[i] - x[i];
+    }
+}
+
 /* c += sum of (ideal - rows) x^T over a window, of n_out columns of each. */
 static enum nb_status add_difference(const struct staged *s, struct input *in, const float *ideal,
                                      size_t ideal_width, const float *rows,
@@ -126,12 +143,9 @@ static enum nb_status add_difference(const struct staged *s, struct input *in, c
     const size_t ctx = s->k->text->ctx, n = in->n_out;
     const size_t at = in->residual ? stage->residual : stage->x;
     const size_t ideal_at = in->residual ? stage->sum : stage->x;
-    for (size_t t = 0; t < ctx; t++) {
-        const float *x = rows + t * stage->width + at, *y = ideal + t * ideal_width + ideal_at;
-        float *d = s->difference + t * n;
-        for (size_t i = 0; i < n; i++)
-            d[i] = y[i] - x[i];
-    }
+    struct difference f = {rows + at, ideal + ideal_at, stage->width, ideal_width,
+                           n,         s->difference};
+    nb_pool_for(s->k->p->settings.pool, ctx, 64, subtract_tokens, &f);
     const struct nb_cross_tokens tokens = {.a = s->difference,
                                            .a_stride = n,
                                            .b = rows + stage->x,
@@ -152,14 +166,16 @@ static enum nb_status collect(const struct staged *s, struct input *in, size_t p
     for (size_t w = 0; w < k->text->n; w++) {
         float *rows, *ideal;
         NB_TRY(nb_acts_get(k->acts, w, &rows, err));
-        NB_TRY(add_window(s, k->text->held[w] ? in->held : in->h, rows, stage, err));
-        if (k->ideal == NULL || next == k->n_ideal || k->ideal_window[next] != w)
+        if (k->ideal == NULL || next == k->n_ideal || k->ideal_window[next] != w) {
+            NB_TRY(add_window(s, k->text->held[w] ? in->held : in->h, rows, stage, err));
             continue;
+        }
         NB_TRY(nb_acts_get(k->ideal, next++, &ideal, err));
-        if (in->ideal != in->h)
-            NB_TRY(add_window(s, in->ideal, rows, stage, err));
+        NB_TRY(add_window(s, in->ideal, rows, stage, err));
         NB_TRY(add_difference(s, in, ideal, ideal_width, rows, stage, err));
     }
+    if (in->ideal != NULL && in->ideal != in->h)
+        NB_TRY(nb_hessian_merge(in->h, in->ideal, err));
     k->times->statistics += (double)(nb_clock_ns() - begin) * 1e-9;
     NB_TRY(nb_hessian_check(in->h, stage->readers[0], err));
     return nb_hessian_check(in->held, stage->readers[0], err);

@@ -263,22 +263,37 @@ size_t nb_stages_max_width(const struct nb_stages *t)
 
 /* ---- running ---- */
 
-/* Rows at a cut into the values, or out of them. */
-static void move(const struct nb_stages *t, const struct cut *c, size_t n, float *rows, bool in)
+struct move {
+    const struct nb_stages *t;
+    const struct cut *cut;
+    float *rows;
+    bool in;
+};
+
+static void move_rows(void *ctx, size_t begin, size_t end, unsigned worker)
 {
+    const struct move *m = ctx;
     size_t at = 0;
-    for (size_t i = 0; i < c->n_live; i++) {
-        const size_t cols = cols_of(t->s, c->live[i]);
-        float *value = t->s->slots[c->live[i]].data;
-        for (size_t r = 0; r < n; r++) {
-            float *row = rows + r * c->stage.width + at;
-            if (in)
+    (void)worker;
+    for (size_t i = 0; i < m->cut->n_live; i++) {
+        const size_t cols = cols_of(m->t->s, m->cut->live[i]);
+        float *value = m->t->s->slots[m->cut->live[i]].data;
+        for (size_t r = begin; r < end; r++) {
+            float *row = m->rows + r * m->cut->stage.width + at;
+            if (m->in)
                 memcpy(value + r * cols, row, cols * sizeof *row);
             else
                 memcpy(row, value + r * cols, cols * sizeof *row);
         }
         at += cols;
     }
+}
+
+/* Rows at a cut into the values, or out of them. */
+static void move(const struct nb_stages *t, const struct cut *c, size_t n, float *rows, bool in)
+{
+    struct move m = {t, c, rows, in};
+    nb_pool_for(t->s->pool, n, 64, move_rows, &m);
 }
 
 static bool wanted(const struct nb_stages *t, size_t place, size_t end)

@@ -53,6 +53,21 @@ static inline void block(struct v16 acc[ROWS][COLS], const float *w, size_t w_st
     acc[1][2] = b2;
 }
 
+/* Four sums of lanes, each in the order of v16_sum. */
+static inline __m128 sum4(struct v16 p, struct v16 q, struct v16 r, struct v16 s)
+{
+    const __m256 p8 = _mm256_add_ps(p.a, p.b), q8 = _mm256_add_ps(q.a, q.b);
+    const __m256 r8 = _mm256_add_ps(r.a, r.b), s8 = _mm256_add_ps(s.a, s.b);
+    const __m256 pr =
+        _mm256_add_ps(_mm256_permute2f128_ps(p8, r8, 0x20), _mm256_permute2f128_ps(p8, r8, 0x31));
+    const __m256 qs =
+        _mm256_add_ps(_mm256_permute2f128_ps(q8, s8, 0x20), _mm256_permute2f128_ps(q8, s8, 0x31));
+    /* p0+p2 q0+q2 p1+p3 q1+q3 | r, s the same */
+    const __m256 t = _mm256_add_ps(_mm256_unpacklo_ps(pr, qs), _mm256_unpackhi_ps(pr, qs));
+    const __m128 lo = _mm256_castps256_ps128(t), hi = _mm256_extractf128_ps(t, 1);
+    return _mm_add_ps(_mm_movelh_ps(lo, hi), _mm_movehl_ps(hi, lo));
+}
+
 static void corner(float *y, size_t y_stride, const float *w, const float *x, size_t x_stride,
                    size_t k)
 {
@@ -61,15 +76,17 @@ static void corner(float *y, size_t y_stride, const float *w, const float *x, si
     for (size_t i = 0; i < ROWS * COLS; i++)
         acc[i / COLS][i % COLS] = v16_set1(0.0F);
     block(acc, w, k, x, x_stride, whole);
-    for (size_t i = 0; i < ROWS * COLS; i++) {
+    for (size_t i = 0; rest && i < ROWS * COLS; i++) {
         const size_t r = i / COLS, c = i % COLS;
-        if (rest) {
-            const struct v16 a = v16_load_n(w + r * k + whole, rest);
-            const struct v16 b = v16_load_n(x + c * x_stride + whole, rest);
-            acc[r][c] = v16_keep_n(v16_fma(a, b, acc[r][c]), acc[r][c], rest);
-        }
-        y[c * y_stride + r] = v16_sum(acc[r][c]);
+        const struct v16 a = v16_load_n(w + r * k + whole, rest);
+        const struct v16 b = v16_load_n(x + c * x_stride + whole, rest);
+        acc[r][c] = v16_keep_n(v16_fma(a, b, acc[r][c]), acc[r][c], rest);
     }
+    const __m128 s = sum4(acc[0][0], acc[1][0], acc[0][1], acc[1][1]);
+    _mm_storel_pi((__m64 *)(void *)y, s);
+    _mm_storeh_pi((__m64 *)(void *)(y + y_stride), s);
+    y[2 * y_stride] = v16_sum(acc[0][2]);
+    y[2 * y_stride + 1] = v16_sum(acc[1][2]);
 }
 
 void nb_gemm_f32_f32_f32_avx2(float *y, size_t y_stride, const float *w, size_t n_rows,

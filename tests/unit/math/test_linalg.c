@@ -127,6 +127,40 @@ static void test_sum_does_not_depend_on_cuts(void **state)
     free(parts);
 }
 
+static void test_sum_of_two_sides(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t rows, cols, tokens;
+    } cases[] = {{1, 1, 1},      {5, 17, 300},    {48, 48, 256},   {49, 100, 257},
+                 {100, 49, 513}, {1030, 13, 600}, {13, 1030, 600}, {97, 193, 1100}};
+    struct nb_error err;
+    for (size_t i = 0; i < NB_COUNTOF(cases); i++) {
+        const size_t rows = cases[i].rows, cols = cases[i].cols, n = cases[i].tokens;
+        float *a = normals(i, n * (rows + 1)), *b = normals(i + 50, n * (cols + 2));
+        const struct nb_cross_tokens t = {a, b, rows + 1, cols + 2, n};
+        double *c = doubles(rows * cols), *want = doubles(rows * cols);
+        for (size_t e = 0; e < rows * cols; e++)
+            c[e] = want[e] = (double)e;
+        assert_ok(nb_cross_accumulate(c, rows, cols, &t, NULL, NULL, &err), &err);
+        for (size_t t0 = 0; t0 < n; t0 += NB_SYM_CHUNK)
+            for (size_t e = 0; e < rows * cols; e++) {
+                float s = 0.0F;
+                for (size_t k = t0; k < n && k < t0 + NB_SYM_CHUNK; k++)
+                    s = fmaf(a[k * (rows + 1) + e / cols], b[k * (cols + 2) + e % cols], s);
+                want[e] += (double)s;
+            }
+        assert_memory_equal(c, want, rows * cols * sizeof *c);
+        free(a);
+        free(b);
+        free(c);
+        free(want);
+    }
+    const struct nb_cross_tokens narrow = {NULL, NULL, 2, 3, 1};
+    assert_fails(nb_cross_accumulate(NULL, 3, 3, &narrow, NULL, NULL, &err), NB_ERR_ARG, &err,
+                 "rows 2 and 3 apart");
+}
+
 /* ---- factors ---- */
 
 /* The textbook's loop, sums as linalg.h states them. */
@@ -243,65 +277,16 @@ static void test_not_positive_definite(void **state)
     assert_fails(nb_tri_inverse(v, 2, NULL, NULL, &err), NB_ERR_NUMERIC, &err, "element 1");
 }
 
-static void test_ldl_and_solve(void **state)
+static void test_mirror(void **state)
 {
     (void)state;
-    const size_t n = 60, rhs = 3;
-    struct nb_error err;
-    double *h = symmetric(9, n, 1.0), *v = copy(h, n * n), *d = doubles(n), *x = doubles(n * rhs);
-    assert_ok(nb_chol_reverse(v, n, NULL, NULL, NULL, &err), &err);
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < rhs; c++) { /* right sides of the solution i - 3 c */
-            double s = 0.0;
-            for (size_t j = 0; j < n; j++)
-                s += h[NB_MIN(i, j) * n + NB_MAX(i, j)] * ((double)j - 3.0 * (double)c);
-            x[i * rhs + c] = s;
-        }
-    nb_chol_solve(v, n, x, rhs);
-    for (size_t i = 0; i < n; i++)
-        for (size_t c = 0; c < rhs; c++)
-            assert_close(x[i * rhs + c], (double)i - 3.0 * (double)c, 1e-10);
-    nb_ldl_from_chol(d, v, n);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = i; j < n; j++) {
-            double s = 0.0;
-            for (size_t k = j; k < n; k++)
-                s += v[i * n + k] * d[k] * v[j * n + k];
-            assert_close(s, h[i * n + j], 1e-12 * 200.0);
-        }
-    assert_marks(v, n);
-    free(h);
-    free(v);
-    free(d);
-    free(x);
-}
-
-static void test_mirror_and_flip(void **state)
-{
-    (void)state;
-    struct nb_error err;
     for (size_t n = 1; n < 70; n += 17) {
-        double *h = symmetric(n, n, 1.0), *r = copy(h, n * n);
-        nb_sym_flip(r, n);
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = i; j < n; j++)
-                assert_true(r[i * n + j] == h[(n - 1 - j) * n + (n - 1 - i)]);
-        assert_marks(r, n);
-        assert_ok(nb_chol_reverse(r, n, NULL, NULL, NULL, &err), &err);
-        nb_sym_flip(r, n);
-        for (size_t i = 0; i < n; i++) /* H = R^T R */
-            for (size_t j = i; j < n; j++) {
-                double s = 0.0;
-                for (size_t k = 0; k <= i; k++)
-                    s += r[k * n + i] * r[k * n + j];
-                assert_close(s, h[i * n + j], 1e-11);
-            }
+        double *h = symmetric(n, n, 1.0);
         nb_sym_mirror(h, n);
         for (size_t i = 0; i < n; i++)
             for (size_t j = 0; j < n; j++)
                 assert_true(h[i * n + j] == h[j * n + i] && h[i * n + j] != MARK);
         free(h);
-        free(r);
     }
 }
 
@@ -427,8 +412,8 @@ static void test_memory_runs_out(void **state)
 
 NB_TEST_MAIN(cmocka_unit_test(test_sum_of_outer_products),
              cmocka_unit_test(test_sum_does_not_depend_on_cuts),
-             cmocka_unit_test(test_factor_and_inverse), cmocka_unit_test(test_ill_conditioned),
-             cmocka_unit_test(test_not_positive_definite), cmocka_unit_test(test_ldl_and_solve),
-             cmocka_unit_test(test_mirror_and_flip), cmocka_unit_test(test_feedback),
+             cmocka_unit_test(test_sum_of_two_sides), cmocka_unit_test(test_factor_and_inverse),
+             cmocka_unit_test(test_ill_conditioned), cmocka_unit_test(test_not_positive_definite),
+             cmocka_unit_test(test_mirror), cmocka_unit_test(test_feedback),
              cmocka_unit_test(test_products_with_a_symmetric_matrix),
              cmocka_unit_test(test_any_number_of_threads), cmocka_unit_test(test_memory_runs_out))
