@@ -187,20 +187,20 @@ static bool run(const struct layer *l, const struct options *o, const struct nb_
                                     .layout = nb_algo_layout(coder),
                                     .params = &params,
                                     .pool = l->pool};
-    const bool ok = algo->supports(coder) && algo->needs < NB_NEEDS_MISMATCH;
+    const bool ok = nb_algo_supports(algo, coder) && algo->needs < NB_NEEDS_MISMATCH;
     nb_coder_destroy(coder);
     if (!ok)
         return false;
     struct nb_prepared *p;
     const double t0 = seconds();
-    check(algo->prepare(&p, &job, &err), &err);
+    check(nb_prepared_create(&p, algo, &job, &err), &err);
     const double t1 = seconds();
     *out = (struct result){.prepare = t1 - t0};
     struct nb_rows rows = {.spec = &spec, .n_rows = l->rows, .w = l->w, .decoded = l->q};
-    check(algo->rows(p, &rows, &err), &err);
+    check(nb_algo_rows(p, &rows, &err), &err);
     out->rows = seconds() - t1;
     rows.sums = &out->sums;
-    algo->destroy(p);
+    nb_prepared_destroy(p);
     out->loss = true_loss(l);
     return true;
 }

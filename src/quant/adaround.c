@@ -242,21 +242,11 @@ static enum nb_status round_rows(struct nb_row_work *k, uint64_t row, size_t n_r
     return st;
 }
 
-static enum nb_status prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                              struct nb_error *err)
-{
-    NB_TRY(nb_algo_prepare(out, job, &params, err));
-    (*out)->round = round_rows;
-    return NB_OK;
-}
-
 const struct nb_algo nb_algo_adaround = {
     .name = "adaround",
     .summary = "learns for each weight which of its two neighbours it takes (AdaRound)",
     .needs = NB_NEEDS_H,
     .params = &params,
     .supports = supports,
-    .prepare = prepare,
-    .rows = nb_algo_rows,
-    .destroy = nb_prepared_destroy,
+    .round = round_rows,
 };

@@ -23,6 +23,11 @@ const struct nb_algo *nb_algo_find(const char *name)
     return NULL;
 }
 
+bool nb_algo_supports(const struct nb_algo *algo, const struct nb_coder *c)
+{
+    return algo->supports == NULL || algo->supports(c);
+}
+
 uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols, bool mismatch)
 {
     const uint64_t n = cols;

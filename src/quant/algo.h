@@ -4,12 +4,13 @@
  * tr((W - Q) H (W - Q)^T), what rounding does to the matrix' output (Frantar et al. 2023, GPTQ, arXiv
  * 2210.17323; Chee et al. 2023, QuIP, 2307.13304). Any number format: numfmt/coder.h.
  *
- *     prepare(H, layout)  ->  struct nb_prepared      once per input; matrices that share it share this
- *     rows(prepared, slab of rows)                    rows are independent: any cut gives the same bytes
- *     destroy
+ *     nb_prepared_create(algo, H, layout)  ->  struct nb_prepared   once per input, for all matrices on it
+ *     nb_algo_rows(prepared, slab of rows)             rows are independent: any cut gives the same bytes
+ *     nb_prepared_destroy
  *
- * An algorithm is one file src/quant/<id>.c that defines nb_algo_<id> and one line NB_ALGO(<id>) in
- * registry.inc; tests/conform/test_algo.c finds it there.
+ * An algorithm is a set of parameters, and, where these do not say it, a function that rounds some rows. It
+ * is one file src/quant/<id>.c that defines nb_algo_<id> and one line NB_ALGO(<id>) in registry.inc;
+ * tests/conform/test_algo.c finds it there.
  */
 #ifndef NB_QUANT_ALGO_H
 #define NB_QUANT_ALGO_H
@@ -121,7 +122,7 @@ struct nb_algo_sums {
 
 /* A slab of rows to be rounded. Borrows: all. */
 struct nb_rows {
-    const struct nb_coder_spec *spec; /* of the tensor; rows makes a coder of it for each thread.
+    const struct nb_coder_spec *spec; /* of the tensor; a coder is made of it for each thread.
                                          Its weighting is the algorithm's business           */
     uint64_t row;                     /* number of the first row in its tensor */
     size_t n_rows;
@@ -134,26 +135,35 @@ struct nb_rows {
 };
 
 struct nb_prepared;
+struct nb_row_work; /* algo_internal.h */
 
 struct nb_algo {
     const char *name, *summary;
     unsigned needs; /* enum nb_algo_needs */
     const struct nb_algo_params *params;
     const char *scale_search; /* of general grids, as published; NULL: the recipe's */
-    bool (*supports)(const struct nb_coder *c);
-    /* NB_ERR_NUMERIC: H holds NaN or infinity, or a negative diagonal. */
-    enum nb_status (*prepare)(struct nb_prepared **out, const struct nb_algo_job *job,
-                              struct nb_error *err);
-    /* Uses the job's pool inside. Not to be called twice at once. NB_ERR_NUMERIC: a weight is not
-     * finite (row and column in the message); NB_ERR_NOMEM. */
-    enum nb_status (*rows)(const struct nb_prepared *p, struct nb_rows *rows, struct nb_error *err);
-    void (*destroy)(struct nb_prepared *p); /* NULL is fine */
+    bool (*supports)(const struct nb_coder *c); /* NULL: every format */
+    /* Rounds rows [row, row + n_rows) of a tensor in a way of its own, and they are not polished: grids,
+     * codes, values from k->target; k->e is scratch. NULL: plainly, or with feedback, as params say. */
+    enum nb_status (*round)(struct nb_row_work *k, uint64_t row, size_t n_rows,
+                            struct nb_error *err);
 };
 
 const struct nb_algo *const *nb_algo_all(size_t *n);
 const struct nb_algo *nb_algo_find(const char *name); /* NULL: none */
+bool nb_algo_supports(const struct nb_algo *algo, const struct nb_coder *c);
+
+/* NB_ERR_NUMERIC: H holds NaN or infinity, or a negative diagonal; NB_ERR_ARG, NB_ERR_UNSUPPORTED: the job
+ * lacks what the algorithm needs. */
+NB_CHECKED enum nb_status nb_prepared_create(struct nb_prepared **out, const struct nb_algo *algo,
+                                             const struct nb_algo_job *job, struct nb_error *err);
+void nb_prepared_destroy(struct nb_prepared *p); /* NULL is fine */
 const struct nb_algo_facts *nb_prepared_facts(const struct nb_prepared *p);
-/* Bytes that prepare owns until destroy, and that rows takes meanwhile with this many threads. */
+/* Uses the job's pool inside. Not to be called twice at once. NB_ERR_NUMERIC: a weight is not finite (row
+ * and column in the message); NB_ERR_NOMEM. */
+NB_CHECKED enum nb_status nb_algo_rows(const struct nb_prepared *p, struct nb_rows *rows,
+                                       struct nb_error *err);
+/* Bytes that a prepared owns, and that nb_algo_rows takes meanwhile with this many threads. */
 uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols, bool mismatch);
 uint64_t nb_algo_rows_bytes(const struct nb_algo *algo, size_t cols, unsigned threads);
 

@@ -13,10 +13,9 @@
 #define NB_ALGO_LAZY     128 /* columns */
 #define NB_ALGO_MAX_WORD 16  /* columns of a code word */
 
-struct nb_row_work;
-
-/* Owns: its arrays. */
+/* Owns: its arrays. Borrows: algo, what the job does. */
 struct nb_prepared {
+    const struct nb_algo *algo;
     struct nb_algo_job job;
     struct nb_algo_params params;
     struct nb_algo_facts facts;
@@ -31,10 +30,6 @@ struct nb_prepared {
     float
         *correction; /* (n, n) what is taken from the targets is W times this; NULL: nothing      */
     double *buffer;  /* in which feedback and moments lie                                       */
-    /* Rounds rows [row, row + n_rows) of the tensor in an algorithm's own way, which is not polished:
-     * grids, codes, values from k->target; k->e is scratch. NULL: plainly, or with feedback. */
-    enum nb_status (*round)(struct nb_row_work *k, uint64_t row, size_t n_rows,
-                            struct nb_error *err);
 };
 
 /* A worker's. R = NB_ALGO_CHUNK. Owns: all. Borrows: p. */
@@ -67,19 +62,14 @@ NB_CHECKED enum nb_status nb_algo_order(uint32_t *order, const double *mass, siz
                                         struct nb_algo_layout layout, enum nb_algo_order how,
                                         const struct nb_allocator *a, struct nb_error *err);
 
-/* prepare.c: for struct nb_algo.prepare and destroy. */
-NB_CHECKED enum nb_status nb_algo_prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                                          const struct nb_algo_params *own, struct nb_error *err);
-void nb_prepared_destroy(struct nb_prepared *p);
+/* prepare.c */
 bool nb_algo_needs_schur(const struct nb_algo_params *q);
 
 /* mismatch.c: p->correction from U (n, n) by place, where the job has a mismatch to make good. */
 NB_CHECKED enum nb_status nb_algo_correct(struct nb_prepared *p, const double *u,
                                           struct nb_error *err);
 
-/* rows.c: for struct nb_algo.rows. */
-NB_CHECKED enum nb_status nb_algo_rows(const struct nb_prepared *p, struct nb_rows *rows,
-                                       struct nb_error *err);
+/* rows.c */
 /* What an error weighs in the loss: *loss (n_rows) = e H e^T per token. */
 NB_CHECKED enum nb_status nb_algo_losses(const struct nb_prepared *p, double *loss, const float *e,
                                          size_t n_rows, bool held, struct nb_error *err);

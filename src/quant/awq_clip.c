@@ -104,14 +104,6 @@ static enum nb_status round_rows(struct nb_row_work *k, uint64_t row, size_t n_r
     return NB_OK;
 }
 
-static enum nb_status prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                              struct nb_error *err)
-{
-    NB_TRY(nb_algo_prepare(out, job, &params, err));
-    (*out)->round = round_rows;
-    return NB_OK;
-}
-
 const struct nb_algo nb_algo_awq_clip = {
     .name = "awq_clip",
     .summary = "AWQ's clip search, as published; after the transform awq",
@@ -119,7 +111,5 @@ const struct nb_algo nb_algo_awq_clip = {
     .params = &params,
     .scale_search = "minmax",
     .supports = supports,
-    .prepare = prepare,
-    .rows = nb_algo_rows,
-    .destroy = nb_prepared_destroy,
+    .round = round_rows,
 };

@@ -20,12 +20,6 @@ static bool supports(const struct nb_coder *c)
     return c->dim == 1;
 }
 
-static enum nb_status prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                              struct nb_error *err)
-{
-    return nb_algo_prepare(out, job, &params, err);
-}
-
 const struct nb_algo nb_algo_gptq = {
     .name = "gptq",
     .summary = "GPTQ as published: error feedback, unweighted scales, columns in their order",
@@ -33,7 +27,4 @@ const struct nb_algo nb_algo_gptq = {
     .params = &params,
     .scale_search = "minmax",
     .supports = supports,
-    .prepare = prepare,
-    .rows = nb_algo_rows,
-    .destroy = nb_prepared_destroy,
 };

@@ -112,14 +112,6 @@ static enum nb_status round_rows(struct nb_row_work *k, uint64_t row, size_t n_r
     return NB_OK;
 }
 
-static enum nb_status prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                              struct nb_error *err)
-{
-    NB_TRY(nb_algo_prepare(out, job, &params, err));
-    (*out)->round = round_rows;
-    return NB_OK;
-}
-
 const struct nb_algo nb_algo_hqq = {
     .name = "hqq",
     .summary = "half-quadratic zero points, as published: needs no text, grids with f16 zeros",
@@ -127,7 +119,5 @@ const struct nb_algo nb_algo_hqq = {
     .params = &params,
     .scale_search = "minmax",
     .supports = supports,
-    .prepare = prepare,
-    .rows = nb_algo_rows,
-    .destroy = nb_prepared_destroy,
+    .round = round_rows,
 };

@@ -36,8 +36,7 @@ struct layer {
 
 void nb_layer_input_fini(struct nb_layer_input *in)
 {
-    if (in->prepared != NULL)
-        in->algo->destroy(in->prepared);
+    nb_prepared_destroy(in->prepared);
     *in = (struct nb_layer_input){.prepared = NULL};
 }
 
@@ -76,7 +75,7 @@ static enum nb_status set_up(struct layer *l, struct nb_error *err)
     }
     NB_TRY(nb_coder_create(&c, &l->spec, err));
     l->layout = nb_algo_layout(c);
-    const bool fits = l->job->algo->supports(c);
+    const bool fits = nb_algo_supports(l->job->algo, c);
     nb_coder_destroy(c);
     if (!fits)
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "method %s cannot round to %s", l->job->algo->name,
@@ -183,7 +182,7 @@ static enum nb_status prepare(struct layer *l, size_t m, struct nb_error *err)
         .pool = l->pool,
         .a = l->a,
     };
-    NB_TRY(l->job->algo->prepare(&in->prepared, &job, err));
+    NB_TRY(nb_prepared_create(&in->prepared, l->job->algo, &job, err));
     in->algo = l->job->algo;
     in->params = *l->job->params;
     in->layout = l->layout;
@@ -252,7 +251,7 @@ static enum nb_status round_matrix(struct layer *l, size_t m, struct nb_error *e
                                .records = l->records + row * l->row_bytes,
                                .record_bytes = l->row_bytes,
                                .sums = &l->report->sums};
-        NB_TRY(l->job->algo->rows(l->job->input->prepared, &rows, err));
+        NB_TRY(nb_algo_rows(l->job->input->prepared, &rows, err));
         if (progress != NULL && progress->fn != NULL && l->rows > l->slab_rows &&
             progress->fn(progress->ctx, l->t->weight->spec.name, row + n, l->rows, "rows") != 0)
             NB_FAIL(err, NB_ERR_CANCELLED, "cancelled at tensor '%s'", l->t->weight->spec.name);

@@ -17,19 +17,10 @@ static bool supports(const struct nb_coder *c)
     return c->dim > 1;
 }
 
-static enum nb_status prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                              struct nb_error *err)
-{
-    return nb_algo_prepare(out, job, &params, err);
-}
-
 const struct nb_algo nb_algo_ldlq = {
     .name = "ldlq",
     .summary = "block LDL feedback for vector formats, word by word",
     .needs = NB_NEEDS_H,
     .params = &params,
     .supports = supports,
-    .prepare = prepare,
-    .rows = nb_algo_rows,
-    .destroy = nb_prepared_destroy,
 };

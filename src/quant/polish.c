@@ -10,25 +10,9 @@ static const struct nb_algo_params params = {
     .polish_damp = 0.01,
 };
 
-static bool supports(const struct nb_coder *c)
-{
-    (void)c;
-    return true;
-}
-
-static enum nb_status prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                              struct nb_error *err)
-{
-    return nb_algo_prepare(out, job, &params, err);
-}
-
 const struct nb_algo nb_algo_polish = {
     .name = "polish",
     .summary = "rounding to nearest, then coordinate descent and least squares of scales",
     .needs = NB_NEEDS_H,
     .params = &params,
-    .supports = supports,
-    .prepare = prepare,
-    .rows = nb_algo_rows,
-    .destroy = nb_prepared_destroy,
 };

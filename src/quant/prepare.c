@@ -55,6 +55,17 @@ static enum nb_status check_matrix(const double *h, size_t n, const char *what,
     return NB_OK;
 }
 
+static enum nb_status check_needs(const struct nb_algo *algo, const struct nb_algo_job *job,
+                                  struct nb_error *err)
+{
+    if ((algo->needs & NB_NEEDS_MISMATCH) != 0 && job->mismatch == NULL)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "%s needs the mismatch between the float model's inputs and those of the rounded "
+                "one, which this run does not measure",
+                algo->name);
+    return NB_OK;
+}
+
 static enum nb_status check_job(const struct nb_algo_job *job, struct nb_error *err)
 {
     const struct nb_algo_layout l = job->layout;
@@ -307,19 +318,22 @@ static enum nb_status fill(struct nb_prepared *p, double *mass, struct nb_error 
     return NB_OK;
 }
 
-enum nb_status nb_algo_prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                               const struct nb_algo_params *own, struct nb_error *err)
+enum nb_status nb_prepared_create(struct nb_prepared **out, const struct nb_algo *algo,
+                                  const struct nb_algo_job *job, struct nb_error *err)
 {
     *out = NULL;
+    NB_TRY(check_needs(algo, job, err));
     NB_TRY(check_job(job, err));
     struct nb_prepared *p = nb_alloc_zero(job->a, 1, sizeof *p);
     double *mass = nb_alloc(job->a, job->n, sizeof *mass);
     enum nb_status st = NB_OK;
-    if (p != NULL)
+    if (p != NULL) {
+        p->algo = algo;
         p->job = *job;
+    }
     if (p == NULL || mass == NULL)
         NB_TRY_TO(done, NB_ERROR(err, NB_ERR_NOMEM, "out of memory for %zu columns", job->n));
-    p->params = job->params != NULL ? *job->params : *own;
+    p->params = job->params != NULL ? *job->params : *algo->params;
     settle_order(&p->params, job->layout);
     p->job.params = NULL;
     p->n = job->n;

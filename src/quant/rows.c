@@ -211,13 +211,13 @@ static enum nb_status do_piece(struct nb_row_work *k, const struct nb_rows *rows
     NB_TRY(check_values(c, k->target, p->n, err));
     if (rows->sums != NULL)
         NB_TRY(measure_baseline(k, c, s, err));
-    if (p->round != NULL)
-        NB_TRY(p->round(k, c->row, c->n, err));
+    if (p->algo->round != NULL)
+        NB_TRY(p->algo->round(k, c->row, c->n, err));
     else if (p->params.feedback)
         s->feedback += nb_algo_round_feedback(k, c->row, c->n);
     else
         nb_algo_round_plain(k, c->row, c->n, p->weight);
-    if (p->params.polish > 0 && p->round == NULL)
+    if (p->params.polish > 0 && p->algo->round == NULL)
         NB_TRY(nb_algo_polish_rows(k, c->n, s, err));
     if (rows->sums != NULL) {
         NB_TRY(measure(k, c->w, k->values, c->n, &s->loss, &s->held_loss, err));

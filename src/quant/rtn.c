@@ -8,25 +8,9 @@ static const struct nb_algo_params params = {
     .weigh = NB_WEIGH_DIAG,
 };
 
-static bool supports(const struct nb_coder *c)
-{
-    (void)c;
-    return true;
-}
-
-static enum nb_status prepare(struct nb_prepared **out, const struct nb_algo_job *job,
-                              struct nb_error *err)
-{
-    return nb_algo_prepare(out, job, &params, err);
-}
-
 const struct nb_algo nb_algo_rtn = {
     .name = "rtn",
     .summary = "rounds every block by itself, scales weighted by the diagonal of H",
     .needs = NB_NEEDS_DIAG,
     .params = &params,
-    .supports = supports,
-    .prepare = prepare,
-    .rows = nb_algo_rows,
-    .destroy = nb_prepared_destroy,
 };

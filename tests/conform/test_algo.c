@@ -52,7 +52,7 @@ static bool suits(const struct algo_case *c, const struct nb_algo *algo, const s
     struct nb_coder *coder;
     if (nb_coder_create(&coder, &spec, NULL) != NB_OK)
         return false;
-    const bool ok = algo->supports(coder);
+    const bool ok = nb_algo_supports(algo, coder);
     nb_coder_destroy(coder);
     return ok;
 }

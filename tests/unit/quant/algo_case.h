@@ -121,7 +121,7 @@ static inline enum nb_status case_try(const struct algo_case *c, const struct nb
         .a = how->a,
     };
     struct nb_prepared *p;
-    NB_TRY(algo->prepare(&p, &job, err));
+    NB_TRY(nb_prepared_create(&p, algo, &job, err));
     out->facts = *nb_prepared_facts(p);
     struct nb_rows rows = {
         .spec = &spec,
@@ -133,8 +133,8 @@ static inline enum nb_status case_try(const struct algo_case *c, const struct nb
         .decoded = out->values,
         .sums = &out->sums,
     };
-    const enum nb_status st = algo->rows(p, &rows, err);
-    algo->destroy(p);
+    const enum nb_status st = nb_algo_rows(p, &rows, err);
+    nb_prepared_destroy(p);
     return st;
 }
 
