@@ -145,7 +145,7 @@ static double true_loss(const struct layer *l)
     double total;
     for (size_t i = 0; i < l->rows * l->n; i++)
         l->q[i] = l->w[i] - l->q[i];
-    const struct nb_sym_product p = {l->truth, l->n, l->q, l->n, l->rows};
+    const struct nb_sym_product p = {l->truth, l->n, l->q, l->n, l->rows, false};
     check(nb_quad_form(&total, NULL, &p, l->pool, NULL, &err), &err);
     return total;
 }

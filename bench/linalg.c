@@ -53,7 +53,7 @@ static void must(enum nb_status st, const struct nb_error *err)
 static void accumulate(struct bench *b)
 {
     struct nb_error err;
-    const struct nb_sym_tokens t = {b->x, b->n, TOKENS, NULL};
+    const struct nb_sym_tokens t = {b->x, b->n, TOKENS, NULL, false};
     must(nb_sym_accumulate(b->h, b->n, &t, b->pool, NULL, &err), &err);
 }
 
@@ -72,7 +72,7 @@ static void invert(struct bench *b)
 static void times(struct bench *b)
 {
     struct nb_error err;
-    const struct nb_sym_product p = {b->h, b->n, b->x, b->n, ROWS};
+    const struct nb_sym_product p = {b->h, b->n, b->x, b->n, ROWS, false};
     must(nb_sym_times(b->g, &p, b->pool, NULL, &err), &err);
 }
 
@@ -80,7 +80,7 @@ static void form(struct bench *b)
 {
     struct nb_error err;
     double total;
-    const struct nb_sym_product p = {b->h, b->n, b->x, b->n, ROWS};
+    const struct nb_sym_product p = {b->h, b->n, b->x, b->n, ROWS, false};
     must(nb_quad_form(&total, NULL, &p, b->pool, NULL, &err), &err);
 }
 

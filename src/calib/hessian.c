@@ -11,10 +11,10 @@ uint64_t nb_hessian_bytes(size_t n)
                                                                                  : UINT64_MAX;
 }
 
-enum nb_status nb_hessian_create(struct nb_hessian **out, size_t n, const struct nb_allocator *a,
-                                 struct nb_error *err)
+/* h (n_bytes) zeros. */
+static enum nb_status create(struct nb_hessian **out, size_t n, uint64_t bytes,
+                             const struct nb_allocator *a, struct nb_error *err)
 {
-    const uint64_t bytes = nb_hessian_bytes(n);
     *out = NULL;
     if (n == 0)
         NB_FAIL(err, NB_ERR_ARG, "a Hessian of 0 columns");
@@ -33,11 +33,40 @@ enum nb_status nb_hessian_create(struct nb_hessian **out, size_t n, const struct
     return NB_OK;
 }
 
+enum nb_status nb_hessian_create(struct nb_hessian **out, size_t n, const struct nb_allocator *a,
+                                 struct nb_error *err)
+{
+    return create(out, n, nb_hessian_bytes(n), a, err);
+}
+
+uint64_t nb_hessian_pair_bytes(size_t n)
+{
+    uint64_t bytes = nb_hessian_bytes(n);
+    return nb_add_u64(&bytes, bytes, n * sizeof(double)) ? bytes : UINT64_MAX;
+}
+
+enum nb_status nb_hessian_create_pair(struct nb_hessian **first, struct nb_hessian **second,
+                                      size_t n, const struct nb_allocator *a, struct nb_error *err)
+{
+    *second = NULL;
+    NB_TRY(create(first, n, nb_hessian_pair_bytes(n), a, err)); /* (n + 1, n) */
+    struct nb_hessian *h = nb_alloc_zero(a, 1, sizeof *h);
+    if (h == NULL) {
+        nb_hessian_destroy(*first);
+        *first = NULL;
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
+    }
+    *h = (struct nb_hessian){.a = a, .n = n, .h = (*first)->h + n, .lower = true};
+    *second = h;
+    return NB_OK;
+}
+
 void nb_hessian_destroy(struct nb_hessian *h)
 {
     if (h == NULL)
         return;
-    nb_free(h->a, h->h);
+    if (!h->lower)
+        nb_free(h->a, h->h);
     nb_free(h->a, h);
 }
 
@@ -46,7 +75,8 @@ void nb_hessian_destroy(struct nb_hessian *h)
 enum nb_status nb_hessian_add(struct nb_hessian *h, const float *x, size_t n_tokens,
                               struct nb_pool *pool, struct nb_error *err)
 {
-    const struct nb_sym_tokens tokens = {.x = x, .x_stride = h->n, .n_tokens = n_tokens};
+    const struct nb_sym_tokens tokens = {
+        .x = x, .x_stride = h->n, .n_tokens = n_tokens, .lower = h->lower};
     if (n_tokens == 0)
         return NB_OK;
     NB_TRY(nb_sym_accumulate(h->h, h->n, &tokens, pool, h->a, err));
@@ -62,7 +92,7 @@ enum nb_status nb_hessian_merge(struct nb_hessian *into, const struct nb_hessian
                 into->n);
     for (size_t i = 0; i < into->n; i++)
         for (size_t j = i; j < into->n; j++)
-            into->h[i * into->n + j] += from->h[i * into->n + j];
+            *nb_hessian_at(into, i, j) += *nb_hessian_at(from, i, j);
     into->tokens += from->tokens;
     return NB_OK;
 }
@@ -73,10 +103,10 @@ enum nb_status nb_hessian_check(const struct nb_hessian *h, const char *weight,
                                 struct nb_error *err)
 {
     for (size_t i = 0; i < h->n; i++) {
-        const double *row = h->h + i * h->n;
-        double bad = row[i] < 0.0 ? row[i] : 0.0;
-        for (size_t j = i; j < h->n; j++)
-            bad += row[j] - row[j]; /* NaN unless finite */
+        const double own = *nb_hessian_at(h, i, i);
+        double bad = own < 0.0 ? own : 0.0;
+        for (size_t j = h->lower ? 0 : i; j < (h->lower ? i + 1 : h->n); j++)
+            bad += h->h[i * h->n + j] - h->h[i * h->n + j]; /* NaN unless finite */
         if (!(bad == 0.0))
             NB_FAIL(err, NB_ERR_NUMERIC,
                     "the input of '%s' is not finite: column %zu of its products", weight, i);

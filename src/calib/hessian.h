@@ -15,20 +15,33 @@ struct nb_calib;
 
 #define NB_HESSIAN_CHUNK NB_SYM_CHUNK /* tokens whose products are summed in float */
 
-/* Owns: h. Columns no token excited have a zero diagonal: what is done about them is the reader's choice. */
+/* Owns: h, but for the second of a pair. Columns no token excited have a zero diagonal: what is done about them is the reader's choice. */
 struct nb_hessian {
     const struct nb_allocator *a;
     size_t n;
     double *h;     /* (n, n) row-major; the upper triangle counts, the lower is 0 until mirrored */
     double tokens; /* summed; h is a sum, not a mean                                             */
+    bool lower;    /* the second of a pair: element (i, j), i <= j, lies at h[j * n + i]         */
 };
 
 /* All zeros. NB_ERR_NOMEM names the bytes it wanted. */
 NB_CHECKED enum nb_status nb_hessian_create(struct nb_hessian **out, size_t n,
                                             const struct nb_allocator *a, struct nb_error *err);
+/* Two in the memory of one: the second has the triangle below that of the first, and is destroyed before it. */
+NB_CHECKED enum nb_status nb_hessian_create_pair(struct nb_hessian **first,
+                                                 struct nb_hessian **second, size_t n,
+                                                 const struct nb_allocator *a,
+                                                 struct nb_error *err);
 void nb_hessian_destroy(struct nb_hessian *h); /* NULL: nothing */
 /* Bytes one of n columns owns; UINT64_MAX where they do not fit 64 bits. */
 uint64_t nb_hessian_bytes(size_t n);
+uint64_t nb_hessian_pair_bytes(size_t n);
+
+/* Element (i, j), i <= j. */
+static inline double *nb_hessian_at(const struct nb_hessian *h, size_t i, size_t j)
+{
+    return h->h + (h->lower ? j * h->n + i : i * h->n + j);
+}
 
 /* Adds tokens, a chunk after every NB_HESSIAN_CHUNK of this call's. Whoever wants the same bits for any split
  * of the tokens into calls passes whole chunks (nb_stats does). */
@@ -41,7 +54,8 @@ NB_CHECKED enum nb_status nb_hessian_merge(struct nb_hessian *into, const struct
 /* NB_ERR_NUMERIC names the layer and the column where a sum is not finite. */
 NB_CHECKED enum nb_status nb_hessian_check(const struct nb_hessian *h, const char *weight,
                                            struct nb_error *err);
-void nb_hessian_mirror(struct nb_hessian *h);                   /* lower triangle := upper */
+/* Lower triangle := upper; of none of a pair. */
+void nb_hessian_mirror(struct nb_hessian *h);
 void nb_hessian_diag(const struct nb_hessian *h, double *diag); /* (n), sums */
 double nb_hessian_mean_diag(const struct nb_hessian *h);        /* of the diagonal's sums  */
 

@@ -235,36 +235,3 @@ enum nb_status nb_chol_reverse(double *h, size_t n, struct nb_pool *pool, size_t
                 bad, h[bad * n + bad]);
     return NB_OK;
 }
-
-void nb_ldl_from_chol(double *d, double *v, size_t n)
-{
-    for (size_t j = 0; j < n; j++)
-        d[j] = v[j * n + j];
-    for (size_t i = 0; i < n; i++) {
-        v[i * n + i] = 1.0;
-        for (size_t j = i + 1; j < n; j++)
-            v[i * n + j] /= d[j];
-    }
-    for (size_t j = 0; j < n; j++)
-        d[j] *= d[j];
-}
-
-void nb_chol_solve(const double *v, size_t n, double *x, size_t n_rhs)
-{
-    for (size_t i = n; i-- > 0;) { /* V y = x */
-        double *y = x + i * n_rhs;
-        for (size_t k = n; k-- > i + 1;)
-            for (size_t c = 0; c < n_rhs; c++)
-                y[c] -= v[i * n + k] * x[k * n_rhs + c];
-        for (size_t c = 0; c < n_rhs; c++)
-            y[c] /= v[i * n + i];
-    }
-    for (size_t i = 0; i < n; i++) { /* V^T x = y: row i goes to the rows below it */
-        double *y = x + i * n_rhs;
-        for (size_t c = 0; c < n_rhs; c++)
-            y[c] /= v[i * n + i];
-        for (size_t k = i + 1; k < n; k++)
-            for (size_t c = 0; c < n_rhs; c++)
-                x[k * n_rhs + c] -= v[i * n + k] * y[c];
-    }
-}

@@ -24,9 +24,11 @@ struct nb_sym_tokens {
     size_t x_stride;     /* >= n */
     size_t n_tokens;     /* any; 512 or more at a time is fast */
     const float *weight; /* (n_tokens) factor of each token's outer product, or NULL: ones */
+    bool lower;          /* h[j, i] stands for h[i, j], i <= j: the lower triangle is summed */
 };
 
-/* h (n, n) += sum over tokens of weight x x^T, upper triangle. The tokens of this call are cut into
+/* h (n, n) += sum over tokens of weight x x^T, upper triangle (or lower: the same bits, so that two matrices
+ * share a square, see calib/hessian.h). The tokens of this call are cut into
  * chunks of NB_SYM_CHUNK from the first on. Within a chunk an element is one chain of f32
  *   s = 0;  s = fmaf(weight[t] * x[t, i], x[t, j], s), t ascending, the product with the weight
  * rounded; then h[i, j] += (double)s. So several calls give the bits of one call over all their tokens
@@ -44,17 +46,14 @@ struct nb_cross_tokens {
 };
 
 /* c (rows, cols) += sum over tokens of a b^T, all of it, in the chains of nb_sym_accumulate.
- * Memory meanwhile: 4 bytes * (rows + cols) * min(n_tokens, 1024). NB_ERR_NOMEM: c is untouched. */
+ * Memory meanwhile: 4 bytes * (rows + cols) * min(n_tokens, 512, or 1024 where rows + cols is 4096 or more).
+ * NB_ERR_ARG, NB_ERR_NOMEM: c is untouched. */
 NB_CHECKED enum nb_status nb_cross_accumulate(double *c, size_t rows, size_t cols,
                                               const struct nb_cross_tokens *tokens,
                                               struct nb_pool *pool, const struct nb_allocator *a,
                                               struct nb_error *err);
 
 void nb_sym_mirror(double *h, size_t n); /* copies the upper triangle to the lower one */
-/* Rows and columns in reverse order, in place: h[i, j] = old h[n-1-j, n-1-i]. For an upper triangular
- * factor the transpose of the reversed one. So nb_sym_flip, nb_chol_reverse, nb_sym_flip leave the
- * usual R with H = R^T R. */
-void nb_sym_flip(double *h, size_t n);
 
 /* ---- Cholesky, from the last row up ---- */
 
@@ -79,18 +78,6 @@ NB_CHECKED enum nb_status nb_chol_reverse(double *h, size_t n, struct nb_pool *p
 NB_CHECKED enum nb_status nb_tri_inverse(double *v, size_t n, struct nb_pool *pool,
                                          const struct nb_allocator *a, struct nb_error *err);
 
-/* H = (M + I) D (M + I)^T with M strictly upper triangular, D diagonal, from V of nb_chol_reverse:
- * M takes the place of V above the diagonal, where 1 is written; d (n) = V[j, j]^2.
- * This is the form of LDLQ (Chee et al. 2023, arXiv:2307.13304) for columns quantized from the first
- * to the last: the target of column k is W[k] + sum_{i < k} (W[i] - Q[i]) M[i, k], and the loss is
- * sum_k D[k] |rounding error of k|^2. For the other direction use nb_sym_flip. */
-void nb_ldl_from_chol(double *d, double *v, size_t n);
-
-/* x (n, n_rhs), row-major, becomes H^-1 x; v from nb_chol_reverse. One thread, plain loops: for
- * systems up to some thousands. Products and differences are rounded separately, k descending in
- * V y = x and ascending in V^T x = y. */
-void nb_chol_solve(const double *v, size_t n, double *x, size_t n_rhs);
-
 /* ---- error feedback and losses ---- */
 
 /* w (rows, n) -= e (rows, b) u (b, n) in f32, rows w_stride, e_stride, u_stride apart:
@@ -106,11 +93,17 @@ struct nb_sym_product {
     size_t n;
     const float *e; /* (rows, n), rows e_stride apart */
     size_t e_stride, rows;
+    bool lower; /* element (i, j), i <= j, lies at h[j, i] */
 };
 
 /* g (rows, n) = E H in doubles, each element a chain of fma over the rows k = 0 .. n-1 of H that starts
  * with 0. Memory meanwhile: 8 * 192 n bytes. */
 NB_CHECKED enum nb_status nb_sym_times(double *g, const struct nb_sym_product *p,
+                                       struct nb_pool *pool, const struct nb_allocator *a,
+                                       struct nb_error *err);
+
+/* g (rows, n) = E U, or E U^T, of h's upper triangle U alone. Otherwise as nb_sym_times, half the work. */
+NB_CHECKED enum nb_status nb_tri_times(double *g, const struct nb_sym_product *p, bool transposed,
                                        struct nb_pool *pool, const struct nb_allocator *a,
                                        struct nb_error *err);
 

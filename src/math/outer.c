@@ -27,7 +27,7 @@ struct job {
     const struct nb_kernels *kernels;
     double *out; /* (a.n, b.n) */
     struct side a, b;
-    bool upper;          /* both sides are the same; the upper triangle counts */
+    bool upper, lower;   /* both sides are the same; one triangle counts */
     const float *weight; /* of side a's tokens, or NULL */
     size_t n_tokens;     /* of the batch */
     size_t square;
@@ -85,8 +85,9 @@ static void pack_groups(void *ctx, size_t begin, size_t end, unsigned worker)
 /* The part of a square's row that counts: columns [*first, the value returned) of the square. */
 static size_t counting(const struct job *j, size_t row, size_t col, size_t i, size_t *first)
 {
+    const size_t end = row + i >= j->a.n ? 0 : NB_MIN(j->square, j->b.n - col);
     *first = j->upper && row + i > col ? row + i - col : 0;
-    return row + i >= j->a.n ? 0 : NB_MIN(j->square, j->b.n - col);
+    return j->lower && row == col ? NB_MIN(end, i + 1) : end;
 }
 
 static void move_square(const struct job *j, double *s, size_t row, size_t col, bool in)
@@ -110,7 +111,8 @@ static void add_square(const struct job *j, double *s, size_t row, size_t col)
     for (size_t t = 0; t < n_tokens; t += NB_SYM_CHUNK)
         for (size_t c = 0; c < square && col + c < j->b.n; c += B_COLS) {
             const size_t end = j->upper ? NB_MIN(col + c + B_COLS, j->a.n) : j->a.n;
-            for (size_t r = 0; r < square && row + r < end; r += A_COLS)
+            const size_t begin = j->lower && row == col ? c / A_COLS * A_COLS : 0;
+            for (size_t r = begin; r < square && row + r < end; r += A_COLS)
                 j->kernels->outer_f64_f32_f32(s + r * square + c, square,
                                               j->a.panel + (row + r) * n_tokens + t * A_COLS,
                                               j->b.panel + (col + c) * n_tokens + t * B_COLS,
@@ -119,16 +121,18 @@ static void add_square(const struct job *j, double *s, size_t row, size_t col)
     move_square(j, s, row, col, false);
 }
 
-/* Square number i, counted along the rows of squares; of the upper triangle alone where it counts. */
+/* Square number i, counted along the rows of squares; of a triangle alone where one counts. */
 static void add_squares(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct job *j = ctx;
+    const bool triangle = j->upper || j->lower;
     double *s = j->memory + worker * j->square * j->square;
     for (size_t i = begin; i < end; i++) {
         size_t row = 0, left = i, across = (j->b.n + j->square - 1) / j->square;
-        for (; left >= across; across -= j->upper, row++)
+        for (; left >= across; across -= triangle, row++)
             left -= across;
-        add_square(j, s, row * j->square, ((j->upper ? row : 0) + left) * j->square);
+        const size_t col = triangle ? row + left : left;
+        add_square(j, s, (j->lower ? col : row) * j->square, (j->lower ? row : col) * j->square);
     }
 }
 
@@ -151,7 +155,8 @@ static enum nb_status accumulate(struct job *j, size_t n_tokens, struct nb_pool 
     for (size_t t = 0; ok && t < n_tokens; t += batch) {
         j->n_tokens = NB_MIN(batch, n_tokens - t);
         nb_pool_for(pool, n_a + n_b, 1, pack_groups, j);
-        nb_pool_for(pool, j->upper ? across * (across + 1) / 2 : down * across, 1, add_squares, j);
+        nb_pool_for(pool, j->upper || j->lower ? across * (across + 1) / 2 : down * across, 1,
+                    add_squares, j);
         j->a.x += batch * j->a.stride;
         j->b.x += batch * j->b.stride;
         if (j->weight != NULL)
@@ -171,7 +176,14 @@ enum nb_status nb_sym_accumulate(double *h, size_t n, const struct nb_sym_tokens
                                  struct nb_error *err)
 {
     const struct side side = {.x = tokens->x, .stride = tokens->x_stride, .n = n};
-    struct job j = {.out = h, .a = side, .b = side, .upper = true, .weight = tokens->weight};
+    struct job j = {.out = h,
+                    .a = side,
+                    .b = side,
+                    .upper = !tokens->lower,
+                    .lower = tokens->lower,
+                    .weight = tokens->weight};
+    if (tokens->lower && tokens->weight != NULL)
+        NB_FAIL(err, NB_ERR_ARG, "weighted tokens are summed in the upper triangle only");
     if (n == 0 || tokens->x_stride < n)
         NB_FAIL(err, NB_ERR_ARG, "tokens of %zu numbers, rows %zu apart", n, tokens->x_stride);
     return accumulate(&j, tokens->n_tokens, pool, a, err);

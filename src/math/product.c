@@ -1,4 +1,5 @@
-/* math/product.c: products of float rows with a symmetric matrix, and quadratic forms, in doubles.
+/* math/product.c: products of float rows with a symmetric or a triangular matrix, and quadratic forms, in
+ * doubles.
  *
  * Rows are converted and packed, columns of the matrix are packed in chunks of NB_LA_DEPTH rows; where a
  * chunk lies below the diagonal its transpose is read.
@@ -26,6 +27,7 @@ struct job {
     double *a;      /* packed rows: (panels, n, 12) */
     double *memory; /* (threads, ...) */
     size_t row0, rows;
+    enum { WHOLE, UPPER, TRANSPOSED } part; /* of the matrix */
 };
 
 /* Rows [row, row + rows) in panels (n, 12), zeros beyond. */
@@ -39,11 +41,17 @@ static void pack_rows(const struct nb_sym_product *p, double *dst, size_t row, s
         }
 }
 
+/* Element (lo, hi), lo <= hi. */
+static inline double element(const struct nb_sym_product *p, size_t lo, size_t hi)
+{
+    return p->lower ? p->h[hi * p->n + lo] : p->h[lo * p->n + hi];
+}
+
 /* dst (depth, 8): rows [k0, k0 + depth) and columns [col, col + 8) of the whole matrix, zeros from n on. */
 static void pack_whole(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
                        size_t depth)
 {
-    if (k0 + depth <= col && col + NB_LA_COLS <= p->n) {
+    if (!p->lower && k0 + depth <= col && col + NB_LA_COLS <= p->n) {
         for (size_t k = 0; k < depth; k++)
             memcpy(dst + k * NB_LA_COLS, p->h + (k0 + k) * p->n + col, NB_LA_COLS * sizeof *dst);
         return;
@@ -51,27 +59,51 @@ static void pack_whole(const struct nb_sym_product *p, double *dst, size_t col, 
     for (size_t j = 0; j < NB_LA_COLS; j++)
         for (size_t k = 0; k < depth; k++) {
             const size_t lo = NB_MIN(k0 + k, col + j), hi = NB_MAX(k0 + k, col + j);
-            dst[k * NB_LA_COLS + j] = hi < p->n ? p->h[lo * p->n + hi] : 0.0;
+            dst[k * NB_LA_COLS + j] = hi < p->n ? element(p, lo, hi) : 0.0;
         }
 }
 
-/* The same of the upper triangle, twice what is above the diagonal. */
+/* The same of the upper triangle, what is above the diagonal times a factor. */
+static void pack_triangle(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
+                          size_t depth, double factor)
+{
+    for (size_t j = 0; j < NB_LA_COLS; j++)
+        for (size_t k = 0; k < depth; k++) {
+            const size_t at = col + j, row = k0 + k;
+            const double v = at < p->n && row <= at ? element(p, row, at) : 0.0;
+            dst[k * NB_LA_COLS + j] = row < at ? factor * v : v;
+        }
+}
+
 static void pack_upper(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
                        size_t depth)
 {
-    for (size_t k = 0; k < depth; k++, dst += NB_LA_COLS) {
-        const double *row = p->h + (k0 + k) * p->n;
-        if (k0 + k < col && col + NB_LA_COLS <= p->n) {
-            for (size_t j = 0; j < NB_LA_COLS; j++)
-                dst[j] = 2.0 * row[col + j];
-            continue;
-        }
-        for (size_t j = 0; j < NB_LA_COLS; j++) {
-            const size_t at = col + j;
-            const double factor = k0 + k < at ? 2.0 : 1.0;
-            dst[j] = at < p->n && k0 + k <= at ? factor * row[at] : 0.0;
-        }
+    if (k0 + depth <= col)
+        pack_whole(p, dst, col, k0, depth);
+    else
+        pack_triangle(p, dst, col, k0, depth, 1.0);
+}
+
+/* Of the upper triangle transposed. */
+static void pack_transposed(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
+                            size_t depth)
+{
+    for (size_t j = 0; j < NB_LA_COLS; j++)
+        for (size_t k = 0; k < depth; k++)
+            dst[k * NB_LA_COLS + j] = col + j <= k0 + k ? p->h[(col + j) * p->n + k0 + k] : 0.0;
+}
+
+/* Of the upper triangle, twice what is above the diagonal. */
+static void pack_twice(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
+                       size_t depth)
+{
+    if (p->lower || k0 + depth > col || col + NB_LA_COLS > p->n) {
+        pack_triangle(p, dst, col, k0, depth, 2.0);
+        return;
     }
+    for (size_t k = 0; k < depth; k++, dst += NB_LA_COLS)
+        for (size_t j = 0; j < NB_LA_COLS; j++)
+            dst[j] = 2.0 * p->h[(k0 + k) * p->n + col + j];
 }
 
 /* Adds the products of one chunk to rows of g that a panel holds. */
@@ -96,12 +128,17 @@ static void times_columns(void *ctx, size_t begin, size_t end, unsigned worker)
     const struct job *j = ctx;
     const size_t n = j->p->n;
     double *b = j->memory + (size_t)worker * PACK_B;
+    void (*const pack)(const struct nb_sym_product *, double *, size_t, size_t, size_t) =
+        j->part == WHOLE ? pack_whole : (j->part == UPPER ? pack_upper : pack_transposed);
     for (size_t r = 0; r < j->rows; r++)
         memset(j->g + (j->row0 + r) * n + begin, 0, (end - begin) * sizeof *j->g);
     for (size_t k0 = 0; k0 < n; k0 += NB_LA_DEPTH) {
         const size_t depth = NB_MIN(NB_LA_DEPTH, n - k0);
         for (size_t c = begin; c < end; c += NB_LA_COLS) {
-            pack_whole(j->p, b, c, k0, depth);
+            if ((j->part == UPPER && k0 >= c + NB_LA_COLS) ||
+                (j->part == TRANSPOSED && k0 + depth <= c))
+                continue; /* zeros */
+            pack(j->p, b, c, k0, depth);
             for (size_t r = 0; r < j->rows; r += NB_LA_ROWS)
                 add_tile(j, j->g + (j->row0 + r) * n + c, NB_MIN(NB_LA_ROWS, j->rows - r),
                          NB_MIN(NB_LA_COLS, end - c), j->a + r * n + k0 * NB_LA_ROWS, b, depth);
@@ -109,26 +146,41 @@ static void times_columns(void *ctx, size_t begin, size_t end, unsigned worker)
     }
 }
 
-enum nb_status nb_sym_times(double *g, const struct nb_sym_product *p, struct nb_pool *pool,
-                            const struct nb_allocator *a, struct nb_error *err)
+static enum nb_status times(struct job *j, struct nb_pool *pool, const struct nb_allocator *a,
+                            struct nb_error *err)
 {
-    struct job j = {.kernels = nb_kernels_get(), .p = p, .g = g};
+    const struct nb_sym_product *p = j->p;
     if (p->n == 0 || p->rows == 0)
         return NB_OK;
     const size_t rows = NB_MIN(TIMES_ROWS, (p->rows + NB_LA_ROWS - 1) / NB_LA_ROWS * NB_LA_ROWS);
-    j.a = nb_alloc(a, p->n * sizeof *j.a, rows);
-    j.memory = nb_alloc(a, (size_t)nb_pool_threads(pool) * PACK_B, sizeof *j.memory);
-    const bool ok = j.a != NULL && j.memory != NULL;
-    for (; ok && j.row0 < p->rows; j.row0 += j.rows) {
-        j.rows = NB_MIN(rows, p->rows - j.row0);
-        pack_rows(p, j.a, j.row0, j.rows);
-        nb_pool_for(pool, p->n, COL_CHUNK, times_columns, &j);
+    j->kernels = nb_kernels_get();
+    j->a = nb_alloc(a, p->n * sizeof *j->a, rows);
+    j->memory = nb_alloc(a, (size_t)nb_pool_threads(pool) * PACK_B, sizeof *j->memory);
+    const bool ok = j->a != NULL && j->memory != NULL;
+    for (; ok && j->row0 < p->rows; j->row0 += j->rows) {
+        j->rows = NB_MIN(rows, p->rows - j->row0);
+        pack_rows(p, j->a, j->row0, j->rows);
+        nb_pool_for(pool, p->n, COL_CHUNK, times_columns, j);
     }
-    nb_free(a, j.a);
-    nb_free(a, j.memory);
+    nb_free(a, j->a);
+    nb_free(a, j->memory);
     if (!ok)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for a product of %zu columns", p->n);
     return NB_OK;
+}
+
+enum nb_status nb_sym_times(double *g, const struct nb_sym_product *p, struct nb_pool *pool,
+                            const struct nb_allocator *a, struct nb_error *err)
+{
+    return times(&(struct job){.p = p, .g = g, .part = WHOLE}, pool, a, err);
+}
+
+enum nb_status nb_tri_times(double *g, const struct nb_sym_product *p, bool transposed,
+                            struct nb_pool *pool, const struct nb_allocator *a,
+                            struct nb_error *err)
+{
+    struct job j = {.p = p, .g = g, .part = transposed ? TRANSPOSED : UPPER};
+    return times(&j, pool, a, err);
 }
 
 /* Losses of rows [begin, end): sum_j e_j (sum_{k <= j} e_k M_kj), j ascending. */
@@ -145,7 +197,7 @@ static void form_rows(void *ctx, size_t begin, size_t end, unsigned worker)
         memset(sums, 0, FORM_ROWS * NB_LA_COLS * sizeof *sums);
         for (size_t k0 = 0; k0 < deep; k0 += NB_LA_DEPTH) {
             const size_t depth = NB_MIN(NB_LA_DEPTH, deep - k0);
-            pack_upper(j->p, b, c, k0, depth);
+            pack_twice(j->p, b, c, k0, depth);
             for (size_t r = 0; r < rows; r += NB_LA_ROWS)
                 j->kernels->tile_f64_f64_f64(sums + r * NB_LA_COLS, NB_LA_COLS,
                                              a + r * n + k0 * NB_LA_ROWS, b, depth);

@@ -85,6 +85,7 @@ struct nb_algo_job {
     const double
         *held; /* (n, n) the same of tokens that h does not hold, to stop by; may be NULL */
     double held_tokens;
+    bool held_lower; /* of held the lower triangle counts: element (i, j), i <= j, at held[j, i] */
     const double
         *mismatch; /* (n, n), all of it: sum of (x_float - x) x^T over the tokens of h, row i
                                from x_float - x; x: the input that H is of. NULL: none */

@@ -19,8 +19,6 @@
 #include "quant/calibrated_internal.h"
 #include "run/run.h"
 
-#define IDEAL_TOKENS 131072U /* through the float model, at most */
-
 static enum nb_status block_init(struct nb_calibrated *k, struct nb_calibrated_block *b,
                                  int32_t number, struct nb_error *err)
 {
@@ -295,7 +293,7 @@ static enum nb_status make_ideal(struct nb_calibrated *k, const struct nb_acts_o
 {
     const struct nb_windows *text = k->text;
     const bool all = k->p->algo != NULL && (k->p->algo->needs & NB_NEEDS_MISMATCH) != 0;
-    const size_t step = all ? 1 : (text->n * text->ctx + IDEAL_TOKENS - 1) / IDEAL_TOKENS;
+    const size_t step = all ? 1 : (text->n * text->ctx + NB_IDEAL_TOKENS - 1) / NB_IDEAL_TOKENS;
     struct nb_acts_options o = *like;
     size_t seen = 0;
     k->ideal_window = nb_alloc(k->a, text->n, sizeof *k->ideal_window);

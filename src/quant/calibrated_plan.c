@@ -52,14 +52,33 @@ static uint64_t rows_of(const struct nb_quant_plan *p, const struct nb_site *s)
     return rows;
 }
 
-/* On two streams (staged.c): H of the second, the cross moments, and, one after the other, the inverse with
- * its factor, products with it. */
-static uint64_t shift_bytes(const struct nb_quant_plan *p, const struct nb_site *s, bool *ideal)
+/* Rows of the shift: of the one weight whose output is added to the stream; of what is taken from q, k, v,
+ * gate and up as many as columns. */
+static uint64_t shift_rows(const struct nb_quant_plan *p, const struct nb_site *s)
+{
+    return s->n_readers == 1 ? NB_MAX(rows_of(p, s), (uint64_t)1) : s->n;
+}
+
+static bool two_streams(const struct nb_quant_plan *p)
 {
     const struct nb_recipe *r = p->settings.recipe;
-    const uint64_t square = nb_hessian_bytes(s->n);
-    *ideal = nb_staged_width(&p->model->w.hp) > 0 && !r->float_prefix && r->mismatch > 0.0;
-    return *ideal ? 2 * square + 5 * square / 2 : 0;
+    return nb_staged_width(&p->model->w.hp) > 0 && !r->float_prefix && r->mismatch > 0.0;
+}
+
+/* While an input of a dense block is worked on (staged.c): H of the text and of what is held out are a pair;
+ * then either the cross moments, the factor of H, the shift and slabs of products, or the shift and rounding. */
+static uint64_t dense_bytes(const struct nb_quant_plan *p, const struct nb_site *s,
+                            uint64_t rounding)
+{
+    const struct nb_windows *text = p->settings.windows;
+    const uint64_t square = nb_hessian_bytes(s->n), elements = shift_rows(p, s) * s->n;
+    const uint64_t pair = nb_hessian_pair_bytes(s->n), panels = UINT64_C(4096) * s->n;
+    if (!two_streams(p))
+        return pair + rounding;
+    const uint64_t ideal = text->n * text->ctx > NB_IDEAL_TOKENS ? square : 0;
+    const uint64_t shift = (sizeof(double) + sizeof(float)) * elements + square + panels +
+                           sizeof(double) * NB_MIN(elements, SLAB_ELEMENTS / 2);
+    return pair + ideal + NB_MAX(shift, sizeof(float) * elements + rounding);
 }
 
 static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *sites, size_t n,
@@ -67,9 +86,9 @@ static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *site
 {
     const unsigned threads = nb_pool_threads(p->settings.pool);
     const struct nb_algo *algo = p->algo != NULL ? p->algo : &nb_algo_kgptq;
+    const bool dense = nb_staged_width(&p->model->w.hp) > 0;
     uint64_t block = 0;
     for (size_t i = 0; i < n; i++) {
-        bool ideal;
         if (!feeds(p, &sites[i]))
             continue;
         if (i == 0 || sites[i].block != sites[i - 1].block)
@@ -79,11 +98,10 @@ static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *site
         const uint64_t slab = 2 * sizeof(float) * NB_MIN(rows * cols, SLAB_ELEMENTS);
         const uint64_t rounding = nb_algo_prepared_bytes(algo, cols, true) +
                                   nb_algo_rows_bytes(algo, cols, threads) + slab;
-        const uint64_t shift = shift_bytes(p, &sites[i], &ideal);
-        const uint64_t targets = ideal ? sizeof(float) * cols * cols : 0;
         block += h;
         raise(&needs->all_inputs, block + rounding);
-        raise(&needs->one_input, h + NB_MAX(shift, targets + rounding));
+        raise(&needs->one_input,
+              dense && sites[i].block >= 0 ? dense_bytes(p, &sites[i], rounding) : h + rounding);
     }
 }
 

@@ -176,6 +176,7 @@ static enum nb_status prepare(struct layer *l, size_t m, struct nb_error *err)
         .tokens = h->tokens,
         .held = held != NULL && held->tokens > 0.0 ? held->h : NULL,
         .held_tokens = held != NULL ? held->tokens : 0.0,
+        .held_lower = held != NULL && held->lower,
         .mismatch = l->job->mismatch,
         .layout = l->layout,
         .params = l->job->params,

@@ -37,12 +37,12 @@ const struct nb_algo_facts *nb_prepared_facts(const struct nb_prepared *p)
 
 /* ---- statistics ---- */
 
-static enum nb_status check_matrix(const double *h, size_t n, const char *what,
+static enum nb_status check_matrix(const double *h, size_t n, bool lower, const char *what,
                                    struct nb_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         const double *row = h + i * n;
-        for (size_t j = i; j < n; j++)
+        for (size_t j = lower ? 0 : i; j < (lower ? i + 1 : n); j++)
             if (!isfinite(row[j]))
                 NB_FAIL(err, NB_ERR_NUMERIC,
                         "%s: the product of columns %zu and %zu is %s, expected a finite number",
@@ -78,12 +78,12 @@ static enum nb_status check_job(const struct nb_algo_job *job, struct nb_error *
     if (job->h != NULL && !(job->tokens > 0.0))
         NB_FAIL(err, NB_ERR_ARG, "second moments of %g tokens, expected some", job->tokens);
     if (job->h != NULL)
-        NB_TRY(check_matrix(job->h, job->n, "second moments", err));
+        NB_TRY(check_matrix(job->h, job->n, false, "second moments", err));
     if (job->held != NULL && !(job->held_tokens > 0.0))
         NB_FAIL(err, NB_ERR_ARG, "held-out second moments of %g tokens, expected some",
                 job->held_tokens);
     if (job->held != NULL)
-        NB_TRY(check_matrix(job->held, job->n, "held-out second moments", err));
+        NB_TRY(check_matrix(job->held, job->n, job->held_lower, "held-out second moments", err));
     for (size_t i = 0; i < job->n * job->n && job->mismatch != NULL; i++)
         if (!isfinite(job->mismatch[i]))
             NB_FAIL(err, NB_ERR_NUMERIC, "mismatch of columns %zu and %zu is not finite",

@@ -108,8 +108,12 @@ static void losses_diag(const struct nb_prepared *p, double *loss, const float *
 enum nb_status nb_algo_losses(const struct nb_prepared *p, double *loss, const float *e,
                               size_t n_rows, bool held, struct nb_error *err)
 {
-    const struct nb_sym_product q = {
-        .h = held ? p->job.held : p->job.h, .n = p->n, .e = e, .e_stride = p->n, .rows = n_rows};
+    const struct nb_sym_product q = {.h = held ? p->job.held : p->job.h,
+                                     .n = p->n,
+                                     .e = e,
+                                     .e_stride = p->n,
+                                     .rows = n_rows,
+                                     .lower = held && p->job.held_lower};
     const double per_token = 1.0 / (held ? p->job.held_tokens : p->job.tokens);
     double total;
     if (q.h == NULL) {

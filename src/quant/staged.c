@@ -21,11 +21,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHIFT_DAMP 0.03 /* lambda as a share of the mean of H_ii */
+#define SHIFT_DAMP    0.03              /* lambda as a share of the mean of H_ii        */
+#define SLAB_ELEMENTS ((size_t)4 << 20) /* doubles of a product with H or its inverse */
 
 /* What is summed for one input. Owns: all. */
 struct input {
-    struct nb_hessian *h, *held;
+    struct nb_hessian *h, *held; /* a pair */
     struct nb_hessian *ideal; /* of the windows of the other stream; h where these are all of h's */
     double *c;                /* (n_out, n): C, or S */
     size_t n, n_out;
@@ -58,10 +59,10 @@ size_t nb_staged_width(const struct nb_hparams *hp)
 
 static void input_fini(struct input *in, const struct nb_allocator *a)
 {
-    nb_hessian_destroy(in->h);
-    nb_hessian_destroy(in->held);
     if (in->ideal != in->h)
         nb_hessian_destroy(in->ideal);
+    nb_hessian_destroy(in->held);
+    nb_hessian_destroy(in->h);
     nb_free(a, in->c);
     nb_free(a, in->shift.m);
     nb_free(a, in->shift.r);
@@ -94,8 +95,7 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
     const struct nb_allocator *a = s->k->a;
     memset(in, 0, sizeof *in);
     in->n = stage->x_cols;
-    NB_TRY(nb_hessian_create(&in->h, in->n, a, err));
-    NB_TRY(nb_hessian_create(&in->held, in->n, a, err));
+    NB_TRY(nb_hessian_create_pair(&in->h, &in->held, in->n, a, err));
     if (s->k->ideal == NULL)
         return NB_OK;
     in->ideal = in->h;
@@ -112,8 +112,10 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
 static enum nb_status add_window(const struct staged *s, struct nb_hessian *h, const float *rows,
                                  const struct nb_stage *stage, struct nb_error *err)
 {
-    const struct nb_sym_tokens tokens = {
-        .x = rows + stage->x, .x_stride = stage->width, .n_tokens = s->k->text->ctx};
+    const struct nb_sym_tokens tokens = {.x = rows + stage->x,
+                                         .x_stride = stage->width,
+                                         .n_tokens = s->k->text->ctx,
+                                         .lower = h->lower};
     h->tokens += (double)s->k->text->ctx;
     return nb_sym_accumulate(h->h, h->n, &tokens, s->k->p->settings.pool, s->k->a, err);
 }
@@ -183,85 +185,80 @@ static enum nb_status collect(const struct staged *s, struct input *in, size_t p
 
 /* ---- the shift of the targets ---- */
 
-/* The inverse of a damped H, upper triangle: U^T U with U = V^-1, H = V V^T. */
-static enum nb_status invert(const struct staged *s, const struct nb_hessian *h, double **out,
+/* U = V^-1 of a damped H = V V^T, upper triangle: H^-1 = U^T U. */
+static enum nb_status factor(const struct staged *s, const struct nb_hessian *h, double *u,
                              struct nb_error *err)
 {
     const struct nb_calibrated *k = s->k;
     struct nb_pool *pool = k->p->settings.pool;
-    const size_t n = h->n, n2 = n * n;
-    double *u = nb_alloc(k->a, n2, sizeof *u), *inverse = nb_alloc_zero(k->a, n2, sizeof *inverse);
-    float *rows = nb_alloc_zero(k->a, n2, sizeof *rows);
-    enum nb_status st = u != NULL && inverse != NULL && rows != NULL
-                            ? NB_OK
-                            : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for %zu columns", n);
-    if (st == NB_OK) {
-        const double damp = SHIFT_DAMP * nb_hessian_mean_diag(h);
-        memcpy(u, h->h, n2 * sizeof *u);
-        for (size_t i = 0; i < n; i++)
-            u[i * n + i] += damp > 0.0 ? damp : 1.0;
-        st = nb_chol_reverse(u, n, pool, NULL, k->a, err);
-    }
-    if (st == NB_OK)
-        st = nb_tri_inverse(u, n, pool, k->a, err);
-    if (st == NB_OK) {
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = i; j < n; j++)
-                rows[i * n + j] = (float)u[i * n + j];
-        const struct nb_sym_tokens tokens = {.x = rows, .x_stride = n, .n_tokens = n};
-        st = nb_sym_accumulate(inverse, n, &tokens, pool, k->a, err);
-    }
-    nb_free(k->a, u);
-    nb_free(k->a, rows);
-    if (st != NB_OK) {
-        nb_free(k->a, inverse);
-        return st;
-    }
-    *out = inverse;
-    return NB_OK;
+    const size_t n = h->n;
+    const double damp = SHIFT_DAMP * nb_hessian_mean_diag(h);
+    memcpy(u, h->h, n * n * sizeof *u);
+    for (size_t i = 0; i < n; i++)
+        u[i * n + i] += damp > 0.0 ? damp : 1.0;
+    NB_TRY(nb_chol_reverse(u, n, pool, NULL, k->a, err));
+    return nb_tri_inverse(u, n, pool, k->a, err);
 }
 
-/* sign * C H^-1 as floats, (rows, n). */
-static enum nb_status times_inverse(const struct staged *s, float **out, const double *c,
-                                    size_t rows, const double *inverse, size_t n, double sign,
-                                    struct nb_error *err)
+/* f (rows, n) := C U^T U, g (rows, n) scratch. */
+static enum nb_status times_inverse(const struct staged *s, float *f, double *g, const double *c,
+                                    size_t rows, const double *u, size_t n, struct nb_error *err)
 {
     const struct nb_calibrated *k = s->k;
-    float *f = nb_alloc(k->a, rows * n, sizeof *f);
-    double *g = nb_alloc(k->a, rows * n, sizeof *g);
-    enum nb_status st = f != NULL && g != NULL
-                            ? NB_OK
+    const struct nb_sym_product product = {.h = u, .n = n, .e = f, .e_stride = n, .rows = rows};
+    for (size_t i = 0; i < rows * n; i++)
+        f[i] = (float)c[i];
+    NB_TRY(nb_tri_times(g, &product, true, k->p->settings.pool, k->a, err));
+    for (size_t i = 0; i < rows * n; i++)
+        f[i] = (float)g[i];
+    return nb_tri_times(g, &product, false, k->p->settings.pool, k->a, err);
+}
+
+/* *out (n_out, n) := share * C H^-1, the sign that of the shift. The rows go by in slabs. */
+static enum nb_status solve(const struct staged *s, const struct input *in, float **out,
+                            double share, struct nb_error *err)
+{
+    const struct nb_allocator *a = s->k->a;
+    const size_t n = in->n, slab = NB_MIN(in->n_out, NB_MAX(SLAB_ELEMENTS / n, 1));
+    double *u = nb_alloc(a, n * n, sizeof *u), *g = nb_alloc(a, slab * n, sizeof *g);
+    float *f = nb_alloc(a, in->n_out * n, sizeof *f);
+    enum nb_status st = u != NULL && g != NULL && f != NULL
+                            ? factor(s, in->ideal, u, err)
                             : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for %zu columns", n);
-    if (st == NB_OK) {
-        for (size_t i = 0; i < rows * n; i++)
-            f[i] = (float)c[i];
-        const struct nb_sym_product product = {
-            .h = inverse, .n = n, .e = f, .e_stride = n, .rows = rows};
-        st = nb_sym_times(g, &product, k->p->settings.pool, k->a, err);
+    for (size_t row = 0; row < in->n_out && st == NB_OK; row += slab) {
+        const size_t rows = NB_MIN(slab, in->n_out - row);
+        st = times_inverse(s, f + row * n, g, in->c + row * n, rows, u, n, err);
+        for (size_t i = 0; i < rows * n && st == NB_OK; i++)
+            f[row * n + i] = (float)(share * g[i]);
     }
-    for (size_t i = 0; st == NB_OK && i < rows * n; i++)
-        f[i] = (float)(sign * g[i]);
-    nb_free(k->a, g);
-    if (st != NB_OK) {
-        nb_free(k->a, f);
-        return st;
-    }
-    *out = f;
-    return NB_OK;
+    nb_free(a, u);
+    nb_free(a, g);
+    if (st != NB_OK)
+        nb_free(a, f);
+    else
+        *out = f;
+    return st;
 }
 
 /* S - W H in place of S; w: (n_out, n). */
 static enum nb_status subtract_own(const struct staged *s, struct input *in, const float *w,
                                    struct nb_error *err)
 {
-    double *g = nb_alloc(s->k->a, in->n_out * in->n, sizeof *g);
-    const struct nb_sym_product product = {
-        .h = in->ideal->h, .n = in->n, .e = w, .e_stride = in->n, .rows = in->n_out};
+    const size_t n = in->n, slab = NB_MIN(in->n_out, NB_MAX(SLAB_ELEMENTS / n, 1));
+    double *g = nb_alloc(s->k->a, slab * n, sizeof *g);
+    enum nb_status st = NB_OK;
     if (g == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the moments of %zu columns", in->n);
-    const enum nb_status st = nb_sym_times(g, &product, s->k->p->settings.pool, s->k->a, err);
-    for (size_t i = 0; st == NB_OK && i < in->n_out * in->n; i++)
-        in->c[i] -= g[i];
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the moments of %zu columns", n);
+    for (size_t row = 0; row < in->n_out && st == NB_OK; row += slab) {
+        const struct nb_sym_product product = {.h = in->ideal->h,
+                                               .n = n,
+                                               .e = w + row * n,
+                                               .e_stride = n,
+                                               .rows = NB_MIN(slab, in->n_out - row)};
+        st = nb_sym_times(g, &product, s->k->p->settings.pool, s->k->a, err);
+        for (size_t i = 0; i < product.rows * n && st == NB_OK; i++)
+            in->c[row * n + i] -= g[i];
+    }
     nb_free(s->k->a, g);
     return st;
 }
@@ -271,16 +268,14 @@ static enum nb_status find_shift(const struct staged *s, struct input *in, const
 {
     const uint64_t begin = nb_clock_ns();
     const double share = s->k->p->settings.recipe->mismatch;
-    double *inverse;
     if (s->k->ideal == NULL || in->ideal->tokens == 0.0 || by_algorithm(s->k))
         return NB_OK;
     if (in->residual)
         NB_TRY(subtract_own(s, in, w, err));
-    NB_TRY(invert(s, in->ideal, &inverse, err));
-    const enum nb_status st =
-        times_inverse(s, in->residual ? &in->shift.r : &in->shift.m, in->c, in->n_out, inverse,
-                      in->n, in->residual ? share : -share, err);
-    nb_free(s->k->a, inverse);
+    const enum nb_status st = in->residual ? solve(s, in, &in->shift.r, share, err)
+                                           : solve(s, in, &in->shift.m, -share, err);
+    nb_free(s->k->a, in->c);
+    in->c = NULL;
     s->k->times->prepare += (double)(nb_clock_ns() - begin) * 1e-9;
     return st;
 }

@@ -64,6 +64,40 @@ static void test_whole_numbers(void **state)
     nb_hessian_destroy(h);
 }
 
+/* Two in one square are what each is alone. */
+static void test_pair(void **state)
+{
+    (void)state;
+    struct nb_hessian *first, *second, *a = make(N), *b = make(N);
+    double da[N], db[N];
+    fill_whole();
+    assert_ok(nb_hessian_create_pair(&first, &second, N, NULL, &err), &err);
+    assert_ok(nb_hessian_add(first, x, 300, NULL, &err), &err);
+    assert_ok(nb_hessian_add(second, x + 300 * N, 400, NULL, &err), &err);
+    assert_ok(nb_hessian_add(a, x, 300, NULL, &err), &err);
+    assert_ok(nb_hessian_add(b, x + 300 * N, 400, NULL, &err), &err);
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = i; j < N; j++) {
+            assert_true(*nb_hessian_at(first, i, j) == a->h[i * N + j]);
+            assert_true(*nb_hessian_at(second, i, j) == b->h[i * N + j]);
+        }
+    nb_hessian_diag(second, da);
+    nb_hessian_diag(b, db);
+    assert_memory_equal(da, db, sizeof da);
+    assert_true(nb_hessian_mean_diag(second) == nb_hessian_mean_diag(b));
+    assert_ok(nb_hessian_merge(first, second, &err), &err);
+    assert_ok(nb_hessian_merge(a, b, &err), &err);
+    assert_true(*nb_hessian_at(first, 3, 30) == *nb_hessian_at(a, 3, 30));
+    assert_ok(nb_hessian_check(second, "w", &err), &err);
+    *nb_hessian_at(second, 2, 5) = (double)NAN;
+    assert_ok(nb_hessian_check(first, "w", &err), &err);
+    assert_fails(nb_hessian_check(second, "w", &err), NB_ERR_NUMERIC, &err, "'w' is not finite");
+    nb_hessian_destroy(second);
+    nb_hessian_destroy(first);
+    nb_hessian_destroy(a);
+    nb_hessian_destroy(b);
+}
+
 /* v^T H v is a sum of squares. */
 static void test_positive(void **state)
 {
@@ -188,6 +222,7 @@ static void test_importance(void **state)
     nb_hessian_destroy(odd);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_whole_numbers), cmocka_unit_test(test_positive),
-             cmocka_unit_test(test_unit_vectors), cmocka_unit_test(test_threads),
-             cmocka_unit_test(test_refused), cmocka_unit_test(test_importance))
+NB_TEST_MAIN(cmocka_unit_test(test_whole_numbers), cmocka_unit_test(test_pair),
+             cmocka_unit_test(test_positive), cmocka_unit_test(test_unit_vectors),
+             cmocka_unit_test(test_threads), cmocka_unit_test(test_refused),
+             cmocka_unit_test(test_importance))

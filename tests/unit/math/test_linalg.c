@@ -88,7 +88,8 @@ static void test_sum_of_outer_products(void **state)
     for (size_t c = 0; c < NB_COUNTOF(cases); c++) {
         const size_t n = cases[c].n, stride = n + c % 4;
         float *x = normals(c + 1, cases[c].tokens * stride), *w = normals(c + 77, cases[c].tokens);
-        const struct nb_sym_tokens t = {x, stride, cases[c].tokens, cases[c].weighted ? w : NULL};
+        const struct nb_sym_tokens t = {x, stride, cases[c].tokens, cases[c].weighted ? w : NULL,
+                                        false};
         double *h = symmetric(c, n, 1.0), *want = copy(h, n * n);
         assert_ok(nb_sym_accumulate(h, n, &t, NULL, NULL, &err), &err);
         plain_sum(want, n, &t);
@@ -110,7 +111,7 @@ static void test_sum_does_not_depend_on_cuts(void **state)
     double *whole = doubles(n * n), *parts = doubles(n * n);
     memset(whole, 0, n * n * sizeof *whole);
     memset(parts, 0, n * n * sizeof *parts);
-    struct nb_sym_tokens t = {x, n, tokens, NULL};
+    struct nb_sym_tokens t = {x, n, tokens, NULL, false};
     assert_ok(nb_sym_accumulate(whole, n, &t, NULL, NULL, &err), &err);
     static const size_t cuts[] = {256, 512, 1536, 3000 - 2304};
     for (size_t i = 0; i < NB_COUNTOF(cuts); i++, t.x += t.n_tokens * n) {
@@ -159,6 +160,50 @@ static void test_sum_of_two_sides(void **state)
     const struct nb_cross_tokens narrow = {NULL, NULL, 2, 3, 1};
     assert_fails(nb_cross_accumulate(NULL, 3, 3, &narrow, NULL, NULL, &err), NB_ERR_ARG, &err,
                  "rows 2 and 3 apart");
+}
+
+/* Two matrices in one square: each as it would be alone, and read alike. */
+static void test_lower_triangle(void **state)
+{
+    (void)state;
+    static const size_t widths[] = {1, 5, 47, 48, 61, 130, 1030};
+    struct nb_error err;
+    for (size_t c = 0; c < NB_COUNTOF(widths); c++) {
+        const size_t n = widths[c], tokens = 300, m = 15;
+        float *x = normals(c, tokens * n), *y = normals(c + 9, tokens * n);
+        double *pair = doubles((n + 1) * n), *h = doubles(n * n), *held = doubles(n * n);
+        double *g = doubles(m * n), *want = doubles(m * n), loss, alone;
+        memset(pair, 0, (n + 1) * n * sizeof *pair);
+        memset(h, 0, n * n * sizeof *h);
+        memset(held, 0, n * n * sizeof *held);
+        const struct nb_sym_tokens first = {x, n, tokens, NULL, false};
+        const struct nb_sym_tokens second = {y, n, tokens, NULL, true};
+        const struct nb_sym_tokens plain = {y, n, tokens, NULL, false};
+        assert_ok(nb_sym_accumulate(pair, n, &first, NULL, NULL, &err), &err);
+        assert_ok(nb_sym_accumulate(pair + n, n, &second, NULL, NULL, &err), &err);
+        assert_ok(nb_sym_accumulate(h, n, &first, NULL, NULL, &err), &err);
+        assert_ok(nb_sym_accumulate(held, n, &plain, NULL, NULL, &err), &err);
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = i; j < n; j++) {
+                assert_true(pair[i * n + j] == h[i * n + j]);
+                assert_true(pair[n + j * n + i] == held[i * n + j]);
+            }
+        const struct nb_sym_product a = {pair + n, n, x, n, m, true};
+        const struct nb_sym_product b = {held, n, x, n, m, false};
+        assert_ok(nb_sym_times(g, &a, NULL, NULL, &err), &err);
+        assert_ok(nb_sym_times(want, &b, NULL, NULL, &err), &err);
+        assert_memory_equal(g, want, m * n * sizeof *g);
+        assert_ok(nb_quad_form(&loss, NULL, &a, NULL, NULL, &err), &err);
+        assert_ok(nb_quad_form(&alone, NULL, &b, NULL, NULL, &err), &err);
+        assert_true(loss == alone);
+        free(x);
+        free(y);
+        free(pair);
+        free(h);
+        free(held);
+        free(g);
+        free(want);
+    }
 }
 
 /* ---- factors ---- */
@@ -320,7 +365,7 @@ static void test_products_with_a_symmetric_matrix(void **state)
         const size_t n = sizes[c], m = rows[c % NB_COUNTOF(rows)];
         double *h = symmetric(c, n, 1.0), *g = doubles(m * n), *loss = doubles(m);
         float *e = normals(c + 5, m * (n + 3));
-        const struct nb_sym_product p = {h, n, e, n + 3, m};
+        const struct nb_sym_product p = {h, n, e, n + 3, m, false};
         double total, again, sum = 0.0;
         assert_ok(nb_sym_times(g, &p, NULL, NULL, &err), &err);
         assert_ok(nb_quad_form(&total, loss, &p, NULL, NULL, &err), &err);
@@ -346,6 +391,31 @@ static void test_products_with_a_symmetric_matrix(void **state)
     }
 }
 
+static void test_products_with_a_triangle(void **state)
+{
+    (void)state;
+    struct nb_error err;
+    for (size_t c = 0; c < NB_COUNTOF(sizes); c++) {
+        const size_t n = sizes[c], m = c % 2 == 0 ? 5 : 203;
+        double *u = symmetric(c, n, 1.0), *g = doubles(m * n); /* marks below the diagonal */
+        float *e = normals(c + 5, m * n);
+        const struct nb_sym_product p = {u, n, e, n, m, false};
+        for (int transposed = 0; transposed < 2; transposed++) {
+            assert_ok(nb_tri_times(g, &p, transposed != 0, NULL, NULL, &err), &err);
+            for (size_t r = 0; r < m; r++)
+                for (size_t j = 0; j < n; j++) {
+                    double s = 0.0;
+                    for (size_t k = transposed ? j : 0; k < (transposed ? n : j + 1); k++)
+                        s = fma((double)e[r * n + k], transposed ? u[j * n + k] : u[k * n + j], s);
+                    assert_true(s == g[r * n + j]);
+                }
+        }
+        free(u);
+        free(g);
+        free(e);
+    }
+}
+
 /* ---- threads, memory ---- */
 
 static uint64_t all(struct nb_pool *pool, const struct nb_allocator *a, enum nb_status *st)
@@ -355,8 +425,8 @@ static uint64_t all(struct nb_pool *pool, const struct nb_allocator *a, enum nb_
     float *x = normals(1, (size_t)TOKENS * N);
     double *h = doubles((size_t)N * N), *g = doubles((size_t)ROWS * N), *v = doubles((size_t)N * N);
     double total = 0.0;
-    const struct nb_sym_tokens t = {x, N, TOKENS, x};
-    const struct nb_sym_product p = {h, N, x, N, ROWS};
+    const struct nb_sym_tokens t = {x, N, TOKENS, x, false};
+    const struct nb_sym_product p = {h, N, x, N, ROWS, false};
     memset(h, 0, sizeof *h * N * N);
     for (size_t i = 0; i < N; i++)
         h[i * (N + 1)] = 5000.0;
@@ -412,8 +482,10 @@ static void test_memory_runs_out(void **state)
 
 NB_TEST_MAIN(cmocka_unit_test(test_sum_of_outer_products),
              cmocka_unit_test(test_sum_does_not_depend_on_cuts),
-             cmocka_unit_test(test_sum_of_two_sides), cmocka_unit_test(test_factor_and_inverse),
-             cmocka_unit_test(test_ill_conditioned), cmocka_unit_test(test_not_positive_definite),
-             cmocka_unit_test(test_mirror), cmocka_unit_test(test_feedback),
+             cmocka_unit_test(test_sum_of_two_sides), cmocka_unit_test(test_lower_triangle),
+             cmocka_unit_test(test_factor_and_inverse), cmocka_unit_test(test_ill_conditioned),
+             cmocka_unit_test(test_not_positive_definite), cmocka_unit_test(test_mirror),
+             cmocka_unit_test(test_feedback),
              cmocka_unit_test(test_products_with_a_symmetric_matrix),
+             cmocka_unit_test(test_products_with_a_triangle),
              cmocka_unit_test(test_any_number_of_threads), cmocka_unit_test(test_memory_runs_out))
