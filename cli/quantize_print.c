@@ -19,6 +19,20 @@ static void calibrated_json(struct nb_jw *w, const struct nb_quant_tensor *t)
     nb_jw_string(w, "remedy", t->remedy);
 }
 
+static void texts_json(struct nb_jw *w, const struct nb_quant_result *r)
+{
+    nb_jw_real(w, "bits_per_byte", r->calib_bits_per_byte);
+    nb_jw_array(w, "texts");
+    for (size_t i = 0; i < r->n_calib_texts; i++) {
+        nb_jw_object(w, NULL);
+        nb_jw_string(w, "path", r->calib_texts[i].path);
+        nb_jw_real(w, "bits_per_byte", r->calib_texts[i].bits_per_byte);
+        nb_jw_bool(w, "foreign", r->calib_texts[i].foreign != 0);
+        nb_jw_end(w);
+    }
+    nb_jw_end(w);
+}
+
 void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
                       const struct nb_quant_result *r)
 {
@@ -42,6 +56,7 @@ void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,
         nb_jw_object(w, "calibration");
         nb_jw_u64(w, "tokens", r->calib_tokens);
         nb_jw_string(w, "hash", r->calibration_hash);
+        texts_json(w, r);
         nb_jw_u64(w, "n_calibrated", r->n_calibrated);
         nb_jw_u64(w, "n_resumed", r->n_resumed);
         nb_jw_real(w, "forward_seconds", r->forward_seconds);
@@ -135,7 +150,7 @@ void nb_quantize_calibrated_table(const struct nb_quant_result *r)
     nb_cli_table_fini(&t);
 }
 
-/* One line: on how much text, and where the time went. */
+/* On how much text, where the time went, and how well the model knows the text. */
 void nb_quantize_calibration(const struct nb_quant_result *r)
 {
     if (r->n_calibrated == 0)
@@ -147,6 +162,8 @@ void nb_quantize_calibration(const struct nb_quant_result *r)
     printf("; forward %s, statistics %s, factoring %s, rounding %s\n",
            nb_cli_time(r->forward_seconds).s, nb_cli_time(r->statistics_seconds).s,
            nb_cli_time(r->prepare_seconds).s, nb_cli_time(r->rounding_seconds).s);
+    if (isfinite(r->calib_bits_per_byte))
+        printf("calibration text: %.2f bits per byte\n", r->calib_bits_per_byte);
 }
 
 /* The three tensors that lost most. */

@@ -163,6 +163,12 @@ struct nb_quant_tensor {
     const char *method; /* NULL: not calibrated */
     const char *remedy; /* what was done about bad statistics; NULL: they were fine */
 };
+/* A text that was calibrated on. */
+struct nb_quant_text {
+    const char *path;
+    double bits_per_byte; /* the float model's, on a few windows; NaN: not known, or of a plan */
+    int32_t foreign; /* it does not look like what the model was made for; a warning says so too */
+};
 struct nb_quant_result {
     const char *out, *type, *method;
     uint64_t bytes;          /* of the output */
@@ -184,6 +190,9 @@ struct nb_quant_result {
     uint64_t calib_tokens;          /* 0: nothing was run */
     double forward_seconds, statistics_seconds, prepare_seconds, rounding_seconds;
     const char *calibration_hash; /* of the windows of text; NULL */
+    double calib_bits_per_byte;   /* of all texts; NaN: not known, or a plan */
+    const struct nb_quant_text *calib_texts;
+    size_t n_calib_texts;
 };
 /* What nb_quantize would do. Reads headers only; writes nothing. */
 NB_API NB_CHECKED enum nb_status nb_plan(nb_context *ctx, const char *model, const char *out,

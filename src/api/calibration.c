@@ -1,14 +1,25 @@
 /* api/calibration.c: see calibration.h. */
 #include "api/calibration.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "calib/corpus.h"
+#include "eval/eval.h"
+#include "math/math.h"
 #include "text/text.h"
 
 #define TEXT_BYTES_MAX (UINT64_C(1) << 30)
 #define TOKENS_DEFAULT 131072U
 #define CTX_DEFAULT    1024U
+
+/* Of a text's first impression: tokens of all texts together, of a piece of one at least and at most. */
+#define LOOK_TOKENS 2048U
+#define PIECE_MIN   64U
+#define PIECE_MAX   256U
+/* Bits per byte. Models know text of the kind they were made for with 0.5 to 1.3, the smallest too; other languages,
+ * source and markup lie above 3 for a model of English prose: docs/calibrated.md. */
+#define FOREIGN_BITS 2.0
 
 /* Tokens of the texts, one after the other; text i is [start[i], start[i + 1]). */
 static enum nb_status read_texts(struct nb_ids *ids, size_t *start, const struct nb_model *m,
@@ -36,7 +47,8 @@ static enum nb_status copy(struct nb_text_windows *out, const struct nb_corpus_p
     const size_t ctx = out->w.ctx, n = out->w.n;
     out->tokens = nb_alloc(out->a, n * ctx, sizeof *out->tokens);
     out->held = nb_alloc(out->a, n, sizeof *out->held);
-    if (out->tokens == NULL || out->held == NULL)
+    out->text = nb_alloc(out->a, n, sizeof *out->text);
+    if (out->tokens == NULL || out->held == NULL || out->text == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %zu windows of text", n);
     for (size_t i = 0; i < n; i++) {
         uint32_t *to = out->tokens + i * ctx;
@@ -44,6 +56,7 @@ static enum nb_status copy(struct nb_text_windows *out, const struct nb_corpus_p
         if (bos >= 0)
             to[0] = (uint32_t)bos;
         out->held[i] = windows[i].held_out;
+        out->text[i] = windows[i].text;
     }
     out->w.tokens = out->tokens;
     out->w.held = out->held;
@@ -115,5 +128,108 @@ void nb_text_windows_fini(struct nb_text_windows *w)
 {
     nb_free(w->a, w->tokens);
     nb_free(w->a, w->held);
+    nb_free(w->a, w->text);
     *w = (struct nb_text_windows){.a = w->a};
+}
+
+/* ---- is the text what the model was made for? ---- */
+
+/* Pieces of windows, [n] of them in the order of the texts. Owns: tokens, text. */
+struct look {
+    uint32_t *tokens; /* (n, piece) */
+    size_t *text;     /* (n)        */
+    size_t n;
+    uint32_t piece;
+};
+
+/* The begin of some windows of each text, spread evenly over it. */
+static enum nb_status take_pieces(struct look *l, const struct nb_text_windows *w, size_t n_texts,
+                                  struct nb_error *err)
+{
+    const size_t most = NB_MAX(LOOK_TOKENS / n_texts, PIECE_MIN);
+    l->piece = (uint32_t)NB_MIN(NB_MIN(most, PIECE_MAX), w->w.ctx);
+    const size_t each = NB_MAX(most / l->piece, 1);
+    l->tokens = nb_alloc(w->a, w->w.n * l->piece, sizeof *l->tokens);
+    l->text = nb_alloc(w->a, w->w.n, sizeof *l->text);
+    if (l->tokens == NULL || l->text == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a look at the text");
+    for (size_t first = 0, end; first < w->w.n; first = end) {
+        for (end = first + 1; end < w->w.n && w->text[end] == w->text[first];)
+            end++;
+        const size_t n = NB_MIN(each, end - first);
+        for (size_t k = 0; k < n; k++, l->n++) {
+            const size_t at = first + (2 * k + 1) * (end - first) / (2 * n);
+            memcpy(l->tokens + l->n * l->piece, w->w.tokens + at * w->w.ctx,
+                   l->piece * sizeof *l->tokens);
+            l->text[l->n] = w->text[first];
+        }
+    }
+    return NB_OK;
+}
+
+static double bits_per_byte(const struct nb_text_bits *b)
+{
+    return b->bytes > 0 ? b->nats / nb_log(2.0) / (double)b->bytes : (double)NAN;
+}
+
+static void judge(struct nb_quant_text *t, nb_context *ctx)
+{
+    t->foreign = t->bits_per_byte > FOREIGN_BITS;
+    if (t->foreign)
+        nb_log_msg(
+            &ctx->log, NB_LOG_WARN,
+            "calibration text '%s': the float model needs %.2f bits per byte for it, for text of "
+            "the "
+            "kind it was made for it would be below %.1f: another language or domain, or a model "
+            "without training; weights are rounded for this text, so give one that is like the "
+            "model's use",
+            t->path, t->bits_per_byte, FOREIGN_BITS);
+}
+
+static enum nb_status look_at(const struct look *l, const struct nb_model *m, nb_context *ctx,
+                              struct nb_quant_text *texts, size_t n_texts, double *all,
+                              struct nb_error *err)
+{
+    const struct nb_text_bits_job job = {.model = m,
+                                         .tokens = l->tokens,
+                                         .n = l->n,
+                                         .ctx = l->piece,
+                                         .pool = ctx->pool,
+                                         .progress = &ctx->progress,
+                                         .a = &ctx->allocator};
+    struct nb_text_bits *bits = nb_alloc(&ctx->allocator, l->n, sizeof *bits), whole = {0.0, 0};
+    enum nb_status st = bits != NULL ? nb_text_bits_run(bits, &job, err)
+                                     : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for a text");
+    for (size_t t = 0, i = 0; t < n_texts && st == NB_OK; t++) {
+        struct nb_text_bits sum = {0.0, 0};
+        for (; i < l->n && l->text[i] == t; i++) {
+            sum.nats += bits[i].nats;
+            sum.bytes += bits[i].bytes;
+        }
+        whole.nats += sum.nats;
+        whole.bytes += sum.bytes;
+        texts[t].bits_per_byte = bits_per_byte(&sum);
+        judge(&texts[t], ctx);
+    }
+    *all = bits_per_byte(&whole);
+    nb_free(&ctx->allocator, bits);
+    return st;
+}
+
+enum nb_status nb_text_windows_measure(const struct nb_text_windows *w, const struct nb_model *m,
+                                       nb_context *ctx, struct nb_quant_text *texts, size_t n_texts,
+                                       double *all, struct nb_error *err)
+{
+    struct look l = {.n = 0};
+    *all = (double)NAN;
+    for (size_t i = 0; i < n_texts; i++)
+        texts[i].bits_per_byte = (double)NAN;
+    if (w->w.ctx < 4)
+        return NB_OK; /* nothing can be said */
+    enum nb_status st = take_pieces(&l, w, n_texts, err);
+    if (st == NB_OK)
+        st = look_at(&l, m, ctx, texts, n_texts, all, err);
+    nb_free(w->a, l.tokens);
+    nb_free(w->a, l.text);
+    return st;
 }

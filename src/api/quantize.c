@@ -230,6 +230,31 @@ static double ratio_db(double noise, double signal)
     return signal > 0.0 && noise > 0.0 ? 10.0 * log10(noise / signal) : (double)NAN;
 }
 
+/* Does the model know the text? Said before the work, which takes long. */
+static enum nb_status measure_text(struct quant_owner *q, struct nb_quant_result *r,
+                                   nb_context *ctx, const struct nb_quant_options *o, bool run,
+                                   struct nb_error *err)
+{
+    r->calib_bits_per_byte = (double)NAN;
+    if (q->text.w.n == 0)
+        return NB_OK;
+    struct nb_quant_text *texts = nb_arena_alloc(&q->arena, o->n_calib_texts, sizeof *texts);
+    for (size_t i = 0; texts != NULL && i < o->n_calib_texts; i++) {
+        const char *path = o->calib_texts[i];
+        texts[i] = (struct nb_quant_text){.path = nb_arena_strndup(&q->arena, path, strlen(path)),
+                                          .bits_per_byte = (double)NAN};
+        if (texts[i].path == NULL)
+            texts = NULL;
+    }
+    if (texts == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for names of texts");
+    r->calib_texts = texts;
+    r->n_calib_texts = o->n_calib_texts;
+    return run ? nb_text_windows_measure(&q->text, q->plan->model, ctx, texts, o->n_calib_texts,
+                                         &r->calib_bits_per_byte, err)
+               : NB_OK;
+}
+
 /* What calibration knows of a tensor. */
 static void fill_layer(struct nb_quant_result *r, struct nb_quant_tensor *t,
                        const struct nb_layer_report *l)
@@ -313,6 +338,8 @@ static enum nb_status plan_or_run(nb_context *ctx, const char *path, const char 
     enum nb_status st = make_plan(q, ctx, path, out, &o, run, err);
     if (st == NB_OK)
         st = fill_result(q, result, out, err);
+    if (st == NB_OK)
+        st = measure_text(q, result, ctx, &o, run, err);
     if (st == NB_OK && run)
         st = run_plan(q, result, err);
     nb_quant_plan_destroy(q->plan);

@@ -1,4 +1,5 @@
-/* eval/eval.h: what quantization cost: perplexity, KL divergence, top-1 agreement, error per tensor.
+/* eval/eval.h: what quantization cost: perplexity, KL divergence, top-1 agreement, error per tensor; whether a
+ * model knows a text.
  *
  * Both models run side by side, window by window; no logits file exists. Windows of ctx tokens, each
  * from an empty context; positions ctx/2 .. ctx-2 predict the token that follows and are scored, as
@@ -50,6 +51,27 @@ NB_CHECKED enum nb_status nb_score_run(struct nb_score *out /* (n_sessions) */,
                                        const struct nb_score_job *job, struct nb_error *err);
 /* Rows of logits that keep a score's buffers near 32 MiB each: 16 .. 512. */
 uint32_t nb_score_rows(uint32_t n_vocab);
+
+/* ---- how well a model knows a text ---- */
+struct nb_text_bits_job {
+    const struct nb_model *model; /* a decoder with a tokenizer */
+    const uint32_t *tokens;       /* (n, ctx), each window begun as the model wants it */
+    size_t n;
+    uint32_t ctx; /* >= 4 */
+    struct nb_pool *pool;
+    const struct nb_progress *progress; /* may be NULL; unit "tokens" */
+    const struct nb_allocator *a;
+};
+/* Of a window's second half: positions ctx/2 .. ctx-2 predict the token that follows. Over log 2 and the
+ * bytes, nats are bits per byte. */
+struct nb_text_bits {
+    double nats; /* NaN: a logit is not finite */
+    uint64_t bytes;
+};
+/* The model's weights as floats, a block in memory at a time. NB_ERR_ARG, NB_ERR_CANCELLED. */
+NB_CHECKED enum nb_status nb_text_bits_run(struct nb_text_bits *out /* (n) */,
+                                           const struct nb_text_bits_job *job,
+                                           struct nb_error *err);
 
 /* 10 log10(sum x^2 / sum (x - y)^2) over weight i of ref and the weight of that name in m; +infinity
  * when equal, NaN when m has no such weight or its shape differs. Allocates two row buffers. */

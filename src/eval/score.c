@@ -6,7 +6,7 @@
  * Percentiles are of the sorted KL values, the nearest rank below. Standard errors are those of a mean
  * of independent values (positions of one window are not quite: read them as a lower bound).
  */
-#include "eval/eval.h"
+#include "eval/eval_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -55,6 +55,12 @@ static struct row_summary summarize(const float *z, uint32_t n)
         lane[t % LANES] += nb_exp((double)z[t] - s.max);
     s.sum = tree_sum(lane);
     return s;
+}
+
+double nb_row_nll(const float *z, uint32_t n, uint32_t next)
+{
+    const struct row_summary s = summarize(z, n);
+    return s.finite ? s.max + nb_log(s.sum) - (double)z[next] : (double)NAN;
 }
 
 /* sum over t of p(t) (log p(t) - log q(t)), p from r and q from z. */

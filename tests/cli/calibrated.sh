@@ -1,5 +1,5 @@
 # quantize --method: the same bytes for any number of threads, after kill -9 at any moment, and under a
-# budget; the journal goes when the output is there; what is refused.
+# budget; the journal goes when the output is there; what is refused; texts that the model does not know.
 . "$NB_TESTS/support/cli-lib.bash"
 
 model=$NB_MODELS/tiny-7m
@@ -12,6 +12,8 @@ quantize() { # OUT more...
 
 quantize one.gguf -t 1 >out 2>err || fail "one thread"
 says out 'gptq on 1280 tokens: 43 tensors'
+grep -qE '^calibration text: 1\.[0-4][0-9] bits per byte$' out || fail 'how well the model knows the text'
+silent err
 [ ! -e one.gguf.journal ] || fail 'the journal is left behind'
 quantize three.gguf -t 3 >out 2>err || fail "three threads"
 cmp one.gguf three.gguf || fail 'other bytes with three threads'
@@ -50,6 +52,15 @@ says err 'made on windows of text with hash'
 says err "there is no method 'magic'"
 "$NIBBLE" quantize "$model" -o x.gguf --recipe recipe.json >out 2>err && fail 'a recipe without text'
 says err 'needs a text to calibrate on'
+
+# A text that the model does not know is named; the others are not.
+head -c 60000 "$model/model.safetensors" | base64 >letters.txt
+"$NIBBLE" quantize "$model" -o foreign.gguf --type f16 --tensor-type 'blk.0.attn_q=q8_0' --method gptq --float-prefix \
+    --calib "$text" --calib letters.txt --calib-tokens 512 --calib-ctx 128 --json >out 2>err || fail 'two texts'
+says err "warning: calibration text 'letters.txt'"
+[ "$(wc -l <err)" = 1 ] || fail 'more than one warning'
+json 'd["calibration"]["bits_per_byte"] > 2' '[t["foreign"] for t in d["calibration"]["texts"]] == [False, True]' \
+    'd["calibration"]["texts"][0]["bits_per_byte"] < 1.6' 'd["calibration"]["texts"][1]["path"] == "letters.txt"'
 
 # The report.
 quantize report.gguf --json >out 2>err || fail 'json'
