@@ -134,7 +134,7 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .arg = "X",
      .type = NB_CLI_REAL,
      .offset = AT(mismatch),
-     .fallback = "1",
+     .fallback = "(1, or 0 of methods as published)",
      .group = "Quality",
      .help = "0 to 1: how much of what rounding the layers before has done to its input a layer "
              "makes good; above 0 a part of the text runs through the float model beside"},

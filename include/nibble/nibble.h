@@ -138,7 +138,8 @@ struct nb_quant_options {
     uint32_t calib_ctx; /* tokens of a window; 0: 1024, or the model's context if that is shorter */
     int32_t float_prefix; /* calibrate each block on what the float model gives it, not on what
                               the rounded blocks before it give: one run a block instead of two */
-    double mismatch; /* 0 .. 1: share of what rounding did to a layer's input that it makes good  */
+    double mismatch; /* 0 .. 1: share of what rounding did to a layer's input that it makes good;
+                        NaN (default): the method's, 1, or 0 of those as published            */
     double damp;     /* share of the mean of H added to its diagonal; 0: the method's own  */
     const char
         *transforms; /* exact rewrites before rounding, names with commas between; NULL: none */

@@ -14,7 +14,7 @@
 void nb_quant_options_init(struct nb_quant_options *o)
 {
     *o = (struct nb_quant_options){
-        .size = sizeof *o, .shard_bytes = SHARD_BYTES_DEFAULT, .mismatch = 1.0};
+        .size = sizeof *o, .shard_bytes = SHARD_BYTES_DEFAULT, .mismatch = (double)NAN};
 }
 
 /* Owns: everything behind one call; what the public struct points to after it. */
@@ -35,8 +35,8 @@ static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_opt
 {
     if (o->recipe != NULL) {
         if (o->scale_search != NULL || o->method != NULL || o->transforms != NULL ||
-            o->damp != 0.0 || o->float_prefix || o->type != NULL || o->n_rules > 0 ||
-            o->output_type != NULL || o->embedding_type != NULL || o->pure)
+            o->damp != 0.0 || !isnan(o->mismatch) || o->float_prefix || o->type != NULL ||
+            o->n_rules > 0 || o->output_type != NULL || o->embedding_type != NULL || o->pure)
             NB_FAIL(err, NB_ERR_ARG, "a recipe says all types itself: give it alone");
         return nb_recipe_from_json(r, o->recipe, strlen(o->recipe), err);
     }
@@ -50,7 +50,7 @@ static enum nb_status make_recipe(struct nb_recipe *r, const struct nb_quant_opt
     r->float_prefix = o->float_prefix != 0;
     r->damp = o->damp;
     r->mismatch = o->mismatch;
-    if (!(r->mismatch >= 0.0) || r->mismatch > 1.0 || !(r->damp >= 0.0) || r->damp > 1.0)
+    if (r->mismatch < 0.0 || r->mismatch > 1.0 || !(r->damp >= 0.0) || r->damp > 1.0)
         NB_FAIL(err, NB_ERR_ARG, "mismatch %g, damp %g: expected numbers from 0 to 1", r->mismatch,
                 r->damp);
     if (o->method != NULL)

@@ -28,6 +28,13 @@ enum nb_algo_needs {
     NB_NEEDS_MISMATCH = 4 /* nb_algo_job.mismatch                                   */
 };
 
+/* Where a published recipe is run otherwise than the driver runs a method. Bits of a set. */
+enum nb_algo_published {
+    NB_PUBLISHED_NO_SHIFT = 1, /* W itself is what rows come near to: what rounding has done to the
+                                     layers before is not made good                               */
+    NB_PUBLISHED_FLOAT_PREFIX = 2 /* H is of what the float model gives, not the rounded layers   */
+};
+
 /* Weights of squared errors when scales are fitted; D: the Schur complements of H, see below. */
 enum nb_algo_weigh {
     NB_WEIGH_NONE,  /* all the same                               */
@@ -143,6 +150,7 @@ struct nb_algo {
     unsigned needs; /* enum nb_algo_needs */
     const struct nb_algo_params *params;
     const char *scale_search; /* of general grids, as published; NULL: the recipe's */
+    unsigned as_published;    /* enum nb_algo_published */
     bool (*supports)(const struct nb_coder *c); /* NULL: every format */
     /* Rounds rows [row, row + n_rows) of a tensor in a way of its own, and they are not polished: grids,
      * codes, values from k->target; k->e is scratch. NULL: plainly, or with feedback, as params say. */

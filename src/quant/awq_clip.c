@@ -110,6 +110,7 @@ const struct nb_algo nb_algo_awq_clip = {
     .needs = NB_NEEDS_H,
     .params = &params,
     .scale_search = "minmax",
+    .as_published = NB_PUBLISHED_NO_SHIFT | NB_PUBLISHED_FLOAT_PREFIX,
     .supports = supports,
     .round = round_rows,
 };

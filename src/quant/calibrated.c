@@ -8,7 +8,7 @@
  *     head:             H of what the last norm gives
  *
  * So a block makes good what the blocks before it did to its input (Frantar et al. 2023, section 4), and
- * one block's floats and statistics are in memory at a time. With the recipe's float_prefix every block
+ * one block's floats and statistics are in memory at a time. With float_prefix every block
  * sees what the float model gives it, which takes one run a block instead of two.
  * A dense block is cut further, input by input, on two streams (staged.c); the above is how blocks with experts
  * go. A weight that the journal has is decoded from there. Results do not depend on where a run was stopped.
@@ -233,10 +233,9 @@ static enum nb_status calibrate_block(struct nb_calibrated *k, struct nb_calibra
                                       struct nb_error *err)
 {
     if (!k->p->calibrated.by_input)
-        return calibrate(k, b, NULL, 0, k->p->settings.recipe->float_prefix, err);
+        return calibrate(k, b, NULL, 0, k->p->float_prefix, err);
     NB_TRY(calibrate_by_input(k, b, err));
-    return b->number >= 0 && k->p->settings.recipe->float_prefix ? run_block(k, b, true, err)
-                                                                 : NB_OK;
+    return b->number >= 0 && k->p->float_prefix ? run_block(k, b, true, err) : NB_OK;
 }
 
 /* How often whole_block runs all windows. */
@@ -244,7 +243,7 @@ static size_t count_runs(const struct nb_calibrated *k, const struct nb_calibrat
                          bool all)
 {
     const bool by_input = k->p->calibrated.by_input;
-    size_t n = b->number >= 0 && (all || by_input || !k->p->settings.recipe->float_prefix);
+    size_t n = b->number >= 0 && (all || by_input || !k->p->float_prefix);
     for (size_t i = 0; i < b->n && by_input; i++)
         n += nb_journal_find(k->j, nb_calibrated_name(k, b, i)) == NULL;
     return n + (!all && !by_input);
@@ -253,7 +252,7 @@ static size_t count_runs(const struct nb_calibrated *k, const struct nb_calibrat
 static enum nb_status whole_block(struct nb_calibrated *k, struct nb_calibrated_block *b, bool all,
                                   struct nb_error *err)
 {
-    const bool float_prefix = k->p->settings.recipe->float_prefix;
+    const bool float_prefix = k->p->float_prefix;
     nb_calibrated_phase(k, b->number < 0 || float_prefix ? 1 : 2,
                         (uint64_t)count_runs(k, b, all) * k->text->n);
     if (!all)
@@ -311,7 +310,6 @@ static enum nb_status make_ideal(struct nb_calibrated *k, const struct nb_acts_o
 /* Where hidden states are kept: those of the rounded model, and of the float one where it is run too. */
 static enum nb_status make_stores(struct nb_calibrated *k, struct nb_error *err)
 {
-    const struct nb_recipe *recipe = k->p->settings.recipe;
     const struct nb_hparams *hp = &k->p->model->w.hp;
     char *folder = folder_of(k->a, k->p->settings.out);
     const struct nb_acts_options acts = {.n_windows = k->text->n,
@@ -322,7 +320,7 @@ static enum nb_status make_stores(struct nb_calibrated *k, struct nb_error *err)
     if (folder == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the name of a folder");
     enum nb_status st = nb_acts_create(&k->acts, &acts, k->a, err);
-    if (st == NB_OK && nb_staged_width(hp) > 0 && !recipe->float_prefix && recipe->mismatch > 0.0)
+    if (st == NB_OK && nb_staged_width(hp) > 0 && !k->p->float_prefix && k->p->mismatch > 0.0)
         st = make_ideal(k, &acts, err);
     nb_free(k->a, folder);
     return st;
@@ -342,7 +340,7 @@ static enum nb_status set_up(struct nb_calibrated *k, struct nb_error *err)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu bytes of a tensor",
                 (unsigned long long)records);
     k->total = (uint64_t)k->text->n * k->text->ctx *
-               (p->model->w.hp.n_layers * (p->settings.recipe->float_prefix ? 1U : 2U) + 2U);
+               (p->model->w.hp.n_layers * (p->float_prefix ? 1U : 2U) + 2U);
     NB_TRY(make_stores(k, err));
     return nb_block_weights_create(&k->floats, p->model, k->a, err);
 }

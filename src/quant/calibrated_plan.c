@@ -61,8 +61,7 @@ static uint64_t shift_rows(const struct nb_quant_plan *p, const struct nb_site *
 
 static bool two_streams(const struct nb_quant_plan *p)
 {
-    const struct nb_recipe *r = p->settings.recipe;
-    return nb_staged_width(&p->model->w.hp) > 0 && !r->float_prefix && r->mismatch > 0.0;
+    return nb_staged_width(&p->model->w.hp) > 0 && !p->float_prefix && p->mismatch > 0.0;
 }
 
 /* While an input of a dense block is worked on (staged.c): H of the text and of what is held out are a pair;
@@ -187,7 +186,7 @@ static enum nb_status fit(struct nb_quant_plan *p, const struct needs *n, struct
 static void add_time(struct nb_quant_plan *p)
 {
     const double tokens = (double)p->settings.windows->n * p->settings.windows->ctx;
-    const double runs = p->settings.recipe->float_prefix ? 1.0 : 2.0;
+    const double runs = p->float_prefix ? 1.0 : 2.0;
     const double threads = nb_pool_threads(p->settings.pool);
     double elements = 0.0, squares = 0.0;
     for (size_t i = 0; i < p->n; i++) {

@@ -26,5 +26,6 @@ const struct nb_algo nb_algo_gptq = {
     .needs = NB_NEEDS_H,
     .params = &params,
     .scale_search = "minmax",
+    .as_published = NB_PUBLISHED_NO_SHIFT,
     .supports = supports,
 };

@@ -118,6 +118,7 @@ const struct nb_algo nb_algo_hqq = {
     .needs = 0,
     .params = &params,
     .scale_search = "minmax",
+    .as_published = NB_PUBLISHED_NO_SHIFT,
     .supports = supports,
     .round = round_rows,
 };

@@ -2,6 +2,7 @@
  */
 #include "quant/quant_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "numfmt/grid.h"
@@ -260,6 +261,22 @@ static enum nb_status find_method(struct nb_quant_plan *p, struct nb_error *err)
     return NB_OK;
 }
 
+/* What is published without a shift of targets has none. */
+static enum nb_status settle_streams(struct nb_quant_plan *p, struct nb_error *err)
+{
+    const struct nb_recipe *r = p->settings.recipe;
+    const unsigned published = p->algo != NULL ? p->algo->as_published : 0;
+    const bool alone = (published & NB_PUBLISHED_NO_SHIFT) != 0;
+    p->float_prefix = r->float_prefix || (published & NB_PUBLISHED_FLOAT_PREFIX) != 0;
+    p->mismatch = !isnan(r->mismatch) ? r->mismatch : (alone ? 0.0 : 1.0);
+    if (alone && p->mismatch > 0.0)
+        NB_FAIL(err, NB_ERR_ARG,
+                "method '%s' is as published, without making good what rounding did before: a "
+                "mismatch of %g is not for it",
+                p->algo->name, p->mismatch);
+    return NB_OK;
+}
+
 static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
 {
     const struct nb_model *m = p->model;
@@ -285,6 +302,7 @@ static enum nb_status work_out(struct nb_quant_plan *p, struct nb_error *err)
             nb_printable(quote, sizeof quote, search, strlen(search)));
     NB_TRY(refuse_source(p, err));
     NB_TRY(find_method(p, err));
+    NB_TRY(settle_streams(p, err));
     NB_TRY(nb_quant_choose(p, err));
     NB_TRY(settle_types(p, err));
     NB_TRY(refuse_requantizing(p, err));

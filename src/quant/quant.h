@@ -90,9 +90,8 @@ struct nb_recipe {
     bool float_prefix; /* each block is calibrated on what the float model gives it, not on what the
                           quantized blocks before it give */
     double damp;       /* of H; 0: the algorithm's own */
-    double
-        mismatch; /* 0 .. 1: share of what rounding has done to a layer's input that the layer makes
-                        good; 1 after init */
+    double mismatch;   /* 0 .. 1: share of what rounding has done to a layer's input that the layer
+                          makes good; NaN, as after init: the method's own */
     struct nb_recipe_rule *rules; /* the first that matches wins, over all else */
     size_t n_rules, cap_rules;
 };
@@ -163,6 +162,8 @@ struct nb_quant_plan {
     const char *recipe;   /* JSON */
     struct nb_scale_options scale_search;
     const struct nb_algo *algo; /* NULL: method rtn without calibration, or auto */
+    bool float_prefix;          /* these two as the recipe and its method want them */
+    double mismatch;
     struct nb_calibrated_plan calibrated;
     uint32_t gguf_ftype;
     uint64_t file_bytes; /* of the whole output */

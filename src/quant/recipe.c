@@ -8,6 +8,7 @@
 #include "quant/algo.h"
 #include "quant/quant.h"
 
+#include <math.h>
 #include <string.h>
 
 #define RECIPE_VERSION 1
@@ -19,7 +20,7 @@ void nb_recipe_init(struct nb_recipe *r, const struct nb_allocator *a)
     nb_arena_init(&r->arena, a, 1024);
     r->type = TYPE_DEFAULT;
     r->method = NB_METHOD_RTN;
-    r->mismatch = 1.0;
+    r->mismatch = (double)NAN;
 }
 
 void nb_recipe_fini(struct nb_recipe *r)
@@ -237,7 +238,7 @@ void nb_recipe_write(const struct nb_recipe *r, struct nb_str *out)
         nb_str_puts(out, ",\"float_prefix\":true");
     if (r->damp > 0.0)
         nb_str_printf(out, ",\"damp\":%.9g", r->damp);
-    if (r->mismatch != 1.0)
+    if (!isnan(r->mismatch))
         nb_str_printf(out, ",\"mismatch\":%.9g", r->mismatch);
     nb_str_printf(out, ",\"pure\":%s", r->pure ? "true" : "false");
     put_field(out, "output_type", r->output_type);

@@ -267,7 +267,7 @@ static enum nb_status find_shift(const struct staged *s, struct input *in, const
                                  struct nb_error *err)
 {
     const uint64_t begin = nb_clock_ns();
-    const double share = s->k->p->settings.recipe->mismatch;
+    const double share = s->k->p->mismatch;
     if (s->k->ideal == NULL || in->ideal->tokens == 0.0 || by_algorithm(s->k))
         return NB_OK;
     if (in->residual)
@@ -379,7 +379,7 @@ static enum nb_status run_piece(const struct staged *s, size_t i, struct nb_erro
         NB_TRY(calibrate_input(s, i, err));
     if (k->ideal != NULL && !ahead)
         NB_TRY(advance(s, k->ideal, k->n_ideal, i, err));
-    if (!k->p->settings.recipe->float_prefix)
+    if (!k->p->float_prefix)
         NB_TRY(decode_readers(s, stage, err));
     return advance(s, k->acts, k->text->n, i, err);
 }
@@ -394,7 +394,7 @@ static enum nb_status run_pieces(struct staged *s, struct nb_error *err)
     s->difference = nb_alloc(s->k->a, ctx * width, sizeof *s->difference);
     if (s->difference == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a window of activations");
-    nb_calibrated_phase(s->k, s->k->p->settings.recipe->float_prefix ? 1 : 2,
+    nb_calibrated_phase(s->k, s->k->p->float_prefix ? 1 : 2,
                         nb_stages_count(s->stages) * (s->k->text->n + s->k->n_ideal));
     for (size_t i = 0; i < nb_stages_count(s->stages); i++)
         NB_TRY(run_piece(s, i, err));

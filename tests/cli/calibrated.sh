@@ -50,6 +50,10 @@ says err 'made on windows of text with hash'
 
 "$NIBBLE" quantize "$model" -o x.gguf --method magic --calib "$text" >out 2>err && fail 'a method called magic'
 says err "there is no method 'magic'"
+quantize x.gguf --mismatch 0.5 >out 2>err && fail 'gptq made something good'
+says err "method 'gptq' is as published"
+quantize zero.gguf --mismatch 0 >out 2>err || fail 'gptq with what it has anyway'
+[ "$(tail -c 100000 zero.gguf | cksum)" = "$(tail -c 100000 one.gguf | cksum)" ] || fail 'gptq had a shift'
 "$NIBBLE" quantize "$model" -o x.gguf --recipe recipe.json >out 2>err && fail 'a recipe without text'
 says err 'needs a text to calibrate on'
 

@@ -11,8 +11,7 @@
 /* What is run, how, and what came of it. Zeros: method kgptq to q8_0, one thread. */
 struct calibrated_case {
     const char *method, *type;
-    bool float_prefix, none_held;
-    double no_mismatch; /* 1: off */
+    bool float_prefix, no_mismatch, none_held;
     uint64_t max_ram;
     struct nb_pool *pool;
     const struct nb_allocator *a;
@@ -75,7 +74,7 @@ static inline enum nb_status case_calibrate(struct calibrated_case *c, const str
     r.type = c->type != NULL ? c->type : "q8_0";
     r.pure = true;
     r.float_prefix = c->float_prefix;
-    r.mismatch -= c->no_mismatch;
+    r.mismatch = c->no_mismatch ? 0.0 : r.mismatch;
     const struct nb_quant_settings s = {.out = out,
                                         .recipe = &r,
                                         .overwrite = true,

@@ -40,7 +40,7 @@ static void check_case(void **state)
     }
     struct calibrated_case plain = {.type = "q4_0"}, choose = {.type = "q4_0", .method = "auto"};
     struct calibrated_case prefix = {.type = "q8_0", .float_prefix = true};
-    struct calibrated_case still = {.type = "q4_0", .no_mismatch = 1.0, .none_held = true};
+    struct calibrated_case still = {.type = "q4_0", .no_mismatch = true, .none_held = true};
     const size_t n = expect_works(m, name, &plain, "kgptq");
     assert_int_equal(expect_works(m, name, &choose, "auto"), n);
     (void)expect_works(m, name, &prefix, "float prefix");
