@@ -7,7 +7,7 @@
 #include "quant/calibrated.h"
 #include "quant/quant_internal.h"
 
-#define NB_CALIBRATED_WEIGHTS 64 /* matrices of a block */
+#define NB_CALIBRATED_WEIGHTS 64      /* matrices of a block */
 #define NB_IDEAL_TOKENS       131072U /* through the float model, at most */
 
 /* A run under way. Owns: all but plan, journal, reports, times, text. */
