@@ -19,6 +19,25 @@
 #include "quant/calibrated_internal.h"
 #include "run/run.h"
 
+/* Buffers for the bytes of the block's largest matrix, and, where methods compete, of another try. */
+static enum nb_status make_room(struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                                struct nb_error *err)
+{
+    uint64_t bytes = 1;
+    for (size_t i = 0; i < b->n; i++)
+        bytes = NB_MAX(bytes, k->p->tensors[b->weight[i]].bytes);
+    nb_free(k->a, k->records);
+    nb_free(k->a, k->trial);
+    k->trial = NULL;
+    k->records = nb_alloc(k->a, (size_t)bytes, 1);
+    if (k->p->algo == NULL)
+        k->trial = nb_alloc(k->a, (size_t)bytes, 1);
+    if (k->records == NULL || (k->p->algo == NULL && k->trial == NULL))
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu bytes of a tensor",
+                (unsigned long long)bytes);
+    return NB_OK;
+}
+
 static enum nb_status block_init(struct nb_calibrated *k, struct nb_calibrated_block *b,
                                  int32_t number, struct nb_error *err)
 {
@@ -32,6 +51,7 @@ static enum nb_status block_init(struct nb_calibrated *k, struct nb_calibrated_b
                     NB_CALIBRATED_WEIGHTS);
         b->weight[b->n++] = i;
     }
+    NB_TRY(make_room(k, b, err));
     if (number < 0)
         return NB_OK;
     return nb_block_weights_load(k->floats, (uint32_t)number, 1, k->p->settings.pool, err);
@@ -126,11 +146,22 @@ static enum nb_status run_part(struct nb_calibrated *k, const struct nb_weights 
     return st;
 }
 
+/* What the file's weights outside of blocks take in memory is not needed again for long. */
+static void drop_outer(const struct nb_calibrated *k)
+{
+    const struct nb_model *m = k->p->model;
+    for (size_t i = 0; i < m->w.n; i++)
+        if (m->w.items[i].spec.block < 0 && m->w.items[i].t.shape.n > 0)
+            nb_model_drop_rows(m, i, 0, nb_shape_rows(&m->w.items[i].t.shape));
+}
+
 static enum nb_status embed(struct nb_calibrated *k, struct nb_error *err)
 {
     nb_calibrated_phase(k, 1, k->text->n);
-    return run_part(k, &k->p->model->w, (struct nb_model_part){.to_hidden = true}, true,
-                    "embedding", err);
+    NB_TRY(run_part(k, &k->p->model->w, (struct nb_model_part){.to_hidden = true}, true,
+                    "embedding", err));
+    drop_outer(k);
+    return NB_OK;
 }
 
 static enum nb_status run_block(struct nb_calibrated *k, const struct nb_calibrated_block *b,
@@ -329,16 +360,6 @@ static enum nb_status make_stores(struct nb_calibrated *k, struct nb_error *err)
 static enum nb_status set_up(struct nb_calibrated *k, struct nb_error *err)
 {
     const struct nb_quant_plan *p = k->p;
-    uint64_t records = 1;
-    for (size_t i = 0; i < p->n; i++)
-        if (nb_calibrated_takes(&p->tensors[i]))
-            records = NB_MAX(records, p->tensors[i].bytes);
-    k->records = nb_alloc(k->a, (size_t)records, 1);
-    if (p->algo == NULL)
-        k->trial = nb_alloc(k->a, (size_t)records, 1);
-    if (k->records == NULL || (p->algo == NULL && k->trial == NULL))
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu bytes of a tensor",
-                (unsigned long long)records);
     k->total = (uint64_t)k->text->n * k->text->ctx *
                (p->model->w.hp.n_layers * (p->float_prefix ? 1U : 2U) + 2U);
     NB_TRY(make_stores(k, err));

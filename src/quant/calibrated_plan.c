@@ -24,9 +24,9 @@ bool nb_calibrated_takes(const struct nb_plan_tensor *t)
            t->type != t->weight->t.type && t->weight->t.shape.n >= 2;
 }
 
-/* The largest of each over the blocks, bytes. */
+/* The largest of each over the blocks, bytes; head: of all that the head takes beside a block's floats. */
 struct needs {
-    uint64_t floats, all_inputs, one_input, records, session;
+    uint64_t floats, all_inputs, one_input, records, session, head;
 };
 
 static void raise(uint64_t *most, uint64_t x)
@@ -50,6 +50,16 @@ static uint64_t rows_of(const struct nb_quant_plan *p, const struct nb_site *s)
     for (size_t i = 0; i < s->n_readers; i++)
         raise(&rows, nb_shape_rows(&p->tensors[s->readers[i]].weight->t.shape));
     return rows;
+}
+
+/* Bytes of the largest tensor of a block (-1: of none) that is calibrated; twice where methods compete. */
+static uint64_t largest_record(const struct nb_quant_plan *p, int32_t block)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < p->n; i++)
+        if (nb_calibrated_takes(&p->tensors[i]) && p->tensors[i].weight->spec.block == block)
+            raise(&bytes, p->tensors[i].bytes);
+    return p->algo == NULL ? 2 * bytes : bytes;
 }
 
 /* Rows of the shift: of the one weight whose output is added to the stream; of what is taken from q, k, v,
@@ -97,10 +107,13 @@ static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *site
         const uint64_t slab = 2 * sizeof(float) * NB_MIN(rows * cols, SLAB_ELEMENTS);
         const uint64_t rounding = nb_algo_prepared_bytes(algo, cols, true) +
                                   nb_algo_rows_bytes(algo, cols, threads) + slab;
+        if (sites[i].block < 0) {
+            raise(&needs->head, h + rounding + largest_record(p, -1));
+            continue;
+        }
         block += h;
         raise(&needs->all_inputs, block + rounding);
-        raise(&needs->one_input,
-              dense && sites[i].block >= 0 ? dense_bytes(p, &sites[i], rounding) : h + rounding);
+        raise(&needs->one_input, dense ? dense_bytes(p, &sites[i], rounding) : h + rounding);
     }
 }
 
@@ -132,10 +145,8 @@ static enum nb_status find_needs(const struct nb_quant_plan *p, struct needs *ne
         if (!nb_block_weights_bytes(p->model, b, 1, &bytes))
             return NB_ERROR(err, NB_ERR_LIMIT, "block %u is too large", b);
         raise(&needs->floats, bytes);
+        raise(&needs->records, largest_record(p, (int32_t)b));
     }
-    for (size_t i = 0; i < p->n; i++)
-        if (nb_calibrated_takes(&p->tensors[i]))
-            raise(&needs->records, p->tensors[i].bytes);
     needs->session = session_bytes(p);
     return st;
 }
@@ -143,8 +154,8 @@ static enum nb_status find_needs(const struct nb_quant_plan *p, struct needs *ne
 /* All but activations of windows. */
 static uint64_t fixed_bytes(const struct needs *n, bool by_input)
 {
-    return BASE_BYTES + n->floats + n->records + n->session +
-           (by_input ? n->one_input : NB_MAX(n->all_inputs, n->one_input));
+    const uint64_t inputs = by_input ? n->one_input : NB_MAX(n->all_inputs, n->one_input);
+    return BASE_BYTES + n->floats + n->session + NB_MAX(n->records + inputs, n->head);
 }
 
 static enum nb_status fit(struct nb_quant_plan *p, const struct needs *n, struct nb_error *err)
@@ -203,7 +214,7 @@ static void add_time(struct nb_quant_plan *p)
 enum nb_status nb_calibrated_plan(struct nb_quant_plan *p, struct nb_error *err)
 {
     const struct nb_hparams *hp = &p->model->w.hp;
-    struct needs needs = {0, 0, 0, 0, 0};
+    struct needs needs = {0, 0, 0, 0, 0, 0};
     if (p->settings.windows == NULL)
         return NB_OK;
     if (p->model->unknown || hp->encoder)
