@@ -44,15 +44,15 @@ struct staged {
     char what[48];
 };
 
-/* Two values of the hidden size and what is between, at most; three where attention and feed-forward are
- * parallel. */
+/* The residual stream and the widest value, at most. Where attention and feed-forward are parallel, one more
+ * of the hidden size; and the norm that both may read is there while attention's output is made. */
 size_t nb_staged_width(const struct nb_hparams *hp)
 {
-    const size_t q = (size_t)hp->n_heads * hp->head_dim;
-    const size_t most = NB_MAX(NB_MAX((size_t)hp->n_embd, q), (size_t)hp->n_ff);
+    const size_t q = (size_t)hp->n_heads * hp->head_dim, n = (size_t)hp->n_embd;
+    const size_t most = NB_MAX(NB_MAX(n, q), (size_t)hp->n_ff);
     if (hp->n_experts > 0)
         return 0;
-    return most + (hp->parallel ? 2U : 1U) * (size_t)hp->n_embd;
+    return hp->parallel ? NB_MAX(most + 2 * n, NB_MAX(n, q) + 3 * n) : most + n;
 }
 
 /* ---- statistics of an input ---- */
@@ -112,8 +112,8 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
 static enum nb_status add_window(const struct staged *s, struct nb_hessian *h, const float *rows,
                                  const struct nb_stage *stage, struct nb_error *err)
 {
-    const struct nb_sym_tokens tokens = {.x = rows + stage->x,
-                                         .x_stride = stage->width,
+    const struct nb_sym_tokens tokens = {.x = rows + stage->x * s->k->text->ctx,
+                                         .x_stride = h->n,
                                          .n_tokens = s->k->text->ctx,
                                          .lower = h->lower};
     h->tokens += (double)s->k->text->ctx;
@@ -121,8 +121,8 @@ static enum nb_status add_window(const struct staged *s, struct nb_hessian *h, c
 }
 
 struct difference {
-    const float *x, *y; /* of the first token */
-    size_t x_width, y_width, n;
+    const float *x, *y; /* (tokens, n) */
+    size_t n;
     float *d; /* (tokens, n) := y - x */
 };
 
@@ -130,28 +130,24 @@ static void subtract_tokens(void *ctx, size_t begin, size_t end, unsigned worker
 {
     const struct difference *f = ctx;
     (void)worker;
-    for (size_t t = begin; t < end; t++) {
-        const float *x = f->x + t * f->x_width, *y = f->y + t * f->y_width;
-        for (size_t i = 0; i < f->n; i++)
-            f->d[t * f->n + i] = y[i] - x[i];
-    }
+    for (size_t i = begin * f->n; i < end * f->n; i++)
+        f->d[i] = f->y[i] - f->x[i];
 }
 
 /* c += sum of (ideal - rows) x^T over a window, of n_out columns of each. */
 static enum nb_status add_difference(const struct staged *s, struct input *in, const float *ideal,
-                                     size_t ideal_width, const float *rows,
-                                     const struct nb_stage *stage, struct nb_error *err)
+                                     const float *rows, const struct nb_stage *stage,
+                                     struct nb_error *err)
 {
     const size_t ctx = s->k->text->ctx, n = in->n_out;
     const size_t at = in->residual ? stage->residual : stage->x;
     const size_t ideal_at = in->residual ? stage->sum : stage->x;
-    struct difference f = {rows + at, ideal + ideal_at, stage->width, ideal_width,
-                           n,         s->difference};
+    struct difference f = {rows + at * ctx, ideal + ideal_at * ctx, n, s->difference};
     nb_pool_for(s->k->p->settings.pool, ctx, 64, subtract_tokens, &f);
     const struct nb_cross_tokens tokens = {.a = s->difference,
                                            .a_stride = n,
-                                           .b = rows + stage->x,
-                                           .b_stride = stage->width,
+                                           .b = rows + stage->x * ctx,
+                                           .b_stride = in->n,
                                            .n_tokens = ctx};
     return nb_cross_accumulate(in->c, n, in->n, &tokens, s->k->p->settings.pool, s->k->a, err);
 }
@@ -161,7 +157,6 @@ static enum nb_status collect(const struct staged *s, struct input *in, size_t p
                               struct nb_error *err)
 {
     const struct nb_stage *stage = nb_stages_at(s->stages, piece);
-    const size_t ideal_width = nb_stages_at(s->stages, piece + in->residual)->width;
     struct nb_calibrated *k = s->k;
     const uint64_t begin = nb_clock_ns();
     size_t next = 0;
@@ -174,7 +169,7 @@ static enum nb_status collect(const struct staged *s, struct input *in, size_t p
         }
         NB_TRY(nb_acts_get(k->ideal, next++, &ideal, err));
         NB_TRY(add_window(s, in->ideal, rows, stage, err));
-        NB_TRY(add_difference(s, in, ideal, ideal_width, rows, stage, err));
+        NB_TRY(add_difference(s, in, ideal, rows, stage, err));
     }
     if (in->ideal != NULL && in->ideal != in->h)
         NB_TRY(nb_hessian_merge(in->h, in->ideal, err));
@@ -351,7 +346,7 @@ static enum nb_status advance(const struct staged *s, struct nb_acts *acts, size
     for (size_t w = 0; w < n; w++) {
         float *rows;
         NB_TRY(nb_acts_get(acts, w, &rows, err));
-        NB_TRY(nb_stages_run(s->stages, i, k->text->ctx, rows, rows, err));
+        NB_TRY(nb_stages_run(s->stages, i, k->text->ctx, rows, err));
         NB_TRY(nb_acts_put(acts, w, rows, err));
         NB_TRY(nb_calibrated_step(k, s->what, err));
     }
@@ -388,7 +383,7 @@ static enum nb_status run_pieces(struct staged *s, struct nb_error *err)
 {
     const size_t ctx = s->k->text->ctx;
     NB_TRY(nb_stages_create(&s->stages, s->session, err));
-    const size_t width = nb_stages_max_width(s->stages);
+    const size_t width = nb_stages_width(s->stages);
     if (width > nb_staged_width(&s->k->p->model->w.hp))
         NB_FAIL(err, NB_ERR_INTERNAL, "%s: rows of %zu floats, expected fewer", s->what, width);
     s->difference = nb_alloc(s->k->a, ctx * width, sizeof *s->difference);

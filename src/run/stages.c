@@ -1,8 +1,8 @@
 /* run/stages.c: see stages.h.
  *
  * Nodes that do not depend on the hidden states (tables of rotation) run again in every piece that reads
- * them. All memory is the session's own plan: a value lives there from its node to its last reader, so what
- * is put back at a cut is in nobody's way.
+ * them. Values that live at a cut have their place in the window, found as in plan.c; the others are where
+ * the session planned them.
  */
 #include "run/stages.h"
 
@@ -13,23 +13,31 @@
 #define MAX_STAGES 8
 #define MAX_LIVE   8
 
-/* Values in a row at a cut, in the order of their numbers. */
+/* Values at a cut, in the order of their numbers. */
 struct cut {
     size_t node; /* place in g.order of the first node behind it */
     uint32_t live[MAX_LIVE];
     size_t n_live;
-    uint32_t sum; /* value: what the stage's only reader makes of the residual stream; 0: none */
+    uint32_t edge; /* value: the stage's x; 0: none */
+    uint32_t residual,
+        sum; /* values: what the only reader's output is added to, and the sum; 0: none */
     struct nb_stage stage;
 };
 
-/* Owns: input, depends. Borrows: s. */
+/* A value in the window: there from the node before place `made` to that before `read`. */
+struct home {
+    uint32_t value;
+    size_t cols, at, made, read;
+};
+
+/* Owns: depends. Borrows: s. */
 struct nb_stages {
     struct nb_session *s;
     struct cut cuts[MAX_STAGES + 1]; /* [n]: the end */
     size_t n;
-    float *input;  /* (n_batch, n_embd) the hidden states that come in: no activation of the plan */
-    float *output; /* (n_batch, n_embd) and those that go out */
-    bool *depends; /* (n_values) on the hidden states */
+    struct home homes[(MAX_STAGES + 1) * MAX_LIVE];
+    size_t n_homes, width;
+    bool *depends;        /* (n_values) on the hidden states */
     uint32_t first, last; /* "hidden.in", "hidden" */
 };
 
@@ -103,20 +111,15 @@ static enum nb_status find_live(const struct nb_stages *t, struct cut *c, struct
         if (value->type != NB_VALUE_F32 || value->rank != 2 || c->n_live == MAX_LIVE)
             NB_FAIL(err, NB_ERR_UNSUPPORTED, "session: this block cannot be run in pieces");
         c->live[c->n_live++] = v;
-        c->stage.width += cols_of(s, v);
     }
     return NB_OK;
 }
 
-/* Columns of a value in a row; false: it is not there. */
-static bool column_of(const struct nb_stages *t, const struct cut *c, uint32_t value, size_t *at)
+static bool is_live(const struct cut *c, uint32_t value)
 {
-    *at = 0;
-    for (size_t i = 0; i < c->n_live; i++) {
+    for (size_t i = 0; i < c->n_live; i++)
         if (c->live[i] == value)
             return true;
-        *at += cols_of(t->s, c->live[i]);
-    }
     return false;
 }
 
@@ -135,24 +138,22 @@ static void find_residual(const struct nb_stages *t, struct cut *c, const struct
         return;
     const uint32_t other = reader->in[0] == layer->out[0] ? reader->in[1] : reader->in[0];
     if (other != layer->out[0] && cols_of(s, other) == cols_of(s, layer->out[0]) &&
-        column_of(t, c, other, &c->stage.residual)) {
-        c->stage.residual_cols = cols_of(s, other);
+        is_live(c, other)) {
+        c->residual = other;
         c->sum = reader->out[0];
     }
 }
 
-static enum nb_status describe(const struct nb_stages *t, struct cut *c, uint32_t edge,
-                               struct nb_error *err)
+static enum nb_status describe(const struct nb_stages *t, struct cut *c, struct nb_error *err)
 {
     const struct nb_session *s = t->s;
     const struct nb_node *layer = NULL;
     NB_TRY(find_live(t, c, err));
-    if (!column_of(t, c, edge, &c->stage.x))
+    if (!is_live(c, c->edge))
         NB_FAIL(err, NB_ERR_INTERNAL, "session: a layer's input is not there when it is read");
-    c->stage.x_cols = cols_of(s, edge);
     for (size_t i = c->node; i < s->g.n_nodes; i++) {
         const struct nb_node *n = node_at(s, i);
-        if (!is_linear(s, n) || n->in[0] != edge)
+        if (!is_linear(s, n) || n->in[0] != c->edge)
             continue;
         if (c->stage.n_readers == NB_STAGE_READERS)
             NB_FAIL(err, NB_ERR_UNSUPPORTED, "session: more than %d layers read one input",
@@ -168,7 +169,6 @@ static enum nb_status describe(const struct nb_stages *t, struct cut *c, uint32_
 static enum nb_status find_cuts(struct nb_stages *t, struct nb_error *err)
 {
     const struct nb_session *s = t->s;
-    uint32_t edges[MAX_STAGES] = {0};
     t->n = 1; /* piece 0 begins with the hidden states */
     NB_TRY(find_live(t, &t->cuts[0], err));
     for (size_t i = 0; i < s->g.n_nodes; i++) {
@@ -179,26 +179,102 @@ static enum nb_status find_cuts(struct nb_stages *t, struct nb_error *err)
         if (n->op->ids_input)
             NB_FAIL(err, NB_ERR_UNSUPPORTED, "session: a block with experts is not run in pieces");
         for (size_t k = 1; k < t->n; k++)
-            known = known || edges[k] == n->in[0];
+            known = known || t->cuts[k].edge == n->in[0];
         if (known)
             continue;
         if (t->n == MAX_STAGES)
             NB_FAIL(err, NB_ERR_UNSUPPORTED, "session: a block of more than %d pieces", MAX_STAGES);
-        edges[t->n] = n->in[0];
+        t->cuts[t->n].edge = n->in[0];
         t->cuts[t->n].node = i;
-        NB_TRY(describe(t, &t->cuts[t->n], n->in[0], err));
+        NB_TRY(describe(t, &t->cuts[t->n], err));
         t->n++;
     }
     struct cut *end = &t->cuts[t->n];
     end->node = s->g.n_nodes;
     end->live[0] = t->last;
     end->n_live = 1;
-    end->stage.width = cols_of(s, t->last);
-    for (size_t k = 1; k < t->n; k++)
-        if (t->cuts[k].sum == 0 ||
-            !column_of(t, &t->cuts[k + 1], t->cuts[k].sum, &t->cuts[k].stage.sum))
-            t->cuts[k].stage.residual_cols = 0;
     return NB_OK;
+}
+
+/* ---- places in a window ---- */
+
+static struct home *home_of(struct nb_stages *t, uint32_t value)
+{
+    for (size_t i = 0; i < t->n_homes; i++)
+        if (t->homes[i].value == value)
+            return &t->homes[i];
+    return NULL;
+}
+
+static size_t last_read(const struct nb_stages *t, uint32_t value)
+{
+    const struct nb_session *s = t->s;
+    size_t last = value == t->last ? s->g.n_nodes + 1 : 0;
+    for (size_t i = 0; i < s->g.n_nodes; i++)
+        if (reads(node_at(s, i), value))
+            last = NB_MAX(last, i + 1);
+    return last;
+}
+
+/* Is h in the way of x, did x lie at `at`? A node's output is in the way of its inputs. */
+static bool collides(const struct home *h, const struct home *x, size_t at)
+{
+    return h->made <= x->read && x->made <= h->read && h->at < at + x->cols && at < h->at + h->cols;
+}
+
+/* The lowest place that is free: 0, or the end of another. */
+static void settle(struct nb_stages *t, uint32_t value)
+{
+    struct home x = {.value = value,
+                     .cols = cols_of(t->s, value),
+                     .made = made_at(t->s, value),
+                     .read = last_read(t, value)};
+    size_t best = SIZE_MAX;
+    if (home_of(t, value) != NULL)
+        return;
+    for (size_t i = 0; i <= t->n_homes; i++) {
+        const size_t at = i == 0 ? 0 : t->homes[i - 1].at + t->homes[i - 1].cols;
+        bool is_free = at < best;
+        for (size_t k = 0; k < t->n_homes; k++)
+            is_free = is_free && !collides(&t->homes[k], &x, at);
+        if (is_free)
+            best = at;
+    }
+    x.at = best;
+    t->homes[t->n_homes++] = x;
+    t->width = NB_MAX(t->width, best + x.cols);
+}
+
+/* The hidden states first, then the widest. */
+static void find_homes(struct nb_stages *t)
+{
+    size_t below = SIZE_MAX;
+    settle(t, t->first);
+    settle(t, t->last);
+    while (below > 0) {
+        size_t widest = 0;
+        for (size_t k = 0; k < t->n; k++)
+            for (size_t i = 0; i < t->cuts[k].n_live; i++) {
+                const size_t cols = cols_of(t->s, t->cuts[k].live[i]);
+                if (cols < below)
+                    widest = NB_MAX(widest, cols);
+            }
+        for (size_t k = 0; k < t->n; k++)
+            for (size_t i = 0; i < t->cuts[k].n_live; i++)
+                if (cols_of(t->s, t->cuts[k].live[i]) == widest)
+                    settle(t, t->cuts[k].live[i]);
+        below = widest;
+    }
+    for (size_t k = 1; k < t->n; k++) {
+        struct cut *c = &t->cuts[k];
+        c->stage.x = home_of(t, c->edge)->at;
+        c->stage.x_cols = cols_of(t->s, c->edge);
+        if (c->residual == 0 || !is_live(&t->cuts[k + 1], c->sum))
+            continue;
+        c->stage.residual = home_of(t, c->residual)->at;
+        c->stage.residual_cols = cols_of(t->s, c->residual);
+        c->stage.sum = home_of(t, c->sum)->at;
+    }
 }
 
 enum nb_status nb_stages_create(struct nb_stages **out, struct nb_session *s, struct nb_error *err)
@@ -214,16 +290,16 @@ enum nb_status nb_stages_create(struct nb_stages **out, struct nb_session *s, st
     if (t->first == 0 || t->last == 0 || s->head < s->g.n_nodes)
         st = NB_ERROR(err, NB_ERR_UNSUPPORTED, "session: only a range of blocks is run in pieces");
     if (st == NB_OK) {
-        t->input = nb_alloc(s->a, (size_t)s->n_batch * cols_of(s, t->first), sizeof *t->input);
-        t->output = nb_alloc(s->a, (size_t)s->n_batch * cols_of(s, t->last), sizeof *t->output);
         t->depends = nb_alloc_zero(s->a, s->g.n_values, sizeof *t->depends);
-        if (t->input == NULL || t->output == NULL || t->depends == NULL)
+        if (t->depends == NULL)
             st = NB_ERROR(err, NB_ERR_NOMEM, "session: no memory for its pieces");
     }
     if (st == NB_OK) {
         find_dependence(t);
         st = find_cuts(t, err);
     }
+    if (st == NB_OK)
+        find_homes(t);
     if (st != NB_OK) {
         nb_stages_destroy(t);
         return st;
@@ -236,11 +312,8 @@ void nb_stages_destroy(struct nb_stages *t)
 {
     if (t == NULL)
         return;
-    const struct nb_allocator *a = t->s->a;
-    nb_free(a, t->input);
-    nb_free(a, t->output);
-    nb_free(a, t->depends);
-    nb_free(a, t);
+    nb_free(t->s->a, t->depends);
+    nb_free(t->s->a, t);
 }
 
 size_t nb_stages_count(const struct nb_stages *t)
@@ -253,47 +326,40 @@ const struct nb_stage *nb_stages_at(const struct nb_stages *t, size_t i)
     return &t->cuts[i].stage;
 }
 
-size_t nb_stages_max_width(const struct nb_stages *t)
+size_t nb_stages_width(const struct nb_stages *t)
 {
-    size_t most = 0;
-    for (size_t i = 0; i <= t->n; i++)
-        most = NB_MAX(most, t->cuts[i].stage.width);
-    return most;
+    return t->width;
 }
 
 /* ---- running ---- */
 
+static void put_in_place(const struct nb_stages *t, size_t n, float *window)
+{
+    for (size_t i = 0; i < t->n_homes; i++)
+        t->s->slots[t->homes[i].value].data = window + t->homes[i].at * n;
+}
+
 struct move {
-    const struct nb_stages *t;
-    const struct cut *cut;
-    float *rows;
-    bool in;
+    float *to;
+    const float *from;
+    size_t cols;
 };
 
 static void move_rows(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct move *m = ctx;
-    size_t at = 0;
     (void)worker;
-    for (size_t i = 0; i < m->cut->n_live; i++) {
-        const size_t cols = cols_of(m->t->s, m->cut->live[i]);
-        float *value = m->t->s->slots[m->cut->live[i]].data;
-        for (size_t r = begin; r < end; r++) {
-            float *row = m->rows + r * m->cut->stage.width + at;
-            if (m->in)
-                memcpy(value + r * cols, row, cols * sizeof *row);
-            else
-                memcpy(row, value + r * cols, cols * sizeof *row);
-        }
-        at += cols;
-    }
+    memcpy(m->to + begin * m->cols, m->from + begin * m->cols,
+           (end - begin) * m->cols * sizeof *m->to);
 }
 
-/* Rows at a cut into the values, or out of them. */
-static void move(const struct nb_stages *t, const struct cut *c, size_t n, float *rows, bool in)
+/* What goes out has a place of its own where the block reads what comes in to its end. */
+static void move_out(struct nb_stages *t, size_t n, float *window)
 {
-    struct move m = {t, c, rows, in};
-    nb_pool_for(t->s->pool, n, 64, move_rows, &m);
+    const struct home *last = home_of(t, t->last);
+    struct move m = {window, window + last->at * n, last->cols};
+    if (last->at >= last->cols)
+        nb_pool_for(t->s->pool, n, 64, move_rows, &m);
 }
 
 static bool wanted(const struct nb_stages *t, size_t place, size_t end)
@@ -310,7 +376,7 @@ static void run_node(struct nb_session *s, size_t place)
     n->op->run(&call);
 }
 
-enum nb_status nb_stages_run(struct nb_stages *t, size_t i, size_t n, const float *in, float *out,
+enum nb_status nb_stages_run(struct nb_stages *t, size_t i, size_t n, float *window,
                              struct nb_error *err)
 {
     struct nb_session *s = t->s;
@@ -319,14 +385,13 @@ enum nb_status nb_stages_run(struct nb_stages *t, size_t i, size_t n, const floa
     if (i >= t->n || n == 0 || n > s->n_batch || !nb_session_extents(s, sym))
         NB_FAIL(err, NB_ERR_ARG, "session: piece %zu of a window of %zu tokens", i, n);
     s->position = 0;
-    s->slots[t->first].data = t->input;
-    s->logits->data = t->output;
-    move(t, from, n, (float *)(uintptr_t)in, true);
+    put_in_place(t, n, window);
     for (size_t k = 0; k < from->node; k++)
         if (wanted(t, k, from->node))
             run_node(s, k);
     for (size_t k = from->node; k < to->node; k++)
         run_node(s, k);
-    move(t, to, n, out, false);
+    if (i + 1 == t->n)
+        move_out(t, n, window);
     return NB_OK;
 }

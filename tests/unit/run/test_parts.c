@@ -86,17 +86,18 @@ static void in_pieces(struct text *t, uint32_t block)
         through(t, part);
         return;
     }
-    const size_t n = nb_stages_count(stages), width = nb_stages_max_width(stages);
-    float *rows = calloc(t->n * width, sizeof *rows);
-    memcpy(rows, t->x, t->n * t->w->hp.n_embd * sizeof *rows);
+    const size_t n = nb_stages_count(stages), width = nb_stages_width(stages);
+    float *window = calloc(t->n * width, sizeof *window);
+    memcpy(window, t->x, t->n * t->w->hp.n_embd * sizeof *window);
     for (size_t i = 0; i < n; i++) {
         const struct nb_stage *stage = nb_stages_at(stages, i);
-        assert_true(stage->width <= width && stage->x + stage->x_cols <= stage->width);
+        assert_true(stage->x + stage->x_cols <= width);
+        assert_true(stage->residual + stage->residual_cols <= width);
         assert_true((stage->n_readers > 0) == (i > 0));
-        assert_ok(nb_stages_run(stages, i, t->n, rows, rows, &err), &err);
+        assert_ok(nb_stages_run(stages, i, t->n, window, &err), &err);
     }
-    memcpy(t->x, rows, t->n * t->w->hp.n_embd * sizeof *rows);
-    free(rows);
+    memcpy(t->x, window, t->n * t->w->hp.n_embd * sizeof *window);
+    free(window);
     nb_stages_destroy(stages);
     nb_session_destroy(s);
 }
