@@ -20,7 +20,7 @@ static enum nb_status hash_rows(const struct nb_quant_plan *p, size_t index, str
     struct nb_hasher *h = nb_hasher_create(p->a);
     for (uint64_t row = 0, n; x != NULL && h != NULL && row < rows; row += n) {
         n = NB_MIN(step, rows - row);
-        nb_quant_read_rows(p, index, row, n, x);
+        nb_model_read_rows(p->model, index, row, n, x);
         nb_hasher_update(h, x, (size_t)n * cols * sizeof *x);
     }
     const bool ok = x != NULL && h != NULL;

@@ -506,12 +506,6 @@ static enum nb_status run_all(struct run *r, struct nb_quant_report *report, str
     return nb_export_commit(r->e, err);
 }
 
-void nb_quant_read_rows(const struct nb_quant_plan *p, size_t weight, uint64_t row, uint64_t n,
-                        float *dst)
-{
-    nb_model_read_rows(p->model, weight, row, n, dst);
-}
-
 /* <out>.journal, where a trailing slash of a folder does not count. */
 static enum nb_status open_journal(const struct nb_quant_plan *p, struct nb_journal **j,
                                    size_t *resumed, struct nb_error *err)

@@ -88,7 +88,7 @@ static const float *rows_of(const struct layer *l, uint64_t row, uint64_t n)
 {
     if (l->job->w != NULL)
         return l->job->w + row * l->cols;
-    nb_quant_read_rows(l->job->plan, l->job->weight, row, n, l->slab);
+    nb_model_read_rows(l->job->plan->model, l->job->weight, row, n, l->slab);
     return l->slab;
 }
 

@@ -26,10 +26,6 @@ NB_CHECKED enum nb_status nb_calibrated_plan(struct nb_quant_plan *p, struct nb_
 /* Is it a matrix that calibration rounds? */
 bool nb_calibrated_takes(const struct nb_plan_tensor *t);
 
-/* Rows of a weight as they are to be rounded, (n, cols). Thread-safe. */
-void nb_quant_read_rows(const struct nb_quant_plan *p, size_t weight, uint64_t row, uint64_t n,
-                        float *dst);
-
 /* Sizes of the unit of work and of a worker's scratch. */
 struct nb_quant_sizes {
     size_t batch;   /* elements decoded and encoded at once */
