@@ -35,6 +35,8 @@ struct nb_cli {
     nb_context *ctx;
     struct nb_cli_progress progress;
     struct nb_error err;
+    const char *
+        leaves; /* what a stopped run may leave behind, named by the library's log; NULL: nothing */
 };
 
 /* Owns nothing: all static. */

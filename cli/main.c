@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NB_VERB(name) extern const struct nb_cli_verb nb_cli_verb_##name;
 #include "verbs.inc"
@@ -107,7 +108,10 @@ int nb_cli_fail(struct nb_cli *cli, enum nb_status status)
 
     nb_cli_progress_clear(&cli->progress);
     if (status == NB_ERR_CANCELLED)
-        return nb_cli_error(exit_code_of(status), "stopped; nothing was left behind");
+        return nb_cli_error(exit_code_of(status), "stopped%s",
+                            cli->leaves != NULL && access(cli->leaves, F_OK) == 0
+                                ? ""
+                                : "; nothing was left behind");
     put_message(cli->err.message[0] != '\0' ? cli->err.message : nb_status_name(status));
     if (cli->err.message[0] != '\0' && cli->err.offset != NB_OFFSET_NONE && cli->err.offset != 0)
         fprintf(stderr, "  at byte %llu\n", (unsigned long long)cli->err.offset);

@@ -183,6 +183,19 @@ static int check_folder(const char *out)
     return code;
 }
 
+/* Where the library keeps what is finished: <out>.journal. */
+static char *journal_of(const char *out)
+{
+    size_t n = strlen(out);
+    char *path = malloc(n + sizeof ".journal");
+
+    while (n > 1 && out[n - 1] == '/')
+        n--;
+    if (path != NULL)
+        snprintf(path, n + sizeof ".journal", "%.*s.journal", (int)n, out);
+    return path;
+}
+
 /* What rounding shall be led by. Without a text a method that wants one gets the bundled one. */
 static int set_calibration(struct nb_cli *cli, const struct nb_quantize_args *args,
                            struct nb_quantize_job *job)
@@ -244,6 +257,8 @@ int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args,
     job->options.scale_search = args->scale_search;
     if ((code = set_calibration(cli, args, job)) != NB_CLI_OK)
         return code;
+    if (job->options.n_calib_texts > 0 && (job->journal = journal_of(job->out)) == NULL)
+        return nb_cli_error(NB_CLI_FAILED, "out of memory");
     job->options.shard_bytes = args->shard_bytes;
     return NB_CLI_OK;
 }
@@ -256,6 +271,7 @@ void nb_quantize_job_fini(struct nb_quantize_job *job)
     free(job->rules);
     free(job->recipe);
     free(job->made_out);
+    free(job->journal);
 }
 
 int nb_quantize_plan(struct nb_cli *cli, const struct nb_quantize_args *args,
@@ -386,6 +402,7 @@ int nb_quantize_work(struct nb_cli *cli, const struct nb_quantize_args *args,
 
     if (ctx == NULL)
         return code;
+    cli->leaves = job->journal;
     enum nb_status status = nb_quantize(ctx, job->model, job->out, &job->options, &r, &cli->err);
     nb_cli_progress_clear(&cli->progress);
     if (status != NB_OK)

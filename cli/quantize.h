@@ -21,13 +21,13 @@ struct nb_quantize_args {
     double max_kld;
 };
 
-/* The call to the library. Owns: rules, recipe, made_out. */
+/* The call to the library. Owns: rules, recipe, made_out, journal. */
 struct nb_quantize_job {
     const char *model, *out;
     struct nb_quant_options options;
     struct nb_type_rule *rules;
     char **rule_texts;
-    char *recipe, *made_out;
+    char *recipe, *made_out, *journal; /* of a calibrated run */
     char bundled[1200];
     const char *calib_text;
 };

@@ -86,7 +86,7 @@ enum nb_status nb_calibrated_step(struct nb_calibrated *k, const char *what, str
     k->step++;
     const uint64_t part = (uint64_t)((double)k->share * ((double)k->step / (double)k->n_steps));
     if (g != NULL && g->fn != NULL && g->fn(g->ctx, what, k->done + part, k->total, "tokens") != 0)
-        NB_FAIL(err, NB_ERR_CANCELLED, "%s: cancelled; the same command goes on from here", what);
+        NB_FAIL(err, NB_ERR_CANCELLED, "%s: cancelled", what);
     return NB_OK;
 }
 

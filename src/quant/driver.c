@@ -546,6 +546,20 @@ static enum nb_status calibrate(struct run *r, struct nb_journal **j,
     return st;
 }
 
+/* After a failure: what is finished stays, an empty journal does not. */
+static void leave_journal(const struct nb_quant_plan *p, struct nb_journal *j)
+{
+    const size_t n = j != NULL ? nb_journal_count(j) : 0;
+    if (n == 0) {
+        nb_journal_finish(j);
+        return;
+    }
+    nb_log_msg(p->settings.log, NB_LOG_WARN,
+               "%zu finished tensors are kept in '%s'; the same command goes on from there", n,
+               nb_journal_path(j));
+    nb_journal_close(j);
+}
+
 enum nb_status nb_quant_run(const struct nb_quant_plan *p, struct nb_quant_report *report,
                             struct nb_error *err)
 {
@@ -562,7 +576,7 @@ enum nb_status nb_quant_run(const struct nb_quant_plan *p, struct nb_quant_repor
     if (st == NB_OK)
         nb_journal_finish(j);
     else
-        nb_journal_close(j);
+        leave_journal(p, j);
     report->total_snr_db = snr_db(r.signal, r.noise);
     report->bytes = p->file_bytes;
     report->seconds = (double)(nb_clock_ns() - begin) * 1e-9;

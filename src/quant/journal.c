@@ -171,6 +171,16 @@ enum nb_status nb_journal_open(struct nb_journal **out, const char *path, struct
     return NB_OK;
 }
 
+size_t nb_journal_count(const struct nb_journal *j)
+{
+    return j->n;
+}
+
+const char *nb_journal_path(const struct nb_journal *j)
+{
+    return j->file.path;
+}
+
 const struct nb_journal_entry *nb_journal_find(const struct nb_journal *j, const char *name)
 {
     for (size_t i = 0; i < j->n; i++)

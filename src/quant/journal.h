@@ -26,6 +26,8 @@ struct nb_journal;
 NB_CHECKED enum nb_status nb_journal_open(struct nb_journal **out, const char *path,
                                           struct nb_hash job, const struct nb_allocator *a,
                                           size_t *reused, struct nb_error *err);
+size_t nb_journal_count(const struct nb_journal *j);     /* of entries */
+const char *nb_journal_path(const struct nb_journal *j); /* lives as long as it is open */
 /* NULL: it is not there. Valid until the next nb_journal_add or nb_journal_cut. */
 const struct nb_journal_entry *nb_journal_find(const struct nb_journal *j, const char *name);
 /* Bytes [at, at + n) of an entry's payload. Thread-safe while nothing is added. */

@@ -92,7 +92,7 @@ static int stop_at(void *ctx, const char *what, uint64_t done, uint64_t total, c
     return ++s->calls == s->at;
 }
 
-/* Cancels after `at` calls; the journal stays. */
+/* Cancels after `at` calls; the journal stays if there is something in it. */
 static void cancel(struct calibrated_case c, const struct nb_model *m, const char *out, int at)
 {
     struct stop stop = {.at = at};
@@ -102,7 +102,6 @@ static void cancel(struct calibrated_case c, const struct nb_model *m, const cha
     (void)remove(case_journal(out));
     assert_fails(case_calibrate(&c, m, out, &err), NB_ERR_CANCELLED, &err, "cancelled");
     assert_false(nb_path_exists(out));
-    assert_true(nb_path_exists(case_journal(out)));
 }
 
 static int count_calls(struct calibrated_case c, const struct nb_model *m, const char *out)
@@ -123,14 +122,17 @@ static void check_resume(const char *arch, struct calibrated_case c)
     const int n = count_calls(c, m, out);
     struct nb_rng rng = {.seed = 5};
     size_t most = 0;
+    cancel(c, m, out, 1);
+    assert_false(nb_path_exists(case_journal(out))); /* nothing was finished */
     for (int at = 3; at < n; at += 1 + n / 4) {
         for (int cut = 0; cut < 2; cut++) {
             cancel(c, m, out, at);
-            size_t bytes;
-            uint8_t *journal = nbtest_read(case_journal(out), &bytes);
-            if (cut)
+            if (cut && nb_path_exists(case_journal(out))) {
+                size_t bytes;
+                uint8_t *journal = nbtest_read(case_journal(out), &bytes);
                 nbtest_write(case_journal(out), journal, nb_rng_u64(&rng) % (bytes + 1));
-            free(journal);
+                free(journal);
+            }
             const struct nb_hash got = run_once(&c, m, out);
             most = c.report.n_resumed > most ? c.report.n_resumed : most;
             if (memcmp(&want, &got, sizeof got) != 0)
