@@ -1,4 +1,4 @@
-# quantize --method: the same bytes for any number of threads, after kill -9 at any moment, and under a
+# quantize --method: the same bytes for any number of threads, after kill -9 at any moment (NB_KILLS of them), a signal, and under a
 # budget; the journal goes when the output is there; what is refused; texts that the model does not know.
 . "$NB_TESTS/support/cli-lib.bash"
 
@@ -18,20 +18,63 @@ silent err
 quantize three.gguf -t 3 >out 2>err || fail "three threads"
 cmp one.gguf three.gguf || fail 'other bytes with three threads'
 
-# Killed again and again, each time a little later.
-kills=0
-for ms in 30 60 90 120 180 240 300 400 500 700 900 1200 1500 2000 3000; do
-    (exec "$NIBBLE" quantize "$model" -o killed.gguf "${args[@]}" >out 2>err) &
+# kill -9 at NB_KILLS (5) moments drawn from the whole length of a run, each survived by the same command; every
+# output that is reached has the bytes of the run that nobody stopped.
+small=(--calib-tokens 640 --calib-ctx 64)
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+begin=$(now_ms)
+quantize whole.gguf "${small[@]}" >out 2>err || fail 'not stopped'
+length=$(($(now_ms) - begin))
+RANDOM=5
+kills=0 outputs=0 tries=0
+while [ $kills -lt "${NB_KILLS:-5}" ]; do
+    tries=$((tries + 1))
+    [ $tries -le 400 ] || fail "only $kills kills in $tries runs"
+    ms=$((RANDOM * length / 32768))
+    (exec "$NIBBLE" quantize "$model" -o killed.gguf "${args[@]}" "${small[@]}" >out 2>err) &
     pid=$!
     sleep "$(printf '%d.%03d' $((ms / 1000)) $((ms % 1000)))"
-    kill -9 $pid 2>/dev/null && kills=$((kills + 1))
-    wait $pid 2>/dev/null || true
-    [ ! -e killed.gguf ] || break
+    kill -9 $pid 2>/dev/null || true
+    code=0
+    wait $pid 2>/dev/null || code=$?
+    if [ $code = 137 ]; then
+        kills=$((kills + 1))
+    elif [ $code != 0 ]; then
+        fail "after $kills kills: exit status $code"
+    fi
+    [ $kills -lt "${NB_KILLS:-5}" ] || [ -e killed.gguf ] || quantize killed.gguf "${small[@]}" >out 2>err ||
+        fail "after $kills kills"
+    [ -e killed.gguf ] || continue
+    cmp whole.gguf killed.gguf || fail "other bytes after $kills kills"
+    [ ! -e killed.gguf.journal ] || [ $code = 137 ] || fail 'the journal is left behind after kills'
+    outputs=$((outputs + 1))
+    rm -f killed.gguf killed.gguf.journal
 done
-[ -e killed.gguf ] || quantize killed.gguf >out 2>err || fail 'after kills'
-[ $kills -gt 0 ] || fail 'it was never killed'
-cmp one.gguf killed.gguf || fail "other bytes after $kills kills"
-[ ! -e killed.gguf.journal ] || fail 'the journal is left behind after kills'
+echo "$kills kills in $tries runs, $outputs outputs, the same bytes"
+
+# A signal: what is finished is kept, and said with its name; nothing finished leaves nothing.
+set -m # or a background job would ignore SIGINT
+"$NIBBLE" quantize "$model" -o stopped.gguf "${args[@]}" >out 2>err </dev/null &
+pid=$!
+i=0
+while [ "$(stat -c %s stopped.gguf.journal 2>/dev/null || echo 0)" -lt 100000 ] && [ $i -lt 2000 ]; do
+    sleep 0.01
+    i=$((i + 1))
+done
+code=0
+kill -INT $pid 2>/dev/null || true
+wait $pid || code=$?
+set +m
+if [ $code = 130 ]; then
+    grep -qE "^nibble: warning: [0-9]+ finished tensors are kept in 'stopped.gguf.journal'; the same command goes on from there\$" err ||
+        fail 'where the journal is'
+    grep -qx 'nibble: stopped' err || fail 'something is left behind'
+    quantize stopped.gguf >out 2>err || fail 'going on'
+    says out 'of them by an earlier run'
+elif [ $code != 0 ]; then # 0: it was faster
+    fail "after SIGINT the exit status is $code"
+fi
+cmp one.gguf stopped.gguf || fail 'other bytes after a signal'
 
 # Hidden states on disk, a run for each input: no byte changes. What is too little is said before the work.
 quantize small.gguf --max-ram 120MB >out 2>err || fail 'under a budget'
