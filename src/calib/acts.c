@@ -10,7 +10,7 @@ struct nb_acts {
     size_t ctx, width;
     size_t n_kept;       /* windows in memory: the first ones                            */
     float *values;       /* (n_kept, ctx, width), NULL: none                             */
-    float *spare[2];     /* (ctx, width): a window from disk, results that nobody keeps  */
+    float *spare;        /* (ctx, width): a window from disk                             */
     struct nb_temp file; /* the others                                                   */
     bool on_disk;
 };
@@ -43,17 +43,15 @@ bool nb_acts_bytes(const struct nb_acts_options *o, uint64_t *all, uint64_t *in_
     if (!work_out(o, &z))
         return false;
     *all = z.kept_bytes + z.spilled_bytes;
-    *in_memory = z.kept_bytes + 2 * z.window_bytes;
+    *in_memory = z.kept_bytes + z.window_bytes;
     return true;
 }
 
 static enum nb_status take_memory(struct nb_acts *s, const struct sizes *z, struct nb_error *err)
 {
-    for (size_t i = 0; i < NB_COUNTOF(s->spare); i++) {
-        s->spare[i] = nb_alloc_zero(s->a, z->floats, sizeof(float));
-        if (s->spare[i] == NULL)
-            NB_FAIL(err, NB_ERR_NOMEM, "no memory for a window of %zu hidden states", s->ctx);
-    }
+    s->spare = nb_alloc_zero(s->a, z->floats, sizeof(float));
+    if (s->spare == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for a window of %zu hidden states", s->ctx);
     if (z->kept == 0)
         return NB_OK;
     s->values = nb_alloc_zero(s->a, (size_t)z->kept_bytes, 1);
@@ -102,19 +100,13 @@ void nb_acts_destroy(struct nb_acts *s)
     if (s->on_disk)
         nb_temp_close(&s->file);
     nb_free(s->a, s->values);
-    for (size_t i = 0; i < NB_COUNTOF(s->spare); i++)
-        nb_free(s->a, s->spare[i]);
+    nb_free(s->a, s->spare);
     nb_free(s->a, s);
 }
 
 uint64_t nb_acts_spilled_bytes(const struct nb_acts *s)
 {
     return s->on_disk ? s->file.bytes : 0;
-}
-
-size_t nb_acts_windows(const struct nb_acts *s)
-{
-    return s->n_windows;
 }
 
 static float *kept(const struct nb_acts *s, size_t window)
@@ -164,69 +156,11 @@ enum nb_status nb_acts_get(struct nb_acts *s, size_t window, float **x, struct n
     *x = kept(s, window);
     if (*x != NULL)
         return NB_OK;
-    *x = s->spare[0];
+    *x = s->spare;
     return nb_acts_read(s, window, *x, err);
 }
 
 enum nb_status nb_acts_put(struct nb_acts *s, size_t window, const float *x, struct nb_error *err)
 {
     return nb_acts_write(s, window, x, err);
-}
-
-/* ---- windows through a part of a model ---- */
-
-static enum nb_status check_pass(const struct nb_pass *p, struct nb_error *err)
-{
-    const struct nb_acts *stores[] = {p->in, p->out};
-    if ((p->tokens != NULL) == (p->in != NULL) || p->first > p->end)
-        NB_FAIL(err, NB_ERR_ARG, "a pass begins with tokens or with hidden states");
-    for (size_t i = 0; i < NB_COUNTOF(stores); i++)
-        if (stores[i] != NULL && (stores[i]->ctx != p->ctx || p->end > stores[i]->n_windows))
-            NB_FAIL(err, NB_ERR_ARG, "a pass over %zu windows of %zu tokens; kept are %zu of %zu",
-                    p->end, p->ctx, stores[i]->n_windows, stores[i]->ctx);
-    if (p->out != NULL && p->out->width != nb_session_width(p->session))
-        NB_FAIL(err, NB_ERR_ARG, "a pass makes %u values a token; kept are %zu",
-                nb_session_width(p->session), p->out->width);
-    return NB_OK;
-}
-
-/* Where the results of a window go: into `out`, or into a buffer of `in` if nobody keeps them. A part that
- * makes logits gets none. */
-static float *target(const struct nb_pass *p, size_t window, float *x)
-{
-    if (p->out == NULL)
-        return p->in != NULL && p->in->width == nb_session_width(p->session) ? p->in->spare[1]
-                                                                             : NULL;
-    float *y = kept(p->out, window);
-    if (y != NULL)
-        return y;
-    return p->out == p->in ? x : p->out->spare[0];
-}
-
-static enum nb_status run_window(const struct nb_pass *p, size_t window, struct nb_error *err)
-{
-    float *x = NULL;
-    if (p->in != NULL)
-        NB_TRY(nb_acts_get(p->in, window, &x, err));
-    float *y = target(p, window, x);
-    const uint32_t *tokens = p->tokens != NULL ? p->tokens + window * p->ctx : NULL;
-    if (p->window != NULL)
-        p->window(p->window_ctx, window);
-    nb_session_rewind(p->session, 0);
-    NB_TRY(nb_session_eval_part(p->session, x, tokens, p->ctx, y, err));
-    return p->out != NULL ? nb_acts_put(p->out, window, y, err) : NB_OK;
-}
-
-enum nb_status nb_pass_run(const struct nb_pass *p, struct nb_error *err)
-{
-    const struct nb_progress *g = p->progress;
-    const uint64_t total = p->total != 0 ? p->total : (uint64_t)(p->end - p->first) * p->ctx;
-    NB_TRY(check_pass(p, err));
-    for (size_t w = p->first; w < p->end; w++) {
-        NB_TRY(run_window(p, w, err));
-        const uint64_t done = p->done + (uint64_t)(w + 1 - p->first) * p->ctx;
-        if (g != NULL && g->fn != NULL && g->fn(g->ctx, p->what, done, total, "tokens") != 0)
-            NB_FAIL(err, NB_ERR_CANCELLED, "%s: cancelled", p->what);
-    }
-    return NB_OK;
 }
