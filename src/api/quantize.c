@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/calibration.h"
+#include "quant/algo.h"
 #include "quant/layer.h"
 #include "quant/quant.h"
 #include "quant/transformed.h"
@@ -103,22 +104,30 @@ static enum nb_status read_text(struct quant_owner *q, const struct nb_quant_opt
     return NB_OK;
 }
 
-/* The model as the recipe's transforms leave it. A plan alone only checks their names: what they take is
- * time, and room beside the output. */
+/* A transform that the method brings; NULL: none. */
+static const char *transform_of_method(const struct quant_owner *q)
+{
+    const struct nb_algo *algo = nb_algo_find(q->recipe.method);
+    return algo != NULL ? algo->transform : NULL;
+}
+
+/* The model as the transforms of the recipe and its method leave it. A plan alone only checks their names:
+ * what they take is time, and room beside the output. */
 static enum nb_status transform(struct quant_owner *q, nb_context *ctx, const char *out, bool run,
                                 struct nb_error *err)
 {
+    const char *own = transform_of_method(q);
     const char *slash = strrchr(out, '/');
     char *folder = nb_arena_printf(&q->arena, "%.*s", slash == NULL ? 1 : (int)(slash - out + 1),
                                    slash == NULL ? "." : out);
     NB_TRY(nb_transforms_check(q->recipe.transforms, err));
-    if (q->recipe.transforms == NULL)
+    if (q->recipe.transforms == NULL && own == NULL)
         return NB_OK;
     if (q->imatrix != NULL)
         NB_FAIL(err, NB_ERR_ARG,
                 "transforms '%.80s' change what layers read, and an imatrix is of the model as it "
                 "was: calibrate on a text instead",
-                q->recipe.transforms);
+                q->recipe.transforms != NULL ? q->recipe.transforms : own);
     if (!run)
         return NB_OK;
     if (folder == NULL)
@@ -127,6 +136,7 @@ static enum nb_status transform(struct quant_owner *q, nb_context *ctx, const ch
         NB_TRY(nb_model_settle(q->model, err));
     const struct nb_transformed_job job = {.model = q->model,
                                            .names = q->recipe.transforms,
+                                           .plan = own != NULL ? q->plan : NULL,
                                            .windows = q->text.w.n > 0 ? &q->text.w : NULL,
                                            .folder = folder,
                                            .pool = ctx->pool,
@@ -145,9 +155,6 @@ static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const ch
     NB_TRY((o->any_arch ? nb_model_open_any : nb_model_open)(&q->model, path, &ctx->allocator,
                                                              &ctx->log, err));
     NB_TRY(read_text(q, o, err));
-    NB_TRY(transform(q, ctx, out, run, err));
-    const struct nb_model *model =
-        q->transformed != NULL ? nb_transformed_model(q->transformed) : q->model;
     const struct nb_quant_settings settings = {
         .out = out,
         .recipe = &q->recipe,
@@ -162,6 +169,12 @@ static enum nb_status make_plan(struct quant_owner *q, nb_context *ctx, const ch
         .log = &ctx->log,
         .progress = &ctx->progress,
     };
+    if (transform_of_method(q) != NULL) /* which wants to know to what its scales are rounded */
+        NB_TRY(nb_quant_plan_create(&q->plan, q->model, &settings, &q->a, err));
+    NB_TRY(transform(q, ctx, out, run, err));
+    const struct nb_model *model =
+        q->transformed != NULL ? nb_transformed_model(q->transformed) : q->model;
+    nb_quant_plan_destroy(q->plan);
     return nb_quant_plan_create(&q->plan, model, &settings, &q->a, err);
 }
 

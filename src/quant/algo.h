@@ -16,6 +16,7 @@
 #define NB_QUANT_ALGO_H
 
 #include "base/base.h"
+#include "model/model.h"
 #include "numfmt/numfmt.h"
 
 struct nb_coder; /* numfmt/coder.h */
@@ -132,6 +133,7 @@ struct nb_algo_sums {
 struct nb_rows {
     const struct nb_coder_spec *spec; /* of the tensor; a coder is made of it for each thread.
                                          Its weighting is the algorithm's business           */
+    enum nb_role role;                /* of the tensor */
     uint64_t row;                     /* number of the first row in its tensor */
     size_t n_rows;
     const float *w;      /* (n_rows, cols) the weights; what losses are measured against */
@@ -150,7 +152,8 @@ struct nb_algo {
     unsigned needs; /* enum nb_algo_needs */
     const struct nb_algo_params *params;
     const char *scale_search; /* of general grids, as published; NULL: the recipe's */
-    unsigned as_published;    /* enum nb_algo_published */
+    const char *transform; /* that comes before it, its loss measured (transformed.h); NULL: none */
+    unsigned as_published; /* enum nb_algo_published */
     bool (*supports)(const struct nb_coder *c); /* NULL: every format */
     /* Rounds rows [row, row + n_rows) of a tensor in a way of its own, and they are not polished: grids,
      * codes, values from k->target; k->e is scratch. NULL: plainly, or with feedback, as params say. */

@@ -35,6 +35,7 @@ struct nb_prepared {
 /* A worker's. R = NB_ALGO_CHUNK. Owns: all. Borrows: p. */
 struct nb_row_work {
     const struct nb_prepared *p;
+    enum nb_role role; /* of the tensor */
     struct nb_coder *coder;
     struct nb_coder *plain; /* for the baseline: weights as they are; may be coder */
     struct nb_grid *grids;  /* (R, n_blocks) */

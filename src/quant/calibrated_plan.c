@@ -11,7 +11,7 @@
 #include "quant/algo.h"
 #include "quant/calibrated_internal.h"
 #include "quant/quant_internal.h"
-#include "quant/transform.h"
+#include "quant/transformed.h"
 
 #define BASE_BYTES    (UINT64_C(48) << 20) /* code, tokenizer, metadata, a slab of the head */
 #define SLAB_ELEMENTS (UINT64_C(8) << 20)  /* of a weight, read and rounded at once */
@@ -27,6 +27,7 @@ bool nb_calibrated_takes(const struct nb_plan_tensor *t)
 /* The largest of each over the blocks, bytes; head: of all that the head takes beside a block's floats. */
 struct needs {
     uint64_t floats, all_inputs, one_input, records, session, head;
+    uint64_t measure; /* of a transform before it all */
 };
 
 static void raise(uint64_t *most, uint64_t x)
@@ -139,6 +140,8 @@ static enum nb_status find_needs(const struct nb_quant_plan *p, struct needs *ne
     enum nb_status st = nb_sites_list(&p->model->w, &sites, &n, &arena, err);
     if (st == NB_OK)
         add_inputs(p, sites, n, needs);
+    if (st == NB_OK && p->algo != NULL && p->algo->transform != NULL)
+        needs->measure = nb_site_loss_bytes(p, sites, n);
     nb_arena_fini(&arena);
     for (uint32_t b = 0; b < p->model->w.hp.n_layers && st == NB_OK; b++) {
         uint64_t bytes;
@@ -214,7 +217,7 @@ static void add_time(struct nb_quant_plan *p)
 enum nb_status nb_calibrated_plan(struct nb_quant_plan *p, struct nb_error *err)
 {
     const struct nb_hparams *hp = &p->model->w.hp;
-    struct needs needs = {0, 0, 0, 0, 0, 0};
+    struct needs needs = {.measure = 0};
     if (p->settings.windows == NULL)
         return NB_OK;
     if (p->model->unknown || hp->encoder)
@@ -222,7 +225,14 @@ enum nb_status nb_calibrated_plan(struct nb_quant_plan *p, struct nb_error *err)
                 "method '%s' runs a decoder block by block; a model of architecture %s has none",
                 p->settings.recipe->method, hp->arch != NULL ? hp->arch->name : "unknown");
     NB_TRY(find_needs(p, &needs, err));
+    const uint64_t measure = needs.measure > 0 ? BASE_BYTES + needs.session + needs.measure : 0;
     NB_TRY(fit(p, &needs, err));
+    p->calibrated.peak_bytes = NB_MAX(p->calibrated.peak_bytes, measure);
+    if (p->settings.max_ram > 0 && measure > p->settings.max_ram)
+        NB_FAIL(err, NB_ERR_LIMIT,
+                "measuring the scales of '%s' takes %llu bytes of memory, the budget is %llu",
+                p->algo->transform, (unsigned long long)measure,
+                (unsigned long long)p->settings.max_ram);
     p->peak_bytes = NB_MAX(p->peak_bytes, p->calibrated.peak_bytes);
     add_time(p);
     return NB_OK;

@@ -43,7 +43,6 @@ void nb_layer_input_fini(struct nb_layer_input *in)
 static enum nb_status set_up(struct layer *l, struct nb_error *err)
 {
     struct nb_coder *c;
-    const char *search = l->job->algo->scale_search;
     const struct nb_tensor *source = &l->t->weight->t;
     l->rows = nb_shape_rows(&source->shape);
     l->cols = (size_t)nb_shape_cols(&source->shape);
@@ -51,9 +50,7 @@ static enum nb_status set_up(struct layer *l, struct nb_error *err)
     l->mat_rows = l->rows / l->n_mat;
     l->row_bytes = (size_t)((l->t->bytes - l->t->side_bytes) / l->rows);
     l->slab_rows = NB_MIN(l->mat_rows, NB_MAX(SLAB_ELEMENTS / l->cols, 1));
-    l->how = l->job->plan->scale_search;
-    if (search != NULL && l->job->plan->settings.recipe->scale_search == NULL)
-        (void)nb_scale_options_parse(&l->how, search); /* the algorithm's own: it is valid */
+    l->how = nb_quant_scale_search(l->job->plan, l->job->algo);
     l->spec = (struct nb_coder_spec){.type = l->t->type,
                                      .shape = &source->shape,
                                      .how = &l->how,
@@ -245,6 +242,7 @@ static enum nb_status round_matrix(struct layer *l, size_t m, struct nb_error *e
             nb_pool_for(l->pool, (size_t)n, 16, shift_rows, &s);
         }
         struct nb_rows rows = {.spec = &l->spec,
+                               .role = l->t->weight->spec.role,
                                .row = row,
                                .n_rows = (size_t)n,
                                .w = w,

@@ -14,6 +14,15 @@
 #define PROBE_ELEMENTS 4096
 #define WRITE_SPEED    1.5e9 /* bytes a second; a guess, as long as nothing is measured      */
 
+struct nb_scale_options nb_quant_scale_search(const struct nb_quant_plan *p,
+                                              const struct nb_algo *algo)
+{
+    struct nb_scale_options how = p->scale_search;
+    if (algo->scale_search != NULL && p->settings.recipe->scale_search == NULL)
+        (void)nb_scale_options_parse(&how, algo->scale_search); /* it is valid */
+    return how;
+}
+
 /* ---- sizes ---- */
 
 struct nb_quant_sizes nb_quant_sizes(const struct nb_plan_tensor *t)

@@ -2,6 +2,7 @@
 #ifndef NB_QUANT_QUANT_INTERNAL_H
 #define NB_QUANT_QUANT_INTERNAL_H
 
+#include "quant/algo.h"
 #include "quant/quant.h"
 
 #define NB_KEY_VERSION     "nibble.version"
@@ -25,6 +26,10 @@ struct nb_export_spec nb_quant_spec(const struct nb_quant_plan *p);
 NB_CHECKED enum nb_status nb_calibrated_plan(struct nb_quant_plan *p, struct nb_error *err);
 /* Is it a matrix that calibration rounds? */
 bool nb_calibrated_takes(const struct nb_plan_tensor *t);
+
+/* How an algorithm's scales are searched: as the recipe says, else as the algorithm does. */
+struct nb_scale_options nb_quant_scale_search(const struct nb_quant_plan *p,
+                                              const struct nb_algo *algo);
 
 /* Sizes of the unit of work and of a worker's scratch. */
 struct nb_quant_sizes {

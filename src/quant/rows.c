@@ -76,6 +76,7 @@ static enum nb_status work_init(struct nb_row_work *k, const struct call *c, str
     struct nb_coder_spec spec = *c->rows->spec;
     spec.weighting = c->p->params.weigh == NB_WEIGH_VALUE ? NB_CODER_SPREAD : NB_CODER_PLAIN;
     k->p = c->p;
+    k->role = c->rows->role;
     NB_TRY(nb_coder_create(&k->coder, &spec, err));
     k->plain = k->coder;
     if (spec.weighting != NB_CODER_PLAIN) {

@@ -175,14 +175,14 @@ const struct nb_transform *nb_transform_find(const char *name); /* NULL: none */
 /* How the readers of a site would be rounded. Borrows: all. */
 struct nb_site_rounding {
     const struct nb_coder_spec
-        *spec;              /* type, how, side; its shape is set to that of each reader   */
+        *spec; /* (n_readers) type, how; shape and side are found here. type NULL: not rounded */
     const double *const *h; /* (n_mat) of (n, n): sums of x x^T; the upper triangle counts */
     double tokens;          /* in each h                                                  */
     bool plain;             /* scales are fitted without weights; else by the diagonal of H / s^2 */
     size_t max_rows;        /* of a matrix, evenly apart; 0: all */
     struct nb_pool *pool;
 };
-/* tr(E H E^T) a token, over all readers that are quantized: the square error of the outputs of the layers
+/* tr(E H E^T) a token, over all readers that are rounded: the square error of the outputs of the layers
  * that read the site if its inputs are scaled by s (NULL: as they are) and its columns are rounded to
  * nearest. */
 NB_CHECKED enum nb_status nb_site_rtn_loss(struct nb_view *v, const struct nb_site *site,

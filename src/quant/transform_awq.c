@@ -10,7 +10,10 @@
  * (the second where a weight rounds to zero). The root mean square of x_j stands in for its mean magnitude
  * where only that is known. Inputs that are always 0 keep a scale of 1.
  *
- * Not here: the clip search of the paper, which is no exact rewrite but a choice of ranges (awq_clip.c).
+ * With grouped queries attention's output is scaled too, heads that share v alike; the authors' program leaves
+ * it out then. It measures the errors of q, k, v at attention's output, those of gate and up at the block's; here, as
+ * in the paper's formula, each layer's own output counts. Not here: the clip search, which is no exact rewrite but
+ * a choice of ranges (awq.c).
  */
 #include "quant/transform_internal.h"
 

@@ -5,6 +5,8 @@
  */
 #include "quant/transformed.h"
 
+#include "quant/algo.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +26,7 @@ struct stage {
 struct nb_transformed {
     const struct nb_allocator *a;
     struct nb_model *source;
-    struct stage stages[MAX_STAGES];
+    struct stage stages[MAX_STAGES + 1]; /* and the method's own */
     size_t n;
 };
 
@@ -197,12 +199,14 @@ static void say(const struct nb_transform *t, const struct nb_transform_report *
                    r->parameter_min, r->parameter_max, r->parameter_mean);
 }
 
-static enum nb_status apply(const struct nb_transform *t, struct nb_view *v,
+static enum nb_status apply(const struct nb_transform *t, struct nb_view *v, bool measured,
                             const struct nb_transformed_job *job, struct nb_error *err)
 {
     struct nb_transform_job options = job->options;
     struct nb_transform_report report;
     struct nb_site_stats *stats = NULL;
+    struct nb_site_loss *loss = NULL;
+    enum nb_status st = NB_OK;
     options.pool = job->pool;
     options.log = job->log;
     if (t->stats != 0) {
@@ -213,7 +217,14 @@ static enum nb_status apply(const struct nb_transform *t, struct nb_view *v,
         options.stat = nb_site_stats_get;
         options.stat_ctx = stats;
     }
-    const enum nb_status st = t->apply(v, &options, &report, err);
+    if (measured) {
+        st = nb_site_loss_create(&loss, v, job, err);
+        options.loss = nb_site_loss_measure;
+        options.loss_ctx = loss;
+    }
+    if (st == NB_OK)
+        st = t->apply(v, &options, &report, err);
+    nb_site_loss_destroy(loss);
     nb_site_stats_destroy(stats);
     if (st == NB_OK)
         say(t, &report, job->log);
@@ -221,12 +232,13 @@ static enum nb_status apply(const struct nb_transform *t, struct nb_view *v,
 }
 
 static enum nb_status add_stage(struct nb_transformed *t, const struct nb_transform *transform,
-                                const struct nb_transformed_job *job, struct nb_error *err)
+                                bool measured, const struct nb_transformed_job *job,
+                                struct nb_error *err)
 {
     struct stage *s = &t->stages[t->n];
     struct nb_view *v;
     NB_TRY(nb_view_create(&v, nb_transformed_model(t), job->a, err));
-    enum nb_status st = apply(transform, v, job, err);
+    enum nb_status st = apply(transform, v, measured, job, err);
     if (st == NB_OK) {
         nb_arena_init(&s->arena, job->a, 0);
         s->there = true;
@@ -236,6 +248,12 @@ static enum nb_status add_stage(struct nb_transformed *t, const struct nb_transf
         t->n++;
     nb_view_destroy(v);
     return st;
+}
+
+static const struct nb_transform *own_transform(const struct nb_quant_plan *p)
+{
+    return p->algo == NULL || p->algo->transform == NULL ? NULL
+                                                         : nb_transform_find(p->algo->transform);
 }
 
 enum nb_status nb_transformed_open(struct nb_transformed **out,
@@ -251,7 +269,9 @@ enum nb_status nb_transformed_open(struct nb_transformed **out,
     t->source = job->model;
     enum nb_status st = NB_OK;
     while (st == NB_OK && at != NULL && next_name(&at, name))
-        st = add_stage(t, nb_transform_find(name), job, err);
+        st = add_stage(t, nb_transform_find(name), false, job, err);
+    if (st == NB_OK && job->plan != NULL && own_transform(job->plan) != NULL)
+        st = add_stage(t, own_transform(job->plan), true, job, err);
     if (st == NB_OK)
         *out = t;
     else
@@ -263,7 +283,7 @@ void nb_transformed_close(struct nb_transformed *t)
 {
     if (t == NULL)
         return;
-    for (size_t i = 0; i < MAX_STAGES; i++) {
+    for (size_t i = 0; i < NB_COUNTOF(t->stages); i++) {
         if (!t->stages[i].there)
             continue;
         nb_mapping_close(&t->stages[i].file.map);

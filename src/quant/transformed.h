@@ -15,6 +15,9 @@ struct nb_transformed_job {
     const char *names;      /* of transforms, in this order, with commas between                 */
     const struct nb_windows
         *windows; /* of text, for those that look at inputs; NULL: none                */
+    const struct nb_quant_plan *
+        plan; /* of the model as it is: if its method wants a transform of its own, that comes last, its
+                  loss measured with that method's plain rounding to the planned formats; NULL: none */
     struct nb_transform_job
         options;        /* alpha, ratios, seed ...; stat and loss are set here               */
     const char *folder; /* of the temporary file, best the output's; NULL: $TMPDIR or /tmp   */
@@ -47,5 +50,17 @@ NB_CHECKED enum nb_status nb_site_stats_collect(struct nb_site_stats **out, cons
                                                 uint64_t max_tokens, struct nb_error *err);
 void nb_site_stats_destroy(struct nb_site_stats *s);
 nb_site_stat_fn nb_site_stats_get; /* ctx: a nb_site_stats */
+
+/* ---- the loss of a site, measured (transform_measure.c) ---- */
+struct
+    nb_site_loss; /* Borrows: the view, the job, which has windows and a plan with an algorithm. */
+NB_CHECKED enum nb_status nb_site_loss_create(struct nb_site_loss **out, const struct nb_view *v,
+                                              const struct nb_transformed_job *job,
+                                              struct nb_error *err);
+void nb_site_loss_destroy(struct nb_site_loss *k);
+/* ctx: a nb_site_loss. Sites in the order of their blocks. The same bits for any pool. */
+nb_site_loss_fn nb_site_loss_measure;
+/* Memory it takes on a model with these sites (n), beside a session of one block. */
+uint64_t nb_site_loss_bytes(const struct nb_quant_plan *p, const struct nb_site *sites, size_t n);
 
 #endif

@@ -115,6 +115,26 @@ says err "warning: calibration text 'letters.txt'"
 json 'd["calibration"]["bits_per_byte"] > 2' '[t["foreign"] for t in d["calibration"]["texts"]] == [False, True]' \
     'd["calibration"]["texts"][0]["bits_per_byte"] < 1.6' 'd["calibration"]["texts"][1]["path"] == "letters.txt"'
 
+# AWQ brings its transform: its name alone is the recipe, which threads, kills and --recipe do not change.
+args=(--type q4_0 --tensor-type ffn=bf16 --method awq --calib "$text" --calib-tokens 1280 --calib-ctx 128)
+quantize awq.gguf -v -t 1 --dump-recipe awq.json >out 2>err || fail 'awq'
+says err 'awq: ' 'sites changed' 'parameter'
+says awq.json '"method":"awq"'
+(exec "$NIBBLE" quantize "$model" -o killed.gguf -f "${args[@]}" >out 2>err) &
+pid=$!
+sleep 0.9
+kill -9 $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+quantize killed.gguf -f -t 3 >out 2>err || fail 'awq after a kill'
+cmp awq.gguf killed.gguf || fail 'awq: other bytes after a kill, with three threads'
+"$NIBBLE" quantize "$model" -o same.gguf -f --recipe awq.json --calib "$text" --calib-tokens 1280 \
+    --calib-ctx 128 >out 2>err || fail 'awq from the recipe'
+cmp awq.gguf same.gguf || fail 'awq: other bytes from the recipe'
+"$NIBBLE" calibrate "$model" -o stats.gguf --text "$text" --tokens 512 >out 2>err || fail 'statistics'
+quantize x.gguf --imatrix stats.gguf >out 2>err && fail 'an imatrix of the model before awq'
+says err "transforms 'awq' change what layers read"
+args=(--type q4_0 --method gptq --calib "$text" --calib-tokens 1280 --calib-ctx 128)
+
 # The report.
 quantize report.gguf --json >out 2>err || fail 'json'
 says out '"forward_seconds"'

@@ -84,6 +84,7 @@ struct how {
     const float *target;
     const double *mismatch;
     const struct nb_allocator *a;
+    enum nb_role role; /* 0: the embedding, to which no algorithm attends */
     bool held;
 };
 
@@ -125,6 +126,7 @@ static inline enum nb_status case_try(const struct algo_case *c, const struct nb
     out->facts = *nb_prepared_facts(p);
     struct nb_rows rows = {
         .spec = &spec,
+        .role = how->role,
         .n_rows = c->rows,
         .w = c->w,
         .target = how->target,

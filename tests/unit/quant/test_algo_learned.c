@@ -1,4 +1,4 @@
-/* Algorithms without feedback: adaround, hqq, awq_clip, each against rounding to nearest on what it lowers. */
+/* Algorithms without feedback: adaround, hqq, awq, each against rounding to nearest on what it lowers. */
 #include "unit/quant/algo_case.h"
 
 #include <stdio.h>
@@ -118,9 +118,16 @@ static void test_clip(void **state)
         outcome_init(&range, &c);
         outcome_init(&clip, &c);
         assert_ok(case_try(&c, &minmax, nb_numfmt_find(types[t]), &how, &range, &err), &err);
+        assert_ok(case_try(&c, nb_algo_find("awq"), nb_numfmt_find(types[t]), &usual, &clip, &err),
+                  &err);
+        struct outcome query;
+        const struct how as_query = {.role = NB_ROLE_ATTN_Q};
+        outcome_init(&query, &c);
         assert_ok(
-            case_try(&c, nb_algo_find("awq_clip"), nb_numfmt_find(types[t]), &usual, &clip, &err),
+            case_try(&c, nb_algo_find("awq"), nb_numfmt_find(types[t]), &as_query, &query, &err),
             &err);
+        assert_same_records(&c, &range, &query); /* unclipped */
+        outcome_fini(&query);
         print_message("%s: ranges 1, clipped %.3f\n", types[t], clip.sums.loss / range.sums.loss);
         assert_true(clip.sums.loss <= range.sums.loss * (1.0 + 1e-6));
         outcome_fini(&range);
@@ -131,7 +138,7 @@ static void test_clip(void **state)
 
 static enum nb_status all_three(void *ctx, const struct nb_allocator *a)
 {
-    static const char *const names[] = {"adaround", "hqq", "awq_clip"};
+    static const char *const names[] = {"adaround", "hqq", "awq"};
     const struct algo_case *c = ctx;
     for (size_t i = 0; i < NB_COUNTOF(names); i++) {
         const struct how how = {.a = a};

@@ -152,6 +152,7 @@ static void test_equalize(void **state)
 
 struct measure {
     struct nb_site_rounding how;
+    struct nb_coder_spec spec[NB_SITE_READERS];
     const double *h[1];
     double *matrix;
     size_t n;
@@ -168,8 +169,10 @@ static void measure_init(struct measure *q, const struct nb_coder_spec *spec, si
             q->matrix[i * n + j] = 100.0 * magnitude(i, NB_STAT_RMS) * magnitude(j, NB_STAT_RMS) *
                                    pow(0.5, (double)(j - i));
     q->h[0] = q->matrix;
+    for (size_t r = 0; r < NB_SITE_READERS; r++)
+        q->spec[r] = *spec;
     q->how = (struct nb_site_rounding){
-        .spec = spec, .h = q->h, .tokens = 100.0, .plain = true, .max_rows = 64};
+        .spec = q->spec, .h = q->h, .tokens = 100.0, .plain = true, .max_rows = 64};
 }
 
 static enum nb_status loss_of(void *ctx, struct nb_view *v, const struct nb_site *site,

@@ -1,14 +1,16 @@
-/* quant/awq_clip.c: the clip search of AWQ (Lin et al. 2023, arXiv:2306.00978): what follows its scaling.
+/* quant/awq.c: AWQ as published (Lin et al. 2023, arXiv:2306.00978): the transform `awq` with its loss measured
+ * (transform_awq.c, transform_measure.c), H of the float model, and the clip search, which is here.
  *
  * Each group of a row by itself: its weights are clipped to a share 1, 19/20 .. 11/20 of the largest, rounded
  * to nearest in the range that is left, and the share is kept whose group output errs least, e H_gg e^T over
- * the tokens of H (as published: over 512 sampled ones). Together with the transform `awq`, 20 ratios, this is
- * the published method. The paper leaves q and k unclipped: give these another method by a rule.
+ * the tokens of H (as published: over 512 sampled ones). q and k, also fused with v, are rounded unclipped: their product
+ * takes clipping badly.
  */
 #include "quant/algo_internal.h"
 
 #include <math.h>
 
+#include "kernels/kernels.h"
 #include "numfmt/grid.h"
 
 #define SHARES 10
@@ -52,6 +54,7 @@ static void round_clipped(const struct group *p, float limit)
 /* e H_gg e^T */
 static double loss_of(const struct group *p)
 {
+    const struct nb_kernels *kern = nb_kernels_get();
     const struct nb_row_work *k = p->k;
     const size_t n = k->p->n, at = p->r * n + p->at;
     double sum = 0.0;
@@ -59,10 +62,7 @@ static double loss_of(const struct group *p)
         k->h1[i] = k->target[at + i] - k->values[at + i];
     for (size_t i = 0; i < p->n; i++) {
         const float *h = k->p->moments + (p->at + i) * n + p->at;
-        double dot = 0.0;
-        for (size_t j = 0; j < p->n; j++)
-            dot += (double)h[j] * (double)k->h1[j];
-        sum += (double)k->h1[i] * dot;
+        sum += (double)k->h1[i] * (double)kern->dot_f32_f32(h, k->h1, p->n);
     }
     return sum;
 }
@@ -86,11 +86,20 @@ static void clip(const struct group *p)
     round_clipped(p, best);
 }
 
+static bool is_clipped(enum nb_role role)
+{
+    return role != NB_ROLE_ATTN_Q && role != NB_ROLE_ATTN_K && role != NB_ROLE_ATTN_QKV;
+}
+
 static enum nb_status round_rows(struct nb_row_work *k, uint64_t row, size_t n_rows,
                                  struct nb_error *err)
 {
     struct nb_coder *c = k->coder;
     (void)err;
+    if (!is_clipped(k->role)) {
+        nb_algo_round_plain(k, row, n_rows, NULL);
+        return NB_OK;
+    }
     for (size_t r = 0; r < n_rows; r++) {
         nb_coder_row(c, row + r, k->target + r * k->p->n, NULL);
         for (size_t b = 0; b < c->n_blocks; b++)
@@ -104,12 +113,13 @@ static enum nb_status round_rows(struct nb_row_work *k, uint64_t row, size_t n_r
     return NB_OK;
 }
 
-const struct nb_algo nb_algo_awq_clip = {
-    .name = "awq_clip",
-    .summary = "AWQ's clip search, as published; after the transform awq",
+const struct nb_algo nb_algo_awq = {
+    .name = "awq",
+    .summary = "AWQ as published: measured scales of columns, clip search, plain rounding",
     .needs = NB_NEEDS_H,
     .params = &params,
     .scale_search = "minmax",
+    .transform = "awq",
     .as_published = NB_PUBLISHED_NO_SHIFT | NB_PUBLISHED_FLOAT_PREFIX,
     .supports = supports,
     .round = round_rows,
