@@ -191,10 +191,10 @@ static enum nb_status fit(struct nb_quant_plan *p, const struct needs *n, struct
         }
     }
     NB_FAIL(err, NB_ERR_LIMIT,
-            "calibrating takes at least %llu bytes of memory, the budget is %llu; a method that "
-            "needs no text (rtn) takes less",
+            "calibrating takes at least %llu bytes of memory with %u threads, the budget is %llu; "
+            "fewer threads take less, and a method that needs no text (rtn) much less",
             (unsigned long long)(fixed_bytes(n, true) + streams * least),
-            (unsigned long long)budget);
+            nb_pool_threads(p->settings.pool), (unsigned long long)budget);
 }
 
 static void add_time(struct nb_quant_plan *p)
