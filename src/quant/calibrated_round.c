@@ -209,7 +209,6 @@ enum nb_status nb_calibrated_round(struct nb_calibrated *k, const struct nb_cali
     job->plan = k->p;
     job->weight = index;
     job->w = nb_calibrated_values(k, b, i);
-    e.statistics = nb_hash_bytes(job->h[0]->h, job->h[0]->n * job->h[0]->n * sizeof(double));
     NB_TRY(hash_of(k, b, i, &e.input, err));
     NB_TRY((k->p->algo != NULL ? round_by_recipe : round_by_choice)(k, job, r, err));
     nb_layer_to_numbers(r, e.number);

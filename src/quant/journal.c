@@ -1,8 +1,8 @@
 /* quant/journal.c: see journal.h. Numbers are little endian.
  *
- * head   "nbjrnl1\n" 8 | hash of the job 16
- * entry  "entry\n\0\0" 8 | bytes of name u64 | bytes of payload u64 | input 16 | statistics 16 |
- *        numbers f64 x 16 | name | payload | XXH3-128 of all before 16
+ * head   "nbjrnl2\n" 8 | hash of the job 16
+ * entry  "entry\n\0\0" 8 | bytes of name u64 | bytes of payload u64 | input 16 | numbers f64 x 21 |
+ *        name | payload | XXH3-128 of all before 16
  */
 #include "quant/journal.h"
 
@@ -11,12 +11,12 @@
 enum {
     HEAD_BYTES = 24,
     HASH_BYTES = 16,
-    FIXED_BYTES = 8 + 8 + 8 + 2 * HASH_BYTES + 8 * NB_JOURNAL_NUMBERS,
+    FIXED_BYTES = 8 + 8 + 8 + HASH_BYTES + 8 * NB_JOURNAL_NUMBERS,
     NAME_BYTES_MAX = 255,
     READ_BYTES = 1 << 20
 };
 
-static const char head_magic[8] = {'n', 'b', 'j', 'r', 'n', 'l', '1', '\n'};
+static const char head_magic[8] = {'n', 'b', 'j', 'r', 'n', 'l', '2', '\n'};
 static const char entry_magic[8] = {'e', 'n', 't', 'r', 'y', '\n', 0, 0};
 
 /* Owns: all. */
@@ -117,9 +117,8 @@ static enum nb_status read_entry(struct nb_journal *j, uint64_t start, uint64_t 
     if (!valid)
         return NB_OK;
     e.input = get_hash(fixed + 24);
-    e.statistics = get_hash(fixed + 24 + HASH_BYTES);
     for (size_t i = 0; i < NB_JOURNAL_NUMBERS; i++) {
-        const uint64_t bits = nb_load_u64(fixed + 24 + 2 * HASH_BYTES + 8 * i);
+        const uint64_t bits = nb_load_u64(fixed + 24 + HASH_BYTES + 8 * i);
         memcpy(&e.number[i], &bits, sizeof bits);
     }
     NB_TRY(read_name(j, &e, start + FIXED_BYTES, (size_t)name_bytes, err));
@@ -206,11 +205,10 @@ static size_t put_front(uint8_t *p, const struct nb_journal_entry *e, uint64_t b
     nb_store_u64(p + 8, n);
     nb_store_u64(p + 16, bytes);
     put_hash(p + 24, e->input);
-    put_hash(p + 24 + HASH_BYTES, e->statistics);
     for (size_t i = 0; i < NB_JOURNAL_NUMBERS; i++) {
         uint64_t bits;
         memcpy(&bits, &e->number[i], sizeof bits);
-        nb_store_u64(p + 24 + 2 * HASH_BYTES + 8 * i, bits);
+        nb_store_u64(p + 24 + HASH_BYTES + 8 * i, bits);
     }
     memcpy(p + FIXED_BYTES, e->name, n);
     return FIXED_BYTES + n;

@@ -1,8 +1,9 @@
 /* quant/journal.h: finished tensors of a run under way, so that a killed one goes on where it was.
  *
  * A file beside the output, "<out>.journal": a head with the hash of the job, then an entry for each
- * finished tensor in the order of the work: its name, hashes of what it was made from, numbers for the
- * report, its bytes, and a checksum. The first entry that is cut off or damaged ends the journal, the
+ * finished tensor in the order of the work: its name, the hash of the weights it was made from, numbers for
+ * the report, its bytes, and a checksum. Its statistics follow from the job (recipe, text, version), the weights, and the entries
+ * before, so they have no hash of their own. The first entry that is cut off or damaged ends the journal, the
  * rest is done again. A journal of another job is not used and replaced.
  */
 #ifndef NB_QUANT_JOURNAL_H
@@ -15,7 +16,6 @@
 struct nb_journal_entry {
     const char *name;     /* of the tensor; lives as long as the journal */
     struct nb_hash input; /* of the weights it was made from           */
-    struct nb_hash statistics;
     double number[NB_JOURNAL_NUMBERS];
     uint64_t offset, bytes; /* of the payload */
 };
