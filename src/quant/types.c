@@ -24,6 +24,7 @@ struct chooser {
     const struct nb_numfmt *base; /* NULL: keep */
     const struct nb_numfmt *vector;
     struct nb_pattern **patterns; /* (n_rules) */
+    size_t *taken;                /* (n_rules) weights that took a rule's type */
     size_t seen[NB_N_ROLES], count[NB_N_ROLES];
     unsigned facts; /* enum nb_mix_if */
     bool own_head;  /* the model has an output.weight */
@@ -76,7 +77,8 @@ static enum nb_status compile_rules(struct chooser *c, struct nb_arena *arena, s
 {
     const struct nb_recipe *r = c->recipe;
     c->patterns = nb_arena_alloc(arena, r->n_rules + 1, sizeof *c->patterns);
-    if (c->patterns == NULL)
+    c->taken = nb_arena_alloc(arena, r->n_rules + 1, sizeof *c->taken);
+    if (c->patterns == NULL || c->taken == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < r->n_rules; i++) {
         const struct nb_numfmt *type;
@@ -139,6 +141,7 @@ static enum nb_status by_name(struct chooser *c, const struct nb_tensor_spec *sp
         if (!hit)
             continue;
         *note = "by a rule of the recipe";
+        c->taken[i]++;
         return find_type(type, r->rules[i].type, r->rules[i].regex, err);
     }
     if (spec->role == NB_ROLE_EMBED && r->embedding_type != NULL) {
@@ -222,6 +225,18 @@ static uint32_t file_type(const struct chooser *c, const struct nb_quant_plan *p
     return f != NULL && f->gguf_ftype > 0 ? (uint32_t)f->gguf_ftype : 0;
 }
 
+/* A rule without effect is most likely a slip. */
+static void warn_of_rules(const struct chooser *c, const struct nb_log *log)
+{
+    for (size_t i = 0; i < c->recipe->n_rules; i++)
+        if (c->taken[i] == 0)
+            nb_log_msg(log, NB_LOG_WARN,
+                       "no weight takes type %s by rule '%s': it fits none, only norms and biases, "
+                       "or only "
+                       "what an earlier rule has",
+                       c->recipe->rules[i].type, c->recipe->rules[i].regex);
+}
+
 enum nb_status nb_quant_choose(struct nb_quant_plan *p, struct nb_error *err)
 {
     struct chooser c = {.recipe = p->settings.recipe, .model = p->model};
@@ -229,8 +244,10 @@ enum nb_status nb_quant_choose(struct nb_quant_plan *p, struct nb_error *err)
     c.facts = nb_mix_facts(&p->model->w.hp, p->settings.imatrix != NULL);
     c.forced_vectors = nb_export_dialect(p->settings.out) != p->model->dialect;
     const enum nb_status st = choose_all(&c, p, err);
-    if (st == NB_OK)
+    if (st == NB_OK) {
         p->gguf_ftype = file_type(&c, p);
+        warn_of_rules(&c, p->settings.log);
+    }
     for (size_t i = 0; c.patterns != NULL && i < c.recipe->n_rules; i++)
         nb_pattern_destroy(c.patterns[i]);
     return st;

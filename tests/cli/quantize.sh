@@ -29,6 +29,13 @@ json "d['type'] == 'q4_0'" "d['method']" "d['seconds'] >= 0" "d['peak_rss_bytes'
     "{t['name']: t['type'] for t in d['tensors']}['token_embd.weight'] == 'q8_0'" \
     "d['worst_snr_db'] == min(t['snr_db'] for t in d['tensors'] if t['snr_db'] is not None)" \
     "len(d['hash']) == 32"
+silent err
+# A rule without effect is named, also where all else keeps its type.
+expect 0 quantize "$MODEL" -o rules.gguf --type keep --tensor-type 'attn_q=q8_0' --tensor-type 'q_proj=q4_0' \
+    --tensor-type 'norm=f16' --tensor-type 'blk.0.attn_q=q6_k' --json
+json "sum(t['type'] == 'q8_0' for t in d['tensors']) == 6" "all(t['type'] in ('q8_0', 'bf16', 'f32') for t in d['tensors'])"
+says err "no weight takes type q4_0 by rule 'q_proj'" "no weight takes type f16 by rule 'norm'" "no weight takes type q6_k by rule 'blk.0"
+[ "$(wc -l <err)" = 3 ] || fail 'three rules had no effect'
 # The recipe makes the file again.
 expect 0 quantize "$MODEL" -o again.gguf --recipe recipe.json
 cmp r.gguf again.gguf
