@@ -311,5 +311,7 @@ struct nb_weights {
 
 const struct nb_weight *nb_weights_find(const struct nb_weights *w,
                                         const char *name); /* NULL: none */
+/* Of a layer whose weight this is: "x.weight" has "x.bias". NULL: none */
+const struct nb_weight *nb_weights_bias(const struct nb_weights *w, const struct nb_weight *of);
 
 #endif

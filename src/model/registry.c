@@ -1,6 +1,7 @@
 /* model/registry.c: the architectures there are, and finding a weight by name. */
 #include "model/model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct nb_arch *const archs[] = {
@@ -36,4 +37,14 @@ const struct nb_weight *nb_weights_find(const struct nb_weights *w, const char *
 {
     uint64_t i;
     return nb_map_get(w->names, name, strlen(name), &i) ? &w->items[i] : NULL;
+}
+
+const struct nb_weight *nb_weights_bias(const struct nb_weights *w, const struct nb_weight *of)
+{
+    const char *name = of->spec.name, *dot = strrchr(name, '.');
+    char bias[NB_NAME_BYTES + 8];
+    if (dot == NULL || strcmp(dot, ".weight") != 0)
+        return NULL;
+    (void)snprintf(bias, sizeof bias, "%.*s.bias", (int)(dot - name), name);
+    return nb_weights_find(w, bias);
 }

@@ -199,7 +199,7 @@ static enum nb_status round_weight(struct nb_calibrated *k, struct nb_calibrated
         h[n_mat + m] = nb_stats_hessian(k->stats, name, m, NB_STATS_HELD);
     }
     struct nb_layer_job job = {.h = h, .held = h[n_mat] != NULL ? h + n_mat : NULL, .input = input};
-    const enum nb_status st = nb_calibrated_round(k, b, i, &job, err);
+    const enum nb_status st = nb_calibrated_round(k, b, i, &job, NULL, err);
     nb_free(k->a, h);
     return st;
 }

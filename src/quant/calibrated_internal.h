@@ -10,6 +10,16 @@
 #define NB_CALIBRATED_WEIGHTS 64      /* matrices of a block */
 #define NB_IDEAL_TOKENS       131072U /* through the float model, at most */
 
+/* Sums over tokens of the columns of an input, for biases (calibrated_bias.c). Owns: x. */
+struct nb_calibrated_means {
+    double tokens; /* 0: no sums */
+    double *x;     /* (n) of the input of the rounded model */
+    double *d; /* (n_d) behind x: of what the float model has more there; NULL: no second stream.
+                      residual: of its residual stream behind the layer less the rounded one's before it */
+    size_t n, n_d;
+    bool residual;
+};
+
 /* A run under way. Owns: all but plan, journal, reports, times, text. */
 struct nb_calibrated {
     const struct nb_quant_plan *p;
@@ -27,6 +37,7 @@ struct nb_calibrated {
     struct nb_stats *stats;          /* of the pass at hand; NULL: none */
     uint8_t *records;                /* of the largest weight */
     uint8_t *trial;                  /* likewise; method auto only */
+    bool new_bias;                   /* decoding put one into floats that a session has to see */
     /* Progress, in tokens: before the phase at hand, of it, of all; its windows run so far. */
     uint64_t done, share, total, step, n_steps;
 };
@@ -53,14 +64,34 @@ float *nb_calibrated_values(const struct nb_calibrated *k, const struct nb_calib
 NB_CHECKED enum nb_status nb_calibrated_take_journal(struct nb_calibrated *k,
                                                      struct nb_calibrated_block *b, bool *all,
                                                      struct nb_error *err);
-/* Weight i of the block rounded, into the journal. job: what is known of its input. */
+/* Weight i of the block rounded, into the journal, after its corrected bias. job: what is known of its input;
+ * means: likewise, NULL: biases stay. */
 NB_CHECKED enum nb_status nb_calibrated_round(struct nb_calibrated *k,
                                               const struct nb_calibrated_block *b, size_t i,
-                                              struct nb_layer_job *job, struct nb_error *err);
+                                              struct nb_layer_job *job,
+                                              const struct nb_calibrated_means *means,
+                                              struct nb_error *err);
 /* Weight i as it is stored, in place of its floats; nothing if the journal does not have it. */
 NB_CHECKED enum nb_status nb_calibrated_decode(struct nb_calibrated *k,
                                                const struct nb_calibrated_block *b, size_t i,
                                                struct nb_error *err);
+
+/* calibrated_bias.c: a layer's bias takes off what rounding adds to its output on average. */
+/* The bias of weight i, index in the model; SIZE_MAX: none, or none that is stored. */
+size_t nb_calibrated_bias(const struct nb_calibrated *k, const struct nb_calibrated_block *b,
+                          size_t i);
+/* sums (n) += columns of x (tokens, n). */
+void nb_calibrated_sum_columns(double *sums, const float *x, size_t tokens, size_t n,
+                               struct nb_pool *pool);
+/* Of weight i, whose stored bytes are in k->records, to the journal. hash: of the weight's floats. */
+NB_CHECKED enum nb_status nb_calibrated_correct(struct nb_calibrated *k,
+                                                const struct nb_calibrated_block *b, size_t i,
+                                                const struct nb_calibrated_means *means,
+                                                struct nb_hash hash, struct nb_error *err);
+/* The bias as it is stored, in place of its floats. */
+NB_CHECKED enum nb_status nb_calibrated_take_bias(struct nb_calibrated *k,
+                                                  const struct nb_calibrated_block *b, size_t i,
+                                                  struct nb_error *err);
 
 /* staged.c: a dense block, input by input: what a layer reads has passed the rounded layers before it. */
 NB_CHECKED enum nb_status

@@ -96,7 +96,7 @@ enum nb_status nb_calibrated_decode(struct nb_calibrated *k, const struct nb_cal
     NB_TRY(nb_journal_read(k->j, e, 0, k->records, (size_t)e->bytes, err));
     nb_layer_decode(&k->p->tensors[b->weight[i]], k->records, nb_calibrated_values(k, b, i),
                     k->p->settings.pool);
-    return NB_OK;
+    return nb_calibrated_take_bias(k, b, i, err);
 }
 
 /* The recipe's damping in place of the algorithm's. */
@@ -201,7 +201,8 @@ static enum nb_status round_by_choice(struct nb_calibrated *k, struct nb_layer_j
 }
 
 enum nb_status nb_calibrated_round(struct nb_calibrated *k, const struct nb_calibrated_block *b,
-                                   size_t i, struct nb_layer_job *job, struct nb_error *err)
+                                   size_t i, struct nb_layer_job *job,
+                                   const struct nb_calibrated_means *means, struct nb_error *err)
 {
     const size_t index = b->weight[i];
     struct nb_layer_report *r = &k->reports[index];
@@ -214,6 +215,7 @@ enum nb_status nb_calibrated_round(struct nb_calibrated *k, const struct nb_cali
     nb_layer_to_numbers(r, e.number);
     k->times->prepare += r->prepare_seconds;
     k->times->rounding += r->seconds - r->prepare_seconds;
+    NB_TRY(nb_calibrated_correct(k, b, i, means, e.input, err));
     return nb_journal_add(k->j, &e, k->records, k->p->tensors[index].bytes, err);
 }
 

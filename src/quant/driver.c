@@ -157,7 +157,7 @@ static size_t encode_batch(const struct run *r, size_t s, const struct batch *b,
 {
     const size_t n = (size_t)(b->n * r->cols);
     decode_source(r, b, x);
-    if (r->t->weight->t.type == r->t->type) {
+    if (r->t->weight->t.type == r->t->type && r->ready == NULL) {
         memcpy(b->dst, b->src, (size_t)(b->n * r->row_out));
         return add_error(r, s, x, NULL, b->n) ? n : first_bad(x, n);
     }

@@ -32,6 +32,7 @@ struct input {
     size_t n, n_out;
     bool residual; /* c is S */
     struct nb_layer_shift shift;
+    struct nb_calibrated_means means; /* x is NULL: no reader has a bias to be corrected */
 };
 
 /* A block under way. Borrows: all but session, stages, difference. */
@@ -66,6 +67,7 @@ static void input_fini(struct input *in, const struct nb_allocator *a)
     nb_free(a, in->c);
     nb_free(a, in->shift.m);
     nb_free(a, in->shift.r);
+    nb_free(a, in->means.x);
     memset(in, 0, sizeof *in);
 }
 
@@ -80,6 +82,27 @@ static bool to_residual(const struct staged *s, const struct nb_stage *stage)
     return stage->residual_cols > 0 && !by_algorithm(s->k);
 }
 
+static bool is_reader(const struct nb_stage *stage, const char *name)
+{
+    for (size_t i = 0; i < stage->n_readers; i++)
+        if (strcmp(stage->readers[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* A published recipe leaves biases alone. */
+static bool corrects_biases(const struct staged *s, const struct nb_stage *stage)
+{
+    const struct nb_calibrated *k = s->k;
+    bool any = false;
+    if (k->p->algo != NULL && k->p->algo->as_published != 0)
+        return false;
+    for (size_t i = 0; i < s->b->n; i++)
+        any = any || (is_reader(stage, nb_calibrated_name(k, s->b, i)) &&
+                      nb_calibrated_bias(k, s->b, i) != SIZE_MAX);
+    return any;
+}
+
 /* Do all windows that h sums go through the float model? */
 static bool all_ideal(const struct nb_calibrated *k)
 {
@@ -89,6 +112,20 @@ static bool all_ideal(const struct nb_calibrated *k)
     return n == k->n_ideal;
 }
 
+static enum nb_status means_init(const struct staged *s, struct input *in,
+                                 const struct nb_stage *stage, struct nb_error *err)
+{
+    struct nb_calibrated_means *m = &in->means;
+    m->residual = to_residual(s, stage);
+    m->n = in->n;
+    m->n_d = m->residual ? stage->residual_cols : in->n;
+    m->x = nb_alloc_zero(s->k->a, m->n + m->n_d, sizeof *m->x);
+    if (m->x == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the sums of %zu columns", m->n);
+    m->d = s->k->ideal != NULL ? m->x + m->n : NULL;
+    return NB_OK;
+}
+
 static enum nb_status input_init(const struct staged *s, struct input *in,
                                  const struct nb_stage *stage, struct nb_error *err)
 {
@@ -96,6 +133,8 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
     memset(in, 0, sizeof *in);
     in->n = stage->x_cols;
     NB_TRY(nb_hessian_create_pair(&in->h, &in->held, in->n, a, err));
+    if (corrects_biases(s, stage))
+        NB_TRY(means_init(s, in, stage, err));
     if (s->k->ideal == NULL)
         return NB_OK;
     in->ideal = in->h;
@@ -109,14 +148,21 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
     return NB_OK;
 }
 
-static enum nb_status add_window(const struct staged *s, struct nb_hessian *h, const float *rows,
-                                 const struct nb_stage *stage, struct nb_error *err)
+/* sums: of the columns too. */
+static enum nb_status add_window(const struct staged *s, struct input *in, struct nb_hessian *h,
+                                 bool sums, const float *rows, const struct nb_stage *stage,
+                                 struct nb_error *err)
 {
     const struct nb_sym_tokens tokens = {.x = rows + stage->x * s->k->text->ctx,
                                          .x_stride = h->n,
                                          .n_tokens = s->k->text->ctx,
                                          .lower = h->lower};
     h->tokens += (double)s->k->text->ctx;
+    if (in->means.x != NULL && sums) {
+        in->means.tokens += (double)s->k->text->ctx;
+        nb_calibrated_sum_columns(in->means.x, tokens.x, tokens.n_tokens, h->n,
+                                  s->k->p->settings.pool);
+    }
     return nb_sym_accumulate(h->h, h->n, &tokens, s->k->p->settings.pool, s->k->a, err);
 }
 
@@ -144,6 +190,8 @@ static enum nb_status add_difference(const struct staged *s, struct input *in, c
     const size_t ideal_at = in->residual ? stage->sum : stage->x;
     struct difference f = {rows + at * ctx, ideal + ideal_at * ctx, n, s->difference};
     nb_pool_for(s->k->p->settings.pool, ctx, 64, subtract_tokens, &f);
+    if (in->means.x != NULL)
+        nb_calibrated_sum_columns(in->means.d, f.d, ctx, n, s->k->p->settings.pool);
     const struct nb_cross_tokens tokens = {.a = s->difference,
                                            .a_stride = n,
                                            .b = rows + stage->x * ctx,
@@ -164,11 +212,12 @@ static enum nb_status collect(const struct staged *s, struct input *in, size_t p
         float *rows, *ideal;
         NB_TRY(nb_acts_get(k->acts, w, &rows, err));
         if (k->ideal == NULL || next == k->n_ideal || k->ideal_window[next] != w) {
-            NB_TRY(add_window(s, k->text->held[w] ? in->held : in->h, rows, stage, err));
+            NB_TRY(add_window(s, in, k->text->held[w] ? in->held : in->h,
+                              !k->text->held[w] && k->ideal == NULL, rows, stage, err));
             continue;
         }
         NB_TRY(nb_acts_get(k->ideal, next++, &ideal, err));
-        NB_TRY(add_window(s, in->ideal, rows, stage, err));
+        NB_TRY(add_window(s, in, in->ideal, true, rows, stage, err));
         NB_TRY(add_difference(s, in, ideal, rows, stage, err));
     }
     if (in->ideal != NULL && in->ideal != in->h)
@@ -277,14 +326,6 @@ static enum nb_status find_shift(const struct staged *s, struct input *in, const
 
 /* ---- a piece ---- */
 
-static bool is_reader(const struct nb_stage *stage, const char *name)
-{
-    for (size_t i = 0; i < stage->n_readers; i++)
-        if (strcmp(stage->readers[i], name) == 0)
-            return true;
-    return false;
-}
-
 static enum nb_status round_readers(const struct staged *s, const struct nb_stage *stage,
                                     struct input *in, struct nb_error *err)
 {
@@ -301,7 +342,7 @@ static enum nb_status round_readers(const struct staged *s, const struct nb_stag
                                    .mismatch = by_algorithm(s->k) ? in->c : NULL};
         if (in->shift.m != NULL || in->shift.r != NULL)
             job.shift = &in->shift;
-        st = nb_calibrated_round(s->k, s->b, i, &job, err);
+        st = nb_calibrated_round(s->k, s->b, i, &job, in->means.x != NULL ? &in->means : NULL, err);
     }
     nb_layer_input_fini(&prepared);
     return st;
@@ -363,7 +404,29 @@ static enum nb_status decode_readers(const struct staged *s, const struct nb_sta
     return NB_OK;
 }
 
-static enum nb_status run_piece(const struct staged *s, size_t i, struct nb_error *err)
+/* The session takes over vectors (biases) as they are now; where values lie at a cut does not change. */
+static enum nb_status open_session(struct staged *s, struct nb_error *err)
+{
+    struct nb_calibrated *k = s->k;
+    const struct nb_session_options o = {.n_ctx = k->text->ctx,
+                                         .n_batch = k->text->ctx,
+                                         .kv_type = &nb_numfmt_f32,
+                                         .float_activations = true,
+                                         .pool = k->p->settings.pool,
+                                         .part = {.from_hidden = true,
+                                                  .to_hidden = true,
+                                                  .first_block = (uint32_t)s->b->number,
+                                                  .n_blocks = 1}};
+    nb_stages_destroy(s->stages);
+    nb_session_destroy(s->session);
+    s->stages = NULL;
+    s->session = NULL;
+    k->new_bias = false;
+    NB_TRY(nb_session_create(&s->session, nb_block_weights_view(k->floats), &o, k->a, err));
+    return nb_stages_create(&s->stages, s->session, err);
+}
+
+static enum nb_status run_piece(struct staged *s, size_t i, struct nb_error *err)
 {
     const struct nb_stage *stage = nb_stages_at(s->stages, i);
     struct nb_calibrated *k = s->k;
@@ -376,13 +439,15 @@ static enum nb_status run_piece(const struct staged *s, size_t i, struct nb_erro
         NB_TRY(advance(s, k->ideal, k->n_ideal, i, err));
     if (!k->p->float_prefix)
         NB_TRY(decode_readers(s, stage, err));
+    if (k->new_bias)
+        NB_TRY(open_session(s, err));
     return advance(s, k->acts, k->text->n, i, err);
 }
 
 static enum nb_status run_pieces(struct staged *s, struct nb_error *err)
 {
     const size_t ctx = s->k->text->ctx;
-    NB_TRY(nb_stages_create(&s->stages, s->session, err));
+    NB_TRY(open_session(s, err));
     const size_t width = nb_stages_width(s->stages);
     if (width > nb_staged_width(&s->k->p->model->w.hp))
         NB_FAIL(err, NB_ERR_INTERNAL, "%s: rows of %zu floats, expected fewer", s->what, width);
@@ -400,18 +465,8 @@ enum nb_status nb_staged_block(struct nb_calibrated *k, const struct nb_calibrat
                                struct nb_error *err)
 {
     struct staged s = {.k = k, .b = b};
-    const struct nb_session_options o = {.n_ctx = k->text->ctx,
-                                         .n_batch = k->text->ctx,
-                                         .kv_type = &nb_numfmt_f32,
-                                         .float_activations = true,
-                                         .pool = k->p->settings.pool,
-                                         .part = {.from_hidden = true,
-                                                  .to_hidden = true,
-                                                  .first_block = (uint32_t)b->number,
-                                                  .n_blocks = 1}};
     (void)snprintf(s.what, sizeof s.what, "block %d of %u", (int)b->number + 1,
                    k->p->model->w.hp.n_layers);
-    NB_TRY(nb_session_create(&s.session, nb_block_weights_view(k->floats), &o, k->a, err));
     const enum nb_status st = run_pieces(&s, err);
     nb_free(k->a, s.difference);
     nb_stages_destroy(s.stages);

@@ -83,9 +83,6 @@ NB_CHECKED enum nb_status nb_view_rotate_stream(struct nb_view *v, uint64_t seed
                                                 struct nb_error *err);
 NB_CHECKED enum nb_status nb_view_rotate_heads(struct nb_view *v, uint64_t seed,
                                                struct nb_error *err);
-/* Adds delta (rows) to a bias, after all other transforms. */
-NB_CHECKED enum nb_status nb_view_add_bias(struct nb_view *v, size_t bias, const double *delta,
-                                           struct nb_error *err);
 size_t nb_view_bias_of(const struct nb_view *v, size_t weight); /* NB_NO_WEIGHT: it has none */
 
 bool nb_view_changes(const struct nb_view *v, size_t weight);
@@ -188,11 +185,5 @@ struct nb_site_rounding {
 NB_CHECKED enum nb_status nb_site_rtn_loss(struct nb_view *v, const struct nb_site *site,
                                            const struct nb_site_rounding *how, const double *s,
                                            double *loss, struct nb_error *err);
-
-/* ---- bias correction ---- */
-/* What rounding W to Q adds to a layer's output on average is (Q - W) mean(x). Where the layer has a bias
- * this takes it off: to be called when Q is known, before the bias is written. Adds to delta (rows). */
-void nb_bias_correction(double *delta, const float *w, const float *q, size_t rows, size_t cols,
-                        const double *mean_x);
 
 #endif

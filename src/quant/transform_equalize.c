@@ -65,14 +65,3 @@ const struct nb_transform nb_transform_equalize = {
     .summary = "equal ranges of v's rows and output's columns, of up's and down's; needs no data",
     .apply = apply,
 };
-
-void nb_bias_correction(double *delta, const float *w, const float *q, size_t rows, size_t cols,
-                        const double *mean_x)
-{
-    for (size_t r = 0; r < rows; r++, w += cols, q += cols) {
-        double sum = 0.0;
-        for (size_t j = 0; j < cols; j++)
-            sum += ((double)w[j] - (double)q[j]) * mean_x[j];
-        delta[r] += sum;
-    }
-}

@@ -233,29 +233,8 @@ enum nb_status nb_view_scale(struct nb_view *v, const struct nb_site *site, cons
 
 size_t nb_view_bias_of(const struct nb_view *v, size_t weight)
 {
-    const char *name = weight_of(v, weight)->spec.name, *dot = strrchr(name, '.');
-    char bias[NB_NAME_BYTES + 8];
-    if (dot == NULL || strcmp(dot, ".weight") != 0)
-        return NB_NO_WEIGHT;
-    (void)snprintf(bias, sizeof bias, "%.*s.bias", (int)(dot - name), name);
-    const struct nb_weight *w = nb_weights_find(&v->m->w, bias);
+    const struct nb_weight *w = nb_weights_bias(&v->m->w, weight_of(v, weight));
     return w == NULL ? NB_NO_WEIGHT : (size_t)(w - v->m->w.items);
-}
-
-enum nb_status nb_view_add_bias(struct nb_view *v, size_t bias, const double *delta,
-                                struct nb_error *err)
-{
-    const size_t n = cols_of(v, bias);
-    for (size_t k = 0; k < n; k++)
-        if (!isfinite(delta[k]))
-            NB_FAIL(err, NB_ERR_NUMERIC, "tensor '%s': correction %zu is %g, expected a number",
-                    weight_of(v, bias)->spec.name, k, delta[k]);
-    double *x = nb_view_vector(v, bias);
-    if (x == NULL)
-        return no_memory(v, bias, err);
-    for (size_t k = 0; k < n; k++)
-        x[k] += delta[k];
-    return NB_OK;
 }
 
 /* ---- what has changed ---- */

@@ -151,6 +151,7 @@ static void test_resume(void **state)
     check_resume("llama-tied", (struct calibrated_case){.type = "q4_0", .method = "auto"});
     check_resume("qwen2-moe", (struct calibrated_case){.type = "q4_0", .method = "auto"});
     check_resume("llama-tied", (struct calibrated_case){.type = "q4_0", .float_prefix = true});
+    check_resume("llama-bias", (struct calibrated_case){.type = "q4_0"}); /* biases are corrected */
 }
 
 /* ---- another model under the same path ---- */

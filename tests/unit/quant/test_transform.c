@@ -286,67 +286,6 @@ static void test_loss(void **state)
     nb_model_close(m);
 }
 
-/* ---- bias correction ---- */
-
-/* With the corrected bias the mean error of the output is 0. */
-static void test_bias_correction(void **state)
-{
-    (void)state;
-    enum { ROWS = 5, COLS = 64, TOKENS = 100 };
-    struct nb_rng rng = {.seed = 2};
-    float w[ROWS * COLS], q[ROWS * COLS], x[TOKENS][COLS];
-    double mean[COLS] = {0}, delta[ROWS] = {0};
-    for (size_t k = 0; k < ROWS * COLS; k++) {
-        w[k] = (float)nb_rng_normal(&rng);
-        q[k] = roundf(w[k] * 2.0F) / 2.0F;
-    }
-    for (size_t t = 0; t < TOKENS; t++)
-        for (size_t j = 0; j < COLS; j++) {
-            x[t][j] = (float)(nb_rng_normal(&rng) + 1.0);
-            mean[j] += (double)x[t][j] / (double)TOKENS;
-        }
-    nb_bias_correction(delta, w, q, ROWS, COLS, mean);
-    for (size_t r = 0; r < ROWS; r++) {
-        double error = 0.0, plain = 0.0;
-        for (size_t t = 0; t < TOKENS; t++) {
-            double y = 0.0;
-            for (size_t j = 0; j < COLS; j++)
-                y += ((double)w[r * COLS + j] - (double)q[r * COLS + j]) * (double)x[t][j];
-            error += (y - delta[r]) / (double)TOKENS;
-            plain += y / (double)TOKENS;
-        }
-        assert_close(error, 0.0, 1e-9);
-        assert_true(fabs(plain) > 1e-3);
-    }
-}
-
-static void test_bias_of(void **state)
-{
-    (void)state;
-    struct nb_model *m = open_model(arch_path("qwen2", ""));
-    struct nb_view *v = view_of(m);
-    const struct nb_site *site = site_of(v, NB_SITE_ATTN_IN);
-    const size_t q = site->readers[0], bias = nb_view_bias_of(v, q);
-    assert_string_equal(m->w.items[bias].spec.name, "blk.0.attn_q.bias");
-    assert_true(nb_view_bias_of(v, site_of(v, NB_SITE_FFN_DOWN)->readers[0]) == NB_NO_WEIGHT);
-    assert_true(nb_view_bias_of(v, bias) == NB_NO_WEIGHT);
-    const size_t n = nb_shape_cols(&m->w.items[bias].t.shape);
-    double *delta = malloc(n * sizeof *delta);
-    assert_non_null(delta);
-    for (size_t k = 0; k < n; k++)
-        delta[k] = 0.25 * (double)k;
-    float *before = read_all(v, bias);
-    assert_ok(nb_view_add_bias(v, bias, delta, &err), &err);
-    float *after = read_all(v, bias);
-    for (size_t k = 0; k < n; k++)
-        assert_bits(after[k], (float)((double)before[k] + delta[k]));
-    delta[1] = NAN;
-    assert_fails(nb_view_add_bias(v, bias, delta, &err), NB_ERR_NUMERIC, &err, "attn_q.bias");
-    free(before), free(after), free(delta);
-    nb_view_destroy(v);
-    nb_model_close(m);
-}
-
 /* ---- rotations that keep the vector of ones ---- */
 
 static void test_keeps_ones(void **state)
@@ -593,8 +532,7 @@ static void test_memory(void **state)
 
 NB_TEST_MAIN(cmocka_unit_test(test_smooth), cmocka_unit_test(test_equalize),
              cmocka_unit_test(test_awq_search), cmocka_unit_test(test_smooth_search),
-             cmocka_unit_test(test_loss), cmocka_unit_test(test_bias_correction),
-             cmocka_unit_test(test_bias_of), cmocka_unit_test(test_keeps_ones),
+             cmocka_unit_test(test_loss), cmocka_unit_test(test_keeps_ones),
              cmocka_unit_test(test_refusals), cmocka_unit_test(test_gelu),
              cmocka_unit_test(test_arguments), cmocka_unit_test(test_names),
              cmocka_unit_test(test_tied_even_norm), cmocka_unit_test(test_bits),
