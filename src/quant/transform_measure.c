@@ -258,8 +258,9 @@ void nb_site_loss_destroy(struct nb_site_loss *k)
 
 uint64_t nb_site_loss_bytes(const struct nb_quant_plan *p, const struct nb_site *sites, size_t n)
 {
-    const uint64_t hidden =
-        (uint64_t)p->settings.windows->ctx * p->model->w.hp.n_embd * sizeof(float);
+    const struct nb_windows *text = p->settings.windows;
+    const uint64_t row = p->model->w.hp.n_embd * sizeof(float), window = text->ctx * row;
+    const uint64_t tokens = NB_MIN((uint64_t)text->n * text->ctx, NB_MAX(TOKENS, text->ctx));
     uint64_t block = 0, most = 0;
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && sites[i].block != sites[i - 1].block)
@@ -268,5 +269,5 @@ uint64_t nb_site_loss_bytes(const struct nb_quant_plan *p, const struct nb_site 
             block += nb_hessian_bytes(sites[i].n) * sites[i].n_mat;
         most = NB_MAX(most, block);
     }
-    return most + hidden + HIDDEN_BYTES;
+    return most + window + NB_MIN(tokens * row, HIDDEN_BYTES);
 }
