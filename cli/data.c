@@ -6,31 +6,47 @@
 #include <string.h>
 #include <unistd.h>
 
-/* NIBBLE_DATA, else beside the program: ../data in the tree, ../share/nibble when installed. */
-bool nb_cli_data_path(char *path, size_t cap, const char *file)
-{
-    static const char *const places[] = {"../data", "../share/nibble"};
-    const char *set = getenv("NIBBLE_DATA");
-    char exe[1024];
-    ssize_t n;
+#define LEVELS 4 /* of folders above a program that may be the source tree's root */
 
-    if (set != NULL && *set != '\0') {
-        int len = snprintf(path, cap, "%s/%s", set, file);
-        return len > 0 && (size_t)len < cap && access(path, R_OK) == 0;
-    }
-    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0)
-        return false;
-    exe[n] = '\0';
-    char *slash = strrchr(exe, '/');
+static bool found(char *path, size_t cap, const char *folder, const char *name, const char *file)
+{
+    int len = snprintf(path, cap, "%s/%s%s", folder, name, file);
+
+    return len > 0 && (size_t)len < cap && access(path, R_OK) == 0;
+}
+
+/* Takes the last part away. */
+static bool go_up(char *folder)
+{
+    char *slash = strrchr(folder, '/');
+
     if (slash == NULL)
         return false;
     *slash = '\0';
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        int len = snprintf(path, cap, "%s/%s/%s", exe, places[i], file);
-        if (len > 0 && (size_t)len < cap && access(path, R_OK) == 0)
-            return true;
-    }
+    return true;
+}
+
+/* NIBBLE_DATA; else where an installed program has it; else in the source tree around a build folder, whatever
+ * that is called: no path of the machine that built it is in the program. */
+bool nb_cli_data_path(char *path, size_t cap, const char *file)
+{
+    const char *set = getenv("NIBBLE_DATA");
+    char folder[1024];
+    ssize_t n;
+
+    if (set != NULL && *set != '\0')
+        return found(path, cap, set, "", file);
+    n = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    if (n <= 0)
+        return false;
+    folder[n] = '\0';
+    if (!go_up(folder))
+        return false;
+    if (found(path, cap, folder, "../share/nibble/", file))
+        return true;
+    for (int i = 0; i < LEVELS && go_up(folder); i++)
+        if (found(path, cap, folder, "meson.build", ""))
+            return found(path, cap, folder, "data/", file);
     return false;
 }
 

@@ -29,6 +29,18 @@ expect 0 eval q.gguf --text "$TEXT" --ctx 128 --chunks 1 --max-ppl 100000
 NIBBLE_DATA=$NB_DATA expect 0 eval q.gguf --ctx 128 --chunks 1
 says err "bundled"
 NIBBLE_DATA=/nonexistent expect 2 eval q.gguf
+if [ -z "${NB_EXE_WRAPPER:-}" ]; then # found from a build folder of any name, in a source tree
+    mkdir -p tree/build-ci/gcc tree/data
+    cp "$NIBBLE" tree/build-ci/gcc/nibble
+    cp "$NB_DATA/evaluation.txt" tree/data
+    (
+        NIBBLE=$PWD/tree/build-ci/gcc/nibble
+        expect 2 eval q.gguf --ctx 128 --chunks 1
+        touch tree/meson.build
+        expect 0 eval q.gguf --ctx 128 --chunks 1
+    )
+    rm -r tree
+fi
 # Bad arguments and texts.
 expect 3 eval q.gguf --text missing.txt
 says err "missing.txt"
