@@ -13,10 +13,13 @@
 #define TOKENS_DEFAULT 131072U
 #define CTX_DEFAULT    1024U
 
-/* Of a text's first impression: tokens of all texts together, of a piece of one at least and at most. */
-#define LOOK_TOKENS 2048U
-#define PIECE_MIN   64U
-#define PIECE_MAX   256U
+/* Of a text's first impression: tokens of all texts together, a share of those that are calibrated on; of a piece of one
+ * at least and at most. */
+#define LOOK_SHARE 32U
+#define LOOK_MIN   512U
+#define LOOK_MAX   2048U
+#define PIECE_MIN  64U
+#define PIECE_MAX  256U
 /* Bits per byte. Models know text of the kind they were made for with 0.5 to 1.3, the smallest too; other languages,
  * source and markup lie above 3 for a model of English prose: docs/calibrated.md. */
 #define FOREIGN_BITS 2.0
@@ -146,7 +149,8 @@ struct look {
 static enum nb_status take_pieces(struct look *l, const struct nb_text_windows *w, size_t n_texts,
                                   struct nb_error *err)
 {
-    const size_t most = NB_MAX(LOOK_TOKENS / n_texts, PIECE_MIN);
+    const size_t all = NB_MIN(NB_MAX(w->w.n * w->w.ctx / LOOK_SHARE, LOOK_MIN), LOOK_MAX);
+    const size_t most = NB_MAX(all / n_texts, PIECE_MIN);
     l->piece = (uint32_t)NB_MIN(NB_MIN(most, PIECE_MAX), w->w.ctx);
     const size_t each = NB_MAX(most / l->piece, 1);
     l->tokens = nb_alloc(w->a, w->w.n * l->piece, sizeof *l->tokens);
@@ -186,21 +190,12 @@ static void judge(struct nb_quant_text *t, nb_context *ctx)
             t->path, t->bits_per_byte, FOREIGN_BITS);
 }
 
-static enum nb_status look_at(const struct look *l, const struct nb_model *m, nb_context *ctx,
-                              struct nb_quant_text *texts, size_t n_texts, double *all,
-                              struct nb_error *err)
+/* Of all pieces, into figures by text. */
+static void sum_up(const struct look *l, const struct nb_text_bits *bits, nb_context *ctx,
+                   struct nb_quant_text *texts, size_t n_texts, double *all)
 {
-    const struct nb_text_bits_job job = {.model = m,
-                                         .tokens = l->tokens,
-                                         .n = l->n,
-                                         .ctx = l->piece,
-                                         .pool = ctx->pool,
-                                         .progress = &ctx->progress,
-                                         .a = &ctx->allocator};
-    struct nb_text_bits *bits = nb_alloc(&ctx->allocator, l->n, sizeof *bits), whole = {0.0, 0};
-    enum nb_status st = bits != NULL ? nb_text_bits_run(bits, &job, err)
-                                     : NB_ERROR(err, NB_ERR_NOMEM, "out of memory for a text");
-    for (size_t t = 0, i = 0; t < n_texts && st == NB_OK; t++) {
+    struct nb_text_bits whole = {0.0, 0};
+    for (size_t t = 0, i = 0; t < n_texts; t++) {
         struct nb_text_bits sum = {0.0, 0};
         for (; i < l->n && l->text[i] == t; i++) {
             sum.nats += bits[i].nats;
@@ -212,23 +207,51 @@ static enum nb_status look_at(const struct look *l, const struct nb_model *m, nb
         judge(&texts[t], ctx);
     }
     *all = bits_per_byte(&whole);
+}
+
+static enum nb_status look_at(const struct look *l, const struct nb_model *m, nb_context *ctx,
+                              const struct nb_quant_options *o, struct nb_quant_text *texts,
+                              double *all, struct nb_error *err)
+{
+    const struct nb_text_bits_job job = {.model = m,
+                                         .tokens = l->tokens,
+                                         .n = l->n,
+                                         .ctx = l->piece,
+                                         .pool = ctx->pool,
+                                         .progress = &ctx->progress,
+                                         .a = &ctx->allocator};
+    uint64_t bytes;
+    if (!nb_text_bits_bytes(&job, &bytes) || (o->max_ram > 0 && bytes > o->max_ram)) {
+        nb_log_msg(
+            &ctx->log, NB_LOG_INFO,
+            "whether the model knows the calibration text is not measured: the budget is too "
+            "small for that");
+        return NB_OK;
+    }
+    struct nb_text_bits *bits = nb_alloc(&ctx->allocator, l->n, sizeof *bits);
+    if (bits == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a text");
+    const enum nb_status st = nb_text_bits_run(bits, &job, err);
+    if (st == NB_OK)
+        sum_up(l, bits, ctx, texts, o->n_calib_texts, all);
     nb_free(&ctx->allocator, bits);
     return st;
 }
 
 enum nb_status nb_text_windows_measure(const struct nb_text_windows *w, const struct nb_model *m,
-                                       nb_context *ctx, struct nb_quant_text *texts, size_t n_texts,
-                                       double *all, struct nb_error *err)
+                                       nb_context *ctx, const struct nb_quant_options *o,
+                                       struct nb_quant_text *texts, double *all,
+                                       struct nb_error *err)
 {
     struct look l = {.n = 0};
     *all = (double)NAN;
-    for (size_t i = 0; i < n_texts; i++)
+    for (size_t i = 0; i < o->n_calib_texts; i++)
         texts[i].bits_per_byte = (double)NAN;
     if (w->w.ctx < 4)
         return NB_OK; /* nothing can be said */
-    enum nb_status st = take_pieces(&l, w, n_texts, err);
+    enum nb_status st = take_pieces(&l, w, o->n_calib_texts, err);
     if (st == NB_OK)
-        st = look_at(&l, m, ctx, texts, n_texts, all, err);
+        st = look_at(&l, m, ctx, o, texts, all, err);
     nb_free(w->a, l.tokens);
     nb_free(w->a, l.text);
     return st;

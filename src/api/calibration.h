@@ -22,11 +22,12 @@ NB_CHECKED enum nb_status nb_text_windows_read(struct nb_text_windows *out,
 void nb_text_windows_fini(struct nb_text_windows *w);
 
 /* Bits per byte of each text under the float model, on a few of its windows, and of all that was looked at.
- * texts (n_texts): path is given, the rest filled; a text without a window has NaN. Warns of those that the model
- * does not know (docs/calibrated.md, "Foreign text"). */
+ * texts (o->n_calib_texts): path is given, the rest filled; a text without a window has NaN, and so have all where
+ * o->max_ram is too little. Warns of those that the model does not know (docs/calibrated.md, "Foreign text"). */
 NB_CHECKED enum nb_status nb_text_windows_measure(const struct nb_text_windows *w,
                                                   const struct nb_model *m, nb_context *ctx,
-                                                  struct nb_quant_text *texts, size_t n_texts,
-                                                  double *all, struct nb_error *err);
+                                                  const struct nb_quant_options *o,
+                                                  struct nb_quant_text *texts, double *all,
+                                                  struct nb_error *err);
 
 #endif

@@ -263,7 +263,7 @@ static enum nb_status measure_text(struct quant_owner *q, struct nb_quant_result
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for names of texts");
     r->calib_texts = texts;
     r->n_calib_texts = o->n_calib_texts;
-    return run ? nb_text_windows_measure(&q->text, q->plan->model, ctx, texts, o->n_calib_texts,
+    return run ? nb_text_windows_measure(&q->text, q->plan->model, ctx, o, texts,
                                          &r->calib_bits_per_byte, err)
                : NB_OK;
 }

@@ -68,6 +68,8 @@ struct nb_text_bits {
     double nats; /* NaN: a logit is not finite */
     uint64_t bytes;
 };
+/* What it takes, the head's pages of the file included; false on overflow. */
+NB_CHECKED bool nb_text_bits_bytes(const struct nb_text_bits_job *job, uint64_t *bytes);
 /* The model's weights as floats, a block in memory at a time. NB_ERR_ARG, NB_ERR_CANCELLED. */
 NB_CHECKED enum nb_status nb_text_bits_run(struct nb_text_bits *out /* (n) */,
                                            const struct nb_text_bits_job *job,

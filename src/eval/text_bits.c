@@ -8,6 +8,8 @@
 #include "calib/block_weights.h"
 #include "eval/eval_internal.h"
 
+#define BASE_BYTES (64U << 20) /* metadata, tokenizer, code, a session */
+
 /* Under way. Owns: hidden, logits, nll, floats. */
 struct work {
     const struct nb_text_bits_job *job;
@@ -134,7 +136,30 @@ static enum nb_status run_all(struct work *w, struct nb_error *err)
         NB_TRY(nb_block_weights_load(w->floats, b, 1, w->job->pool, err));
         NB_TRY(run_part(w, nb_block_weights_view(w->floats), part, err));
     }
+    nb_block_weights_destroy(w->floats);
+    w->floats = NULL;
     return score(w, err);
+}
+
+/* At once: a block's floats, or the head's pages with rows of logits. */
+bool nb_text_bits_bytes(const struct nb_text_bits_job *job, uint64_t *bytes)
+{
+    const struct nb_hparams *hp = &job->model->w.hp;
+    const uint64_t width = (uint64_t)hp->n_embd * sizeof(float);
+    const uint64_t logits = (uint64_t)nb_score_rows(hp->n_vocab) * hp->n_vocab * sizeof(float);
+    uint64_t head = 0, floats = 0, hidden;
+    for (size_t i = 0; i < job->model->w.n; i++)
+        if (job->model->w.items[i].spec.block < 0)
+            head = NB_MAX(head, job->model->w.items[i].t.bytes);
+    for (uint32_t b = 0; b < hp->n_layers; b++) {
+        uint64_t one;
+        if (!nb_block_weights_bytes(job->model, b, 1, &one))
+            return false;
+        floats = NB_MAX(floats, one);
+    }
+    return nb_mul_u64(&hidden, (uint64_t)job->n * job->ctx, width) &&
+           nb_add_u64(bytes, NB_MAX(floats, head + logits), hidden) &&
+           nb_add_u64(bytes, *bytes, BASE_BYTES);
 }
 
 /* Pages of the embedding and the head: they would count as memory of whatever comes next. */
