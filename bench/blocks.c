@@ -7,16 +7,21 @@
  * calibrated quantization. Before and after each round the peak of f32 multiply-adds is measured; both
  * are counted in seconds of processor time, so that other work on the machine does not show, and the best
  * of the rounds is given. Operations: of the matrices and of causal attention, a multiply-add counts 2.
+ * Then the block runs piece by piece (run/stages.h), as calibration has it, and what flows into its layers is
+ * summed: H, and the cross moment; nanoseconds of processor time a token, best of the rounds.
  */
 #include "base/rng.h"
 #include "base/sys.h"
 #include "calib/acts.h"
 #include "calib/block_weights.h"
 #include "kernels/kernels.h"
+#include "math/linalg.h"
 #include "run/run.h"
+#include "run/stages.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define PEAK_STEPS 20000000U
@@ -86,6 +91,62 @@ static void run_windows(struct nb_session *s, struct nb_acts *acts, size_t n_win
     }
 }
 
+/* What is summed for the inputs of a block. Owns: h, c. */
+struct sums {
+    double *h, *c;
+    float *difference;
+    struct nb_pool *pool;
+};
+
+static void sum_input(const struct sums *m, const float *x, size_t n, size_t rows, size_t ctx)
+{
+    const struct nb_sym_tokens own = {.x = x, .x_stride = n, .n_tokens = ctx};
+    const struct nb_cross_tokens cross = {
+        .a = m->difference, .b = x, .a_stride = rows, .b_stride = n, .n_tokens = ctx};
+    must(nb_sym_accumulate(m->h, n, &own, m->pool, NULL, &err));
+    must(nb_cross_accumulate(m->c, rows, n, &cross, m->pool, NULL, &err));
+}
+
+/* ns[0]: through all pieces, ns[1]: sums of their inputs. */
+static void pieces(struct nb_session *s, struct nb_pool *pool, size_t windows, size_t ctx,
+                   size_t rounds, double ns[2])
+{
+    struct nb_stages *t;
+    must(nb_stages_create(&t, s, &err));
+    const size_t width = nb_stages_width(t), n = ctx * width;
+    float *x = calloc(n * windows, sizeof *x);
+    struct sums m = {calloc(width * width, sizeof *m.h), calloc(width * width, sizeof *m.c),
+                     malloc(n * sizeof *m.difference), pool};
+    struct nb_rng rng = {.seed = 8};
+    for (size_t i = 0; i < n * windows; i++)
+        x[i] = (float)nb_rng_normal(&rng);
+    memcpy(m.difference, x, n * sizeof *x);
+    for (size_t r = 0; r < rounds; r++) {
+        double seconds[2] = {0.0, 0.0};
+        for (size_t i = 0; i < nb_stages_count(t); i++) {
+            const struct nb_stage *stage = nb_stages_at(t, i);
+            double begin = cpu_seconds();
+            for (size_t w = 0; w < windows && i > 0; w++)
+                sum_input(&m, x + w * n + stage->x * ctx, stage->x_cols,
+                          stage->residual_cols > 0 ? stage->residual_cols : stage->x_cols, ctx);
+            seconds[1] += cpu_seconds() - begin;
+            begin = cpu_seconds();
+            for (size_t w = 0; w < windows; w++)
+                must(nb_stages_run(t, i, ctx, x + w * n, &err));
+            seconds[0] += cpu_seconds() - begin;
+        }
+        for (size_t i = 0; i < 2; i++) {
+            const double now = 1e9 * seconds[i] / (double)(windows * ctx);
+            ns[i] = r == 0 || now < ns[i] ? now : ns[i];
+        }
+    }
+    free(x);
+    free(m.h);
+    free(m.c);
+    free(m.difference);
+    nb_stages_destroy(t);
+}
+
 int main(int argc, char **argv)
 {
     const size_t threads = number(argc, argv, 2, 1), ctx = number(argc, argv, 3, 512);
@@ -105,6 +166,7 @@ int main(int argc, char **argv)
     must(nb_block_weights_load(b, 0, 1, pool, &err));
     const struct nb_session_options o = {
         .n_ctx = (uint32_t)ctx,
+        .n_batch = (uint32_t)ctx,
         .kv_type = &nb_numfmt_f32,
         .float_activations = true,
         .pool = pool,
@@ -135,6 +197,9 @@ int main(int argc, char **argv)
         "%.1f %%; by the clock %.0f tokens/s\n",
         m->w.hp.arch->name, threads, windows, ctx, best / ops * (double)(windows * ctx),
         best * 1e-9, top * 1e-9, 100.0 * best / top, wall_best);
+    double ns[2] = {0.0, 0.0};
+    pieces(s, pool, windows, ctx, rounds, ns);
+    printf("in pieces: %.0f ns a token; sums of the inputs %.0f ns\n", ns[0], ns[1]);
     free(out);
     nb_acts_destroy(acts);
     nb_session_destroy(s);
