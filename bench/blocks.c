@@ -96,13 +96,18 @@ struct sums {
     double *h, *c;
     float *difference;
     struct nb_pool *pool;
+    struct nb_outer_memory memory;
 };
 
-static void sum_input(const struct sums *m, const float *x, size_t n, size_t rows, size_t ctx)
+static void sum_input(struct sums *m, const float *x, size_t n, size_t rows, size_t ctx)
 {
-    const struct nb_sym_tokens own = {.x = x, .x_stride = n, .n_tokens = ctx};
-    const struct nb_cross_tokens cross = {
-        .a = m->difference, .b = x, .a_stride = rows, .b_stride = n, .n_tokens = ctx};
+    const struct nb_sym_tokens own = {.x = x, .x_stride = n, .n_tokens = ctx, .memory = &m->memory};
+    const struct nb_cross_tokens cross = {.a = m->difference,
+                                          .b = x,
+                                          .a_stride = rows,
+                                          .b_stride = n,
+                                          .n_tokens = ctx,
+                                          .memory = &m->memory};
     must(nb_sym_accumulate(m->h, n, &own, m->pool, NULL, &err));
     must(nb_cross_accumulate(m->c, rows, n, &cross, m->pool, NULL, &err));
 }
@@ -115,8 +120,11 @@ static void pieces(struct nb_session *s, struct nb_pool *pool, size_t windows, s
     must(nb_stages_create(&t, s, &err));
     const size_t width = nb_stages_width(t), n = ctx * width;
     float *x = calloc(n * windows, sizeof *x);
-    struct sums m = {calloc(width * width, sizeof *m.h), calloc(width * width, sizeof *m.c),
-                     malloc(n * sizeof *m.difference), pool};
+    struct sums m = {calloc(width * width, sizeof *m.h),
+                     calloc(width * width, sizeof *m.c),
+                     malloc(n * sizeof *m.difference),
+                     pool,
+                     {NULL, 0}};
     struct nb_rng rng = {.seed = 8};
     for (size_t i = 0; i < n * windows; i++)
         x[i] = (float)nb_rng_normal(&rng);
@@ -144,6 +152,7 @@ static void pieces(struct nb_session *s, struct nb_pool *pool, size_t windows, s
     free(m.h);
     free(m.c);
     free(m.difference);
+    nb_outer_memory_fini(&m.memory, NULL);
     nb_stages_destroy(t);
 }
 

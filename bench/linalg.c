@@ -53,7 +53,7 @@ static void must(enum nb_status st, const struct nb_error *err)
 static void accumulate(struct bench *b)
 {
     struct nb_error err;
-    const struct nb_sym_tokens t = {b->x, b->n, TOKENS, NULL, false};
+    const struct nb_sym_tokens t = {b->x, b->n, TOKENS, NULL, false, NULL};
     must(nb_sym_accumulate(b->h, b->n, &t, b->pool, NULL, &err), &err);
 }
 

@@ -18,6 +18,14 @@
 /* Tokens whose products are summed in f32 before they join the sum in f64. */
 #define NB_SYM_CHUNK 256
 
+/* Memory that calls share, so that it is not fresh each time: zeros before the first, as large as the
+ * hungriest asks, freed after the last. Owns: p, of the calls' allocator. */
+struct nb_outer_memory {
+    void *p;
+    size_t bytes;
+};
+void nb_outer_memory_fini(struct nb_outer_memory *m, const struct nb_allocator *a);
+
 /* Borrows: all arrays. */
 struct nb_sym_tokens {
     const float *x;      /* (n_tokens, n), rows x_stride apart */
@@ -25,6 +33,7 @@ struct nb_sym_tokens {
     size_t n_tokens;     /* any; 512 or more at a time is fast */
     const float *weight; /* (n_tokens) factor of each token's outer product, or NULL: ones */
     bool lower;          /* h[j, i] stands for h[i, j], i <= j: the lower triangle is summed */
+    struct nb_outer_memory *memory; /* or NULL */
 };
 
 /* h (n, n) += sum over tokens of weight x x^T, upper triangle (or lower: the same bits, so that two matrices
@@ -43,6 +52,7 @@ struct nb_cross_tokens {
     const float *a, *b; /* (n_tokens, rows), (n_tokens, cols), rows a_stride and b_stride apart */
     size_t a_stride, b_stride;
     size_t n_tokens;
+    struct nb_outer_memory *memory; /* or NULL */
 };
 
 /* c (rows, cols) += sum over tokens of a b^T, all of it, in the chains of nb_sym_accumulate.

@@ -136,11 +136,48 @@ static void add_squares(void *ctx, size_t begin, size_t end, unsigned worker)
     }
 }
 
-static enum nb_status accumulate(struct job *j, size_t n_tokens, struct nb_pool *pool,
-                                 const struct nb_allocator *a, struct nb_error *err)
+void nb_outer_memory_fini(struct nb_outer_memory *m, const struct nb_allocator *a)
+{
+    nb_free(a, m->p);
+    *m = (struct nb_outer_memory){NULL, 0};
+}
+
+static void *at_least(struct nb_outer_memory *m, size_t bytes, const struct nb_allocator *a)
+{
+    if (m->bytes < bytes) {
+        nb_outer_memory_fini(m, a);
+        m->p = nb_alloc(a, bytes, 1);
+        m->bytes = m->p != NULL ? bytes : 0;
+    }
+    return m->p;
+}
+
+/* Panels for a batch, and a square for each thread. */
+static bool take_memory(struct job *j, size_t batch, size_t threads, struct nb_outer_memory *m,
+                        const struct nb_allocator *a)
+{
+    size_t n_a, n_b, squares, bytes;
+    if (!nb_mul_size(&n_a, groups_of(&j->a), batch * GROUP * sizeof(float)) ||
+        !nb_mul_size(&n_b, groups_of(&j->b), batch * GROUP * sizeof(float)) ||
+        !nb_mul_size(&squares, threads, j->square * j->square * sizeof(double)) ||
+        !nb_add_size(&bytes, n_a, n_b) || !nb_add_size(&bytes, bytes, squares))
+        return false;
+    uint8_t *p = at_least(m, bytes, a);
+    if (p == NULL)
+        return false;
+    j->memory = (void *)p;
+    j->a.panel = (void *)(p + squares);
+    j->b.panel = (void *)(p + squares + n_a);
+    return true;
+}
+
+static enum nb_status accumulate(struct job *j, size_t n_tokens, struct nb_outer_memory *shared,
+                                 struct nb_pool *pool, const struct nb_allocator *a,
+                                 struct nb_error *err)
 {
     const size_t batch = NB_MIN(n_tokens, batch_of(j->a.n, j->b.n));
     const size_t n_a = groups_of(&j->a), n_b = groups_of(&j->b);
+    struct nb_outer_memory own = {NULL, 0};
     if (n_tokens == 0)
         return NB_OK;
     j->kernels = nb_kernels_get();
@@ -148,11 +185,10 @@ static enum nb_status accumulate(struct job *j, size_t n_tokens, struct nb_pool 
         NB_MIN(j->a.n, j->b.n) < 1024 ? GROUP : SQUARE; /* enough of them for many threads */
     const size_t down = (j->a.n + j->square - 1) / j->square;
     const size_t across = (j->b.n + j->square - 1) / j->square;
-    j->a.panel = nb_alloc(a, batch * GROUP * sizeof *j->a.panel, n_a);
-    j->b.panel = nb_alloc(a, batch * GROUP * sizeof *j->b.panel, n_b);
-    j->memory = nb_alloc(a, j->square * j->square * sizeof *j->memory, nb_pool_threads(pool));
-    const bool ok = j->a.panel != NULL && j->b.panel != NULL && j->memory != NULL;
-    for (size_t t = 0; ok && t < n_tokens; t += batch) {
+    if (!take_memory(j, batch, nb_pool_threads(pool), shared != NULL ? shared : &own, a))
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory to pack %zu tokens of %zu and %zu numbers", batch,
+                j->a.n, j->b.n);
+    for (size_t t = 0; t < n_tokens; t += batch) {
         j->n_tokens = NB_MIN(batch, n_tokens - t);
         nb_pool_for(pool, n_a + n_b, 1, pack_groups, j);
         nb_pool_for(pool, j->upper || j->lower ? across * (across + 1) / 2 : down * across, 1,
@@ -162,12 +198,7 @@ static enum nb_status accumulate(struct job *j, size_t n_tokens, struct nb_pool 
         if (j->weight != NULL)
             j->weight += batch;
     }
-    nb_free(a, j->a.panel);
-    nb_free(a, j->b.panel);
-    nb_free(a, j->memory);
-    if (!ok)
-        NB_FAIL(err, NB_ERR_NOMEM, "no memory to pack %zu tokens of %zu and %zu numbers", batch,
-                j->a.n, j->b.n);
+    nb_outer_memory_fini(&own, a);
     return NB_OK;
 }
 
@@ -186,7 +217,7 @@ enum nb_status nb_sym_accumulate(double *h, size_t n, const struct nb_sym_tokens
         NB_FAIL(err, NB_ERR_ARG, "weighted tokens are summed in the upper triangle only");
     if (n == 0 || tokens->x_stride < n)
         NB_FAIL(err, NB_ERR_ARG, "tokens of %zu numbers, rows %zu apart", n, tokens->x_stride);
-    return accumulate(&j, tokens->n_tokens, pool, a, err);
+    return accumulate(&j, tokens->n_tokens, tokens->memory, pool, a, err);
 }
 
 enum nb_status nb_cross_accumulate(double *c, size_t rows, size_t cols,
@@ -199,7 +230,7 @@ enum nb_status nb_cross_accumulate(double *c, size_t rows, size_t cols,
     if (rows == 0 || cols == 0 || tokens->a_stride < rows || tokens->b_stride < cols)
         NB_FAIL(err, NB_ERR_ARG, "tokens of %zu and %zu numbers, rows %zu and %zu apart", rows,
                 cols, tokens->a_stride, tokens->b_stride);
-    return accumulate(&j, tokens->n_tokens, pool, a, err);
+    return accumulate(&j, tokens->n_tokens, tokens->memory, pool, a, err);
 }
 
 void nb_sym_mirror(double *h, size_t n)

@@ -30,7 +30,8 @@ struct input {
     struct nb_hessian *ideal; /* of the windows of the other stream; h where these are all of h's */
     double *c;                /* (n_out, n): C, or S */
     size_t n, n_out;
-    bool residual; /* c is S */
+    bool residual;                 /* c is S */
+    struct nb_outer_memory memory; /* of the sums, while they grow */
     struct nb_layer_shift shift;
     struct nb_calibrated_means means; /* x is NULL: no reader has a bias to be corrected */
 };
@@ -68,6 +69,7 @@ static void input_fini(struct input *in, const struct nb_allocator *a)
     nb_free(a, in->shift.m);
     nb_free(a, in->shift.r);
     nb_free(a, in->means.x);
+    nb_outer_memory_fini(&in->memory, a);
     memset(in, 0, sizeof *in);
 }
 
@@ -156,7 +158,8 @@ static enum nb_status add_window(const struct staged *s, struct input *in, struc
     const struct nb_sym_tokens tokens = {.x = rows + stage->x * s->k->text->ctx,
                                          .x_stride = h->n,
                                          .n_tokens = s->k->text->ctx,
-                                         .lower = h->lower};
+                                         .lower = h->lower,
+                                         .memory = &in->memory};
     h->tokens += (double)s->k->text->ctx;
     if (in->means.x != NULL && sums) {
         in->means.tokens += (double)s->k->text->ctx;
@@ -196,7 +199,8 @@ static enum nb_status add_difference(const struct staged *s, struct input *in, c
                                            .a_stride = n,
                                            .b = rows + stage->x * ctx,
                                            .b_stride = in->n,
-                                           .n_tokens = ctx};
+                                           .n_tokens = ctx,
+                                           .memory = &in->memory};
     return nb_cross_accumulate(in->c, n, in->n, &tokens, s->k->p->settings.pool, s->k->a, err);
 }
 
@@ -220,6 +224,7 @@ static enum nb_status collect(const struct staged *s, struct input *in, size_t p
         NB_TRY(add_window(s, in, in->ideal, true, rows, stage, err));
         NB_TRY(add_difference(s, in, ideal, rows, stage, err));
     }
+    nb_outer_memory_fini(&in->memory, k->a);
     if (in->ideal != NULL && in->ideal != in->h)
         NB_TRY(nb_hessian_merge(in->h, in->ideal, err));
     k->times->statistics += (double)(nb_clock_ns() - begin) * 1e-9;
