@@ -187,7 +187,7 @@ static bool run(const struct layer *l, const struct options *o, const struct nb_
                                     .layout = nb_algo_layout(coder),
                                     .params = &params,
                                     .pool = l->pool};
-    const bool ok = nb_algo_supports(algo, coder) && algo->needs < NB_NEEDS_MISMATCH;
+    const bool ok = nb_algo_supports(algo, coder);
     nb_coder_destroy(coder);
     if (!ok)
         return false;

@@ -28,13 +28,12 @@ bool nb_algo_supports(const struct nb_algo *algo, const struct nb_coder *c)
     return algo->supports == NULL || algo->supports(c);
 }
 
-uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols, bool mismatch)
+uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols)
 {
     const uint64_t n = cols;
     const bool square = nb_algo_needs_schur(algo->params) || algo->params->polish > 0;
     uint64_t bytes = sizeof(struct nb_prepared) + n * (NB_ALGO_MAX_WORD + 6) * sizeof(float);
     bytes += square ? n * n * sizeof(double) + 1024 * n : 0; /* and panels of the factorization */
-    bytes += mismatch && algo->params->mismatch > 0.0 ? n * n * sizeof(float) : 0;
     return bytes;
 }
 

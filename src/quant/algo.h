@@ -24,16 +24,17 @@ struct nb_coder_spec;
 
 /* What an algorithm asks for. Bits of a set. */
 enum nb_algo_needs {
-    NB_NEEDS_DIAG = 1,    /* the diagonal of H (an imatrix will do); without: ones  */
-    NB_NEEDS_H = 2,       /* all of H                                               */
-    NB_NEEDS_MISMATCH = 4 /* nb_algo_job.mismatch                                   */
+    NB_NEEDS_DIAG = 1, /* the diagonal of H (an imatrix will do); without: ones  */
+    NB_NEEDS_H = 2     /* all of H                                               */
 };
 
 /* Where a published recipe is run otherwise than the driver runs a method. Bits of a set. */
 enum nb_algo_published {
     NB_PUBLISHED_NO_SHIFT = 1, /* W itself is what rows come near to: what rounding has done to the
                                      layers before is not made good                               */
-    NB_PUBLISHED_FLOAT_PREFIX = 2 /* H is of what the float model gives, not the rounded layers   */
+    NB_PUBLISHED_INPUT_SHIFT =
+        2, /* that is done for a layer's input, not for the residual stream */
+    NB_PUBLISHED_FLOAT_PREFIX = 4 /* H is of what the float model gives, not the rounded layers   */
 };
 
 /* Weights of squared errors when scales are fitted; D: the Schur complements of H, see below. */
@@ -72,7 +73,6 @@ struct nb_algo_params {
     uint32_t lazy;      /* columns whose errors are passed on together; 0: 128. Changes no bit */
     uint32_t polish;    /* rounds of coordinate descent and least squares of the scales        */
     double polish_damp; /* lambda of the H that polishing works on                             */
-    double mismatch;    /* share of the input's mismatch that is made good                     */
     bool no_baseline;   /* skip what rtn would give, in the sums                               */
 };
 
@@ -83,7 +83,7 @@ struct nb_algo_layout {
 struct nb_algo_layout nb_algo_layout(const struct nb_coder *c);
 bool nb_algo_layout_equal(struct nb_algo_layout a, struct nb_algo_layout b);
 
-/* Borrows: all; h, held and mismatch until the prepared is destroyed. */
+/* Borrows: all; h and held until the prepared is destroyed. */
 struct nb_algo_job {
     size_t n;        /* columns */
     const double *h; /* (n, n) sum of x x^T over the tokens, row-major; the upper triangle counts.
@@ -94,9 +94,6 @@ struct nb_algo_job {
         *held; /* (n, n) the same of tokens that h does not hold, to stop by; may be NULL */
     double held_tokens;
     bool held_lower; /* of held the lower triangle counts: element (i, j), i <= j, at held[j, i] */
-    const double
-        *mismatch; /* (n, n), all of it: sum of (x_float - x) x^T over the tokens of h, row i
-                               from x_float - x; x: the input that H is of. NULL: none */
     struct nb_algo_layout layout;
     const struct nb_algo_params *params; /* NULL: the algorithm's own */
     struct nb_pool *pool;                /* NULL: this thread */
@@ -176,7 +173,7 @@ const struct nb_algo_facts *nb_prepared_facts(const struct nb_prepared *p);
 NB_CHECKED enum nb_status nb_algo_rows(const struct nb_prepared *p, struct nb_rows *rows,
                                        struct nb_error *err);
 /* Bytes that a prepared owns, and that nb_algo_rows takes meanwhile with this many threads. */
-uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols, bool mismatch);
+uint64_t nb_algo_prepared_bytes(const struct nb_algo *algo, size_t cols);
 uint64_t nb_algo_rows_bytes(const struct nb_algo *algo, size_t cols, unsigned threads);
 
 #define NB_ALGO(id) extern const struct nb_algo nb_algo_##id;

@@ -27,9 +27,7 @@ struct nb_prepared {
     float *feedback;  /* (n, n) by place, upper: what an error at i takes from j > i; NULL: none */
     float *moments;   /* (n, n) by column, both triangles: H per token, damped; NULL: no polish  */
     float *stiffness; /* (n) diagonal of moments                                                 */
-    float
-        *correction; /* (n, n) what is taken from the targets is W times this; NULL: nothing      */
-    double *buffer;  /* in which feedback and moments lie                                       */
+    double *buffer;   /* in which feedback and moments lie                                       */
 };
 
 /* A worker's. R = NB_ALGO_CHUNK. Owns: all. Borrows: p. */
@@ -65,10 +63,6 @@ NB_CHECKED enum nb_status nb_algo_order(uint32_t *order, const double *mass, siz
 
 /* prepare.c */
 bool nb_algo_needs_schur(const struct nb_algo_params *q);
-
-/* mismatch.c: p->correction from U (n, n) by place, where the job has a mismatch to make good. */
-NB_CHECKED enum nb_status nb_algo_correct(struct nb_prepared *p, const double *u,
-                                          struct nb_error *err);
 
 /* rows.c */
 /* What an error weighs in the loss: *loss (n_rows) = e H e^T per token. */

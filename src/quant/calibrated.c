@@ -322,8 +322,7 @@ static enum nb_status make_ideal(struct nb_calibrated *k, const struct nb_acts_o
                                  struct nb_error *err)
 {
     const struct nb_windows *text = k->text;
-    const bool all = k->p->algo != NULL && (k->p->algo->needs & NB_NEEDS_MISMATCH) != 0;
-    const size_t step = all ? 1 : (text->n * text->ctx + NB_IDEAL_TOKENS - 1) / NB_IDEAL_TOKENS;
+    const size_t step = (text->n * text->ctx + NB_IDEAL_TOKENS - 1) / NB_IDEAL_TOKENS;
     struct nb_acts_options o = *like;
     size_t seen = 0;
     k->ideal_window = nb_alloc(k->a, text->n, sizeof *k->ideal_window);

@@ -106,8 +106,8 @@ static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *site
         const uint64_t cols = sites[i].n, rows = rows_of(p, &sites[i]);
         const uint64_t h = SETS * nb_hessian_bytes(cols) * sites[i].n_mat;
         const uint64_t slab = 2 * sizeof(float) * NB_MIN(rows * cols, SLAB_ELEMENTS);
-        const uint64_t rounding = nb_algo_prepared_bytes(algo, cols, true) +
-                                  nb_algo_rows_bytes(algo, cols, threads) + slab;
+        const uint64_t rounding =
+            nb_algo_prepared_bytes(algo, cols) + nb_algo_rows_bytes(algo, cols, threads) + slab;
         if (sites[i].block < 0) {
             raise(&needs->head, h + rounding + largest_record(p, -1));
             continue;

@@ -112,13 +112,10 @@ static struct nb_algo_params params_of(const struct nb_calibrated *k, const stru
 static enum nb_status round_by_recipe(struct nb_calibrated *k, struct nb_layer_job *job,
                                       struct nb_layer_report *r, struct nb_error *err)
 {
-    const struct nb_algo *order[] = {k->p->algo, &nb_algo_kgptq, &nb_algo_ldlq, &nb_algo_rtn};
-    const bool alone = (k->p->algo->needs & NB_NEEDS_MISMATCH) != 0; /* but for that it is kgptq */
+    const struct nb_algo *order[] = {k->p->algo, &nb_algo_ldlq, &nb_algo_rtn};
     enum nb_status st = NB_OK;
     for (size_t i = 0; i < NB_COUNTOF(order); i++) {
         const struct nb_algo_params params = params_of(k, order[i]);
-        if (i == 1 && !alone)
-            continue;
         job->algo = order[i];
         job->params = &params;
         st = nb_layer_round(job, k->records, r, err);

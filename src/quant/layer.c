@@ -174,7 +174,6 @@ static enum nb_status prepare(struct layer *l, size_t m, struct nb_error *err)
         .held = held != NULL && held->tokens > 0.0 ? held->h : NULL,
         .held_tokens = held != NULL ? held->tokens : 0.0,
         .held_lower = held != NULL && held->lower,
-        .mismatch = l->job->mismatch,
         .layout = l->layout,
         .params = l->job->params,
         .pool = l->pool,

@@ -44,7 +44,6 @@ struct nb_layer_job {
     /* Second moments of a matrix' input, and of its held-out twin (may be NULL or without tokens). */
     const struct nb_hessian *const *h, *const *held; /* (n_mat) */
     struct nb_layer_input *input; /* of the last weight: taken over where it fits, else replaced */
-    const double *mismatch;       /* (cols, cols) for algorithms that ask for it; else NULL */
     const struct nb_layer_shift *shift; /* NULL: W itself; of a weight of one matrix only */
     const float *w;                     /* rows as floats, (rows, cols); NULL: read slab by slab */
 };

@@ -55,17 +55,6 @@ static enum nb_status check_matrix(const double *h, size_t n, bool lower, const 
     return NB_OK;
 }
 
-static enum nb_status check_needs(const struct nb_algo *algo, const struct nb_algo_job *job,
-                                  struct nb_error *err)
-{
-    if ((algo->needs & NB_NEEDS_MISMATCH) != 0 && job->mismatch == NULL)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                "%s needs the mismatch between the float model's inputs and those of the rounded "
-                "one, which this run does not measure",
-                algo->name);
-    return NB_OK;
-}
-
 static enum nb_status check_job(const struct nb_algo_job *job, struct nb_error *err)
 {
     const struct nb_algo_layout l = job->layout;
@@ -84,10 +73,6 @@ static enum nb_status check_job(const struct nb_algo_job *job, struct nb_error *
                 job->held_tokens);
     if (job->held != NULL)
         NB_TRY(check_matrix(job->held, job->n, job->held_lower, "held-out second moments", err));
-    for (size_t i = 0; i < job->n * job->n && job->mismatch != NULL; i++)
-        if (!isfinite(job->mismatch[i]))
-            NB_FAIL(err, NB_ERR_NUMERIC, "mismatch of columns %zu and %zu is not finite",
-                    i / job->n, i % job->n);
     for (size_t i = 0; i < job->n && job->h == NULL && job->diag != NULL; i++)
         if (!(job->diag[i] >= 0.0) || !isfinite(job->diag[i]))
             NB_FAIL(err, NB_ERR_NUMERIC,
@@ -303,7 +288,6 @@ static enum nb_status fill(struct nb_prepared *p, double *mass, struct nb_error 
     NB_TRY(nb_algo_order(p->order, mass, p->n, job->layout, p->params.order, job->a, err));
     if (nb_algo_needs_schur(&p->params)) {
         NB_TRY(factor(p, p->buffer, err));
-        NB_TRY(nb_algo_correct(p, p->buffer, err));
         split_factor(p, p->buffer, mass);
         narrow(p->buffer, p->n, mass);
         if (p->params.feedback)
@@ -322,7 +306,6 @@ enum nb_status nb_prepared_create(struct nb_prepared **out, const struct nb_algo
                                   const struct nb_algo_job *job, struct nb_error *err)
 {
     *out = NULL;
-    NB_TRY(check_needs(algo, job, err));
     NB_TRY(check_job(job, err));
     struct nb_prepared *p = nb_alloc_zero(job->a, 1, sizeof *p);
     double *mass = nb_alloc(job->a, job->n, sizeof *mass);
@@ -363,7 +346,6 @@ void nb_prepared_destroy(struct nb_prepared *p)
     nb_free(a, p->weight);
     nb_free(a, p->schur);
     nb_free(a, p->stiffness);
-    nb_free(a, p->correction);
     nb_free(a, p->buffer);
     nb_free(a, p);
 }

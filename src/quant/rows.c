@@ -174,14 +174,11 @@ static enum nb_status check_values(const struct piece *c, const float *x, size_t
     return NB_OK;
 }
 
-/* Targets of the chunk: as given, and what makes up for the input's mismatch. */
 static void set_targets(struct nb_row_work *k, const struct nb_rows *rows, const struct piece *c)
 {
     const size_t n = k->p->n;
     const float *t = rows->target != NULL ? rows->target + c->at * n : c->w;
     memcpy(k->target, t, c->n * n * sizeof *t);
-    if (k->p->correction != NULL)
-        nb_gemm_sub_f32(k->target, n, c->w, n, k->p->correction, n, c->n, n, n);
 }
 
 static enum nb_status measure_baseline(struct nb_row_work *k, const struct piece *c,
@@ -226,7 +223,7 @@ static enum nb_status do_piece(struct nb_row_work *k, const struct nb_rows *rows
         NB_TRY(nb_algo_polish_rows(k, c->n, s, err));
     if (rows->sums != NULL) {
         NB_TRY(measure(k, c->w, k->values, c->n, &s->loss, &s->held_loss, err));
-        if (rows->target == NULL && p->correction == NULL) {
+        if (rows->target == NULL) {
             s->target_loss = s->loss;
             s->held_target_loss = s->held_loss;
         } else {

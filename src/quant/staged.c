@@ -73,15 +73,14 @@ static void input_fini(struct input *in, const struct nb_allocator *a)
     memset(in, 0, sizeof *in);
 }
 
-/* Does the algorithm make the input's mismatch good itself? */
-static bool by_algorithm(const struct nb_calibrated *k)
+static bool input_alone(const struct nb_calibrated *k)
 {
-    return k->p->algo != NULL && (k->p->algo->needs & NB_NEEDS_MISMATCH) != 0;
+    return k->p->algo != NULL && (k->p->algo->as_published & NB_PUBLISHED_INPUT_SHIFT) != 0;
 }
 
 static bool to_residual(const struct staged *s, const struct nb_stage *stage)
 {
-    return stage->residual_cols > 0 && !by_algorithm(s->k);
+    return stage->residual_cols > 0 && !input_alone(s->k);
 }
 
 static bool is_reader(const struct nb_stage *stage, const char *name)
@@ -317,7 +316,7 @@ static enum nb_status find_shift(const struct staged *s, struct input *in, const
 {
     const uint64_t begin = nb_clock_ns();
     const double share = s->k->p->mismatch;
-    if (s->k->ideal == NULL || in->ideal->tokens == 0.0 || by_algorithm(s->k))
+    if (s->k->ideal == NULL || in->ideal->tokens == 0.0)
         return NB_OK;
     if (in->residual)
         NB_TRY(subtract_own(s, in, w, err));
@@ -341,10 +340,7 @@ static enum nb_status round_readers(const struct staged *s, const struct nb_stag
         if (!is_reader(stage, name) || nb_journal_find(s->k->j, name) != NULL)
             continue;
         const struct nb_hessian *h = in->h, *held = in->held;
-        struct nb_layer_job job = {.h = &h,
-                                   .held = &held,
-                                   .input = &prepared,
-                                   .mismatch = by_algorithm(s->k) ? in->c : NULL};
+        struct nb_layer_job job = {.h = &h, .held = &held, .input = &prepared};
         if (in->shift.m != NULL || in->shift.r != NULL)
             job.shift = &in->shift;
         st = nb_calibrated_round(s->k, s->b, i, &job, in->means.x != NULL ? &in->means : NULL, err);

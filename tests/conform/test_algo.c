@@ -66,7 +66,7 @@ static bool check_one(const struct algo_case *c, const struct nb_algo *algo,
         free(side);
         return false;
     }
-    const struct how how = {.side = side, .held = true, .mismatch = c->mismatch};
+    const struct how how = {.side = side, .held = true};
     struct outcome a, b;
     outcome_init(&a, c);
     outcome_init(&b, c);
@@ -157,7 +157,7 @@ static void test_names(void **state)
     for (size_t i = 0; i < n; i++) {
         assert_true(algo[i]->name[0] != '\0' && algo[i]->summary[0] != '\0');
         assert_ptr_equal(nb_algo_find(algo[i]->name), algo[i]);
-        assert_true(nb_algo_prepared_bytes(algo[i], 512, true) > 0);
+        assert_true(nb_algo_prepared_bytes(algo[i], 512) > 0);
         assert_true(nb_algo_rows_bytes(algo[i], 512, 2) > nb_algo_rows_bytes(algo[i], 512, 1));
     }
     assert_null(nb_algo_find("none"));

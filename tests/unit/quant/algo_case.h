@@ -13,7 +13,6 @@
 struct algo_case {
     size_t rows, n;
     double *h, *held; /* (n, n), sums over TOKENS tokens */
-    double *mismatch; /* (n, n), small */
     float *w;         /* (rows, n) */
 };
 
@@ -26,10 +25,8 @@ static inline void case_init(struct algo_case *c, size_t rows, size_t n, uint64_
     *c = (struct algo_case){.rows = rows, .n = n};
     c->h = calloc(n * n, sizeof *c->h);
     c->held = calloc(n * n, sizeof *c->held);
-    c->mismatch = calloc(n * n, sizeof *c->mismatch);
     c->w = calloc(rows * n, sizeof *c->w);
-    assert_true(x != NULL && scale != NULL && c->h != NULL && c->held != NULL &&
-                c->mismatch != NULL && c->w != NULL);
+    assert_true(x != NULL && scale != NULL && c->h != NULL && c->held != NULL && c->w != NULL);
     for (size_t i = 0; i < n; i++)
         scale[i] = exp(0.5 * nb_rng_normal(&rng));
     for (size_t k = 0; k < rank; k++) {
@@ -45,8 +42,6 @@ static inline void case_init(struct algo_case *c, size_t rows, size_t n, uint64_
         c->h[i * n + i] += 0.1 * TOKENS * scale[i] * scale[i];
         c->held[i * n + i] += 0.15 * TOKENS * scale[i] * scale[i];
     }
-    for (size_t i = 0; i < n * n; i++)
-        c->mismatch[i] = 0.02 * c->h[i];
     for (size_t i = 0; i < rows * n; i++)
         c->w[i] = (float)nb_rng_normal(&rng);
     free(x);
@@ -57,7 +52,6 @@ static inline void case_fini(struct algo_case *c)
 {
     free(c->h);
     free(c->held);
-    free(c->mismatch);
     free(c->w);
 }
 
@@ -82,7 +76,6 @@ struct how {
     struct nb_pool *pool;
     const uint8_t *side;
     const float *target;
-    const double *mismatch;
     const struct nb_allocator *a;
     enum nb_role role; /* 0: the embedding, to which no algorithm attends */
     bool held;
@@ -115,7 +108,6 @@ static inline enum nb_status case_try(const struct algo_case *c, const struct nb
         .tokens = TOKENS,
         .held = how->held ? c->held : NULL,
         .held_tokens = TOKENS,
-        .mismatch = how->mismatch,
         .layout = layout,
         .params = how->params,
         .pool = how->pool,

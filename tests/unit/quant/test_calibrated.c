@@ -257,6 +257,43 @@ static void test_not_finite(void **state)
     check_poisoned("model.norm.weight", "'token_embd.weight'");
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_spilled),
-             cmocka_unit_test(test_resume), cmocka_unit_test(test_changed_model),
-             cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_not_finite))
+/* ---- what is made good ---- */
+
+static struct nb_hash stored(const char *out, const char *name)
+{
+    struct nb_model *m = case_open(out);
+    const struct nb_weight *w = nb_weights_find(&m->w, name);
+    assert_non_null(w);
+    const struct nb_hash h = nb_hash_bytes(w->t.data, (size_t)w->t.bytes);
+    nb_model_close(m);
+    return h;
+}
+
+/* gptaq is kgptq whose targets follow the input's mismatch, not the residual stream's: the first layer has
+ * neither, the feed-forward's last has both. */
+static void test_gptaq(void **state)
+{
+    static const char first[] = "blk.0.attn_q.weight", later[] = "blk.0.ffn_down.weight";
+    struct calibrated_case cases[] = {{.method = "kgptq", .type = "q4_0", .no_mismatch = true},
+                                      {.method = "gptaq", .type = "q4_0"},
+                                      {.method = "kgptq", .type = "q4_0"}};
+    const char *out = nbtest_tmp("gptaq.gguf");
+    struct nb_hash q[NB_COUNTOF(cases)], o[NB_COUNTOF(cases)];
+    struct nb_model *m = arch_open("llama-tied");
+    (void)state;
+    for (size_t i = 0; i < NB_COUNTOF(cases); i++) {
+        (void)run_once(&cases[i], m, out);
+        q[i] = stored(out, first);
+        o[i] = stored(out, later);
+    }
+    assert_same_hash(q[0], q[1]);
+    assert_same_hash(q[1], q[2]);
+    assert_memory_not_equal(&o[0], &o[1], sizeof *o);
+    assert_memory_not_equal(&o[1], &o[2], sizeof *o);
+    nb_model_close(m);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_gptaq), cmocka_unit_test(test_same_bytes),
+             cmocka_unit_test(test_spilled), cmocka_unit_test(test_resume),
+             cmocka_unit_test(test_changed_model), cmocka_unit_test(test_out_of_memory),
+             cmocka_unit_test(test_not_finite))
