@@ -1,7 +1,7 @@
 /* run/stages.c: see stages.h.
  *
- * Nodes that do not depend on the hidden states (tables of rotation) run again in every piece that reads
- * them. Values that live at a cut have their place in the window, found as in plan.c; the others are where
+ * What does not depend on the hidden states (tables of rotation) is made once for all windows of a length and
+ * kept beside the session's plan. Values that live at a cut have their place in the window, found as in plan.c; the others are where
  * the session planned them.
  */
 #include "run/stages.h"
@@ -30,7 +30,7 @@ struct home {
     size_t cols, at, made, read;
 };
 
-/* Owns: depends. Borrows: s. */
+/* Owns: depends, tables. Borrows: s. */
 struct nb_stages {
     struct nb_session *s;
     struct cut cuts[MAX_STAGES + 1]; /* [n]: the end */
@@ -38,6 +38,8 @@ struct nb_stages {
     struct home homes[(MAX_STAGES + 1) * MAX_LIVE];
     size_t n_homes, width;
     bool *depends;        /* (n_values) on the hidden states */
+    uint8_t *tables;      /* values that do not */
+    size_t tabled;        /* tokens of the window that these are for; 0: not made yet */
     uint32_t first, last; /* "hidden.in", "hidden" */
 };
 
@@ -277,6 +279,50 @@ static void find_homes(struct nb_stages *t)
     }
 }
 
+/* ---- tables ---- */
+
+static bool makes_table(const struct nb_stages *t, const struct nb_node *n)
+{
+    return n->out[0] != 0 && !t->depends[n->out[0]];
+}
+
+/* The next outputs of a node that makes tables are at *at, which moves on; memory NULL: only counted. */
+static bool take_tables(const struct nb_stages *t, const struct nb_node *n, uint8_t *memory,
+                        size_t *at)
+{
+    struct nb_session *s = t->s;
+    for (uint32_t k = 0; k < NB_NODE_OUTPUTS; k++) {
+        uint64_t bytes;
+        if (n->out[k] == 0)
+            continue;
+        if (memory != NULL)
+            s->slots[n->out[k]].data = memory + *at;
+        if (!nb_value_bytes(&s->g.values[n->out[k]], s->sym, &bytes) || bytes > SIZE_MAX / 4 ||
+            !nb_add_size(at, *at, ((size_t)bytes + NB_ALIGN - 1) / NB_ALIGN * NB_ALIGN))
+            return false;
+    }
+    return true;
+}
+
+static enum nb_status place_tables(struct nb_stages *t, struct nb_error *err)
+{
+    struct nb_session *s = t->s;
+    const uint64_t largest[NB_N_SYMS] = {1, s->n_batch, s->n_ctx, s->n_batch, s->n_window};
+    size_t bytes = 0, at = 0;
+    bool ok = nb_session_extents(s, largest);
+    for (size_t i = 0; i < s->g.n_nodes; i++)
+        if (makes_table(t, node_at(s, i)))
+            ok = ok && take_tables(t, node_at(s, i), NULL, &bytes);
+    t->tables = ok ? nb_alloc(s->a, NB_MAX(bytes, (size_t)NB_ALIGN), 1) : NULL;
+    if (t->tables == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "session: no memory for its tables");
+    for (size_t i = 0; i < s->g.n_nodes; i++)
+        if (makes_table(t, node_at(s, i)))
+            ok = ok && take_tables(t, node_at(s, i), t->tables, &at);
+    nb_assert(ok);
+    return NB_OK;
+}
+
 enum nb_status nb_stages_create(struct nb_stages **out, struct nb_session *s, struct nb_error *err)
 {
     *out = NULL;
@@ -299,6 +345,8 @@ enum nb_status nb_stages_create(struct nb_stages **out, struct nb_session *s, st
         st = find_cuts(t, err);
     }
     if (st == NB_OK)
+        st = place_tables(t, err);
+    if (st == NB_OK)
         find_homes(t);
     if (st != NB_OK) {
         nb_stages_destroy(t);
@@ -313,6 +361,7 @@ void nb_stages_destroy(struct nb_stages *t)
     if (t == NULL)
         return;
     nb_free(t->s->a, t->depends);
+    nb_free(t->s->a, t->tables);
     nb_free(t->s->a, t);
 }
 
@@ -362,18 +411,20 @@ static void move_out(struct nb_stages *t, size_t n, float *window)
         nb_pool_for(t->s->pool, n, 64, move_rows, &m);
 }
 
-static bool wanted(const struct nb_stages *t, size_t place, size_t end)
-{
-    const struct nb_node *n = node_at(t->s, place);
-    return n->out[0] != 0 && !t->depends[n->out[0]] && read_from(t->s, n->out[0], end);
-}
-
 static void run_node(struct nb_session *s, size_t place)
 {
     const struct nb_node *n = node_at(s, place);
     struct nb_op_call call;
     nb_session_call(s, n, &call);
     n->op->run(&call);
+}
+
+static void make_tables(struct nb_stages *t, size_t n)
+{
+    for (size_t k = 0; k < t->s->g.n_nodes; k++)
+        if (makes_table(t, node_at(t->s, k)))
+            run_node(t->s, k);
+    t->tabled = n;
 }
 
 enum nb_status nb_stages_run(struct nb_stages *t, size_t i, size_t n, float *window,
@@ -386,11 +437,11 @@ enum nb_status nb_stages_run(struct nb_stages *t, size_t i, size_t n, float *win
         NB_FAIL(err, NB_ERR_ARG, "session: piece %zu of a window of %zu tokens", i, n);
     s->position = 0;
     put_in_place(t, n, window);
-    for (size_t k = 0; k < from->node; k++)
-        if (wanted(t, k, from->node))
-            run_node(s, k);
+    if (t->tabled != n)
+        make_tables(t, n);
     for (size_t k = from->node; k < to->node; k++)
-        run_node(s, k);
+        if (!makes_table(t, node_at(s, k)))
+            run_node(s, k);
     if (i + 1 == t->n)
         move_out(t, n, window);
     return NB_OK;
