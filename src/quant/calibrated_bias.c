@@ -72,7 +72,7 @@ static void correct(const struct nb_calibrated_means *m, double share, const flo
         }
         sum *= per_token;
         if (m->d != NULL && m->residual)
-            sum += share * (m->d[r] * per_token - (double)bias[r]);
+            sum += share * m->d[r] * per_token;
         bias[r] = (float)((double)bias[r] + sum);
     }
 }

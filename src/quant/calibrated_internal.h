@@ -15,7 +15,8 @@ struct nb_calibrated_means {
     double tokens; /* 0: no sums */
     double *x;     /* (n) of the input of the rounded model */
     double *d; /* (n_d) behind x: of what the float model has more there; NULL: no second stream.
-                      residual: of its residual stream behind the layer less the rounded one's before it */
+                      residual: of its residual stream behind the layer, without the layer's bias, less the
+                      rounded one's before it */
     size_t n, n_d;
     bool residual;
 };

@@ -30,7 +30,9 @@ struct input {
     struct nb_hessian *ideal; /* of the windows of the other stream; h where these are all of h's */
     double *c;                /* (n_out, n): C, or S */
     size_t n, n_out;
-    bool residual;                 /* c is S */
+    bool residual; /* c is S */
+    const float
+        *bias; /* (n_out) then: of the only reader, which is in the float stream's sum too */
     struct nb_outer_memory memory; /* of the sums, while they grow */
     struct nb_layer_shift shift;
     struct nb_calibrated_means means; /* x is NULL: no reader has a bias to be corrected */
@@ -91,6 +93,15 @@ static bool is_reader(const struct nb_stage *stage, const char *name)
     return false;
 }
 
+/* Of a stage with one reader, as floats; NULL: it has none. */
+static const float *bias_of(const struct staged *s, const struct nb_stage *stage)
+{
+    const struct nb_weights *w = &s->k->p->model->w;
+    const struct nb_weight *weight = nb_weights_find(w, stage->readers[0]);
+    const struct nb_weight *bias = weight != NULL ? nb_weights_bias(w, weight) : NULL;
+    return bias != NULL ? nb_block_weights_values(s->k->floats, (size_t)(bias - w->items)) : NULL;
+}
+
 /* A published recipe leaves biases alone. */
 static bool corrects_biases(const struct staged *s, const struct nb_stage *stage)
 {
@@ -143,6 +154,7 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
         NB_TRY(nb_hessian_create(&in->ideal, in->n, a, err));
     in->residual = to_residual(s, stage);
     in->n_out = in->residual ? stage->residual_cols : in->n;
+    in->bias = in->residual ? bias_of(s, stage) : NULL;
     in->c = nb_alloc_zero(a, in->n_out * in->n, sizeof *in->c);
     if (in->c == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the moments of %zu columns", in->n);
@@ -170,8 +182,9 @@ static enum nb_status add_window(const struct staged *s, struct input *in, struc
 
 struct difference {
     const float *x, *y; /* (tokens, n) */
+    const float *bias;  /* (n), NULL: zeros */
     size_t n;
-    float *d; /* (tokens, n) := y - x */
+    float *d; /* (tokens, n) := y - x - bias */
 };
 
 static void subtract_tokens(void *ctx, size_t begin, size_t end, unsigned worker)
@@ -180,6 +193,9 @@ static void subtract_tokens(void *ctx, size_t begin, size_t end, unsigned worker
     (void)worker;
     for (size_t i = begin * f->n; i < end * f->n; i++)
         f->d[i] = f->y[i] - f->x[i];
+    for (size_t t = begin; t < end && f->bias != NULL; t++)
+        for (size_t i = 0; i < f->n; i++)
+            f->d[t * f->n + i] -= f->bias[i];
 }
 
 /* c += sum of (ideal - rows) x^T over a window, of n_out columns of each. */
@@ -190,7 +206,7 @@ static enum nb_status add_difference(const struct staged *s, struct input *in, c
     const size_t ctx = s->k->text->ctx, n = in->n_out;
     const size_t at = in->residual ? stage->residual : stage->x;
     const size_t ideal_at = in->residual ? stage->sum : stage->x;
-    struct difference f = {rows + at * ctx, ideal + ideal_at * ctx, n, s->difference};
+    struct difference f = {rows + at * ctx, ideal + ideal_at * ctx, in->bias, n, s->difference};
     nb_pool_for(s->k->p->settings.pool, ctx, 64, subtract_tokens, &f);
     if (in->means.x != NULL)
         nb_calibrated_sum_columns(in->means.d, f.d, ctx, n, s->k->p->settings.pool);

@@ -5,6 +5,7 @@
 
 #include "calib/acts.h"
 #include "calibrated_case.h"
+#include "run/run.h"
 #include "support/arch_cases.h"
 
 static struct nb_error err;
@@ -293,7 +294,73 @@ static void test_gptaq(void **state)
     nb_model_close(m);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_gptaq), cmocka_unit_test(test_same_bytes),
-             cmocka_unit_test(test_spilled), cmocka_unit_test(test_resume),
-             cmocka_unit_test(test_changed_model), cmocka_unit_test(test_out_of_memory),
-             cmocka_unit_test(test_not_finite))
+/* What the model gives for the windows of case_calibrate, malloc-ed. */
+static float *logits_of(const char *path, size_t *n)
+{
+    struct nb_model *m = case_open(path);
+    struct nb_session *s;
+    const struct nb_session_options o = {
+        .n_ctx = CASE_CTX, .kv_type = &nb_numfmt_f32, .float_activations = true};
+    struct nb_rng rng = {.seed = 11};
+    assert_ok(nb_model_settle(m, &err), &err);
+    assert_ok(nb_session_create(&s, &m->w, &o, NULL, &err), &err);
+    const size_t window = (size_t)CASE_CTX * nb_session_width(s);
+    *n = CASE_WINDOWS * window;
+    float *out = malloc(*n * sizeof *out);
+    assert_non_null(out);
+    for (size_t w = 0; w < CASE_WINDOWS; w++) {
+        uint32_t tokens[CASE_CTX];
+        for (size_t t = 0; t < CASE_CTX; t++)
+            tokens[t] = (uint32_t)(nb_rng_u64(&rng) % m->w.hp.n_vocab);
+        nb_session_rewind(s, 0);
+        assert_ok(nb_session_eval(s, tokens, CASE_CTX, out + w * window, 0, &err), &err);
+    }
+    nb_session_destroy(s);
+    nb_model_close(m);
+    return out;
+}
+
+/* How far the rounded model is from the float one, relative, in squares. */
+static double distance(const struct nb_model *m, struct calibrated_case c, const float *want)
+{
+    const char *out = nbtest_tmp("distance.gguf");
+    double square = 0.0, size = 0.0;
+    size_t n;
+    (void)run_once(&c, m, out);
+    float *got = logits_of(out, &n);
+    for (size_t i = 0; i < n; i++) {
+        const double d = (double)got[i] - (double)want[i];
+        square += d * d;
+        size += (double)want[i] * (double)want[i];
+    }
+    free(got);
+    return square / size;
+}
+
+/* Layers that make good what was rounded before them bring the model nearer to the float one, with biases and
+ * without. */
+static void test_makes_good(void **state)
+{
+    (void)state;
+    static const char *const archs[] = {"llama-tied", "llama-bias", "qwen2"};
+    for (size_t i = 0; i < NB_COUNTOF(archs); i++) {
+        struct nb_model *m = arch_open(archs[i]);
+        size_t n;
+        float *want = logits_of(arch_path(archs[i], ""), &n);
+        const double alone =
+            distance(m, (struct calibrated_case){.type = "q4_0", .no_mismatch = true}, want);
+        const double input =
+            distance(m, (struct calibrated_case){.type = "q4_0", .method = "gptaq"}, want);
+        const double both = distance(m, (struct calibrated_case){.type = "q4_0"}, want);
+        print_message("%s: %.5f alone, %.5f with the input's, %.5f with the stream's\n", archs[i],
+                      alone, input, both);
+        assert_true(input < 0.9 * alone && both < 0.9 * alone);
+        free(want);
+        nb_model_close(m);
+    }
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_gptaq), cmocka_unit_test(test_makes_good),
+             cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_spilled),
+             cmocka_unit_test(test_resume), cmocka_unit_test(test_changed_model),
+             cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_not_finite))
