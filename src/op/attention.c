@@ -14,8 +14,8 @@
  * Per query row: each s_j is one canonical dot, the softmax one kernel call over the positions seen, and
  * y adds position after position with fma. So the bits do not depend on how tokens are grouped. What is
  * grouped is memory traffic: a task is one key head and the rows of some tokens in all its query heads;
- * these share each block of keys and values, which is decoded to floats once. Blocks that none of them
- * sees are not touched. No online softmax: the scores of a task fit in scratch.
+ * these share each block of keys and values, which is decoded to floats once, if it is not stored as such.
+ * Blocks that none of them sees are not touched. No online softmax: the scores of a task fit in scratch.
  */
 #include "op/attention.h"
 
@@ -84,10 +84,10 @@ static float *scores_of(const struct task *k, size_t row, size_t position)
     return k->scores + row * k->score_stride + (position - k->any.first);
 }
 
-static void decode_block(const struct task *k, uint32_t which, size_t first, size_t n)
+static const float *rows_of(const struct task *k, uint32_t which, size_t first, size_t n)
 {
-    attention_decode(k->c, &k->d, which, k->kv_head, (struct attention_span){first, first + n},
-                     k->block);
+    return attention_rows(k->c, &k->d, which, k->kv_head, (struct attention_span){first, first + n},
+                          k->block);
 }
 
 static void score(const struct task *k)
@@ -97,9 +97,9 @@ static void score(const struct task *k)
                k->d.head_dim * sizeof *k->q);
     for (size_t p = k->any.first; p < k->any.end; p += ATTENTION_POSITIONS) {
         const size_t n = NB_MIN(ATTENTION_POSITIONS, k->any.end - p);
-        decode_block(k, ATTENTION_K, p, n);
-        k->c->kernels->gemm_f32_f32_f32(scores_of(k, 0, p), k->score_stride, k->block, n, k->q,
-                                        k->d.head_dim, k->n_rows, k->d.head_dim);
+        k->c->kernels->gemm_f32_f32_f32(scores_of(k, 0, p), k->score_stride,
+                                        rows_of(k, ATTENTION_K, p, n), n, k->q, k->d.head_dim,
+                                        k->n_rows, k->d.head_dim);
     }
 }
 
@@ -117,8 +117,9 @@ static void normalize(const struct task *k)
     }
 }
 
-/* Adds the values that row i sees of positions first .. end - 1 in the block that begins at p. */
-static void weigh_row(const struct task *k, size_t i, size_t p, struct attention_span want)
+/* Adds the values that row i sees of positions first .. end - 1; v: those of position p and on. */
+static void weigh_row(const struct task *k, size_t i, const float *v, size_t p,
+                      struct attention_span want)
 {
     const size_t hd = k->d.head_dim;
     const struct attention_span seen = seen_by(k, i);
@@ -127,7 +128,7 @@ static void weigh_row(const struct task *k, size_t i, size_t p, struct attention
         k->c->kernels->wsum_f32_f32_f32(&(struct nb_wsum){.y = k->y + i * hd,
                                                           .p = scores_of(k, i, first),
                                                           .p_step = 1,
-                                                          .v = k->block + (first - p) * hd,
+                                                          .v = v + (first - p) * hd,
                                                           .v_stride = hd,
                                                           .n_rows = 1,
                                                           .n = end - first,
@@ -144,13 +145,13 @@ static void weigh(const struct task *k)
         const size_t end = NB_MIN(p + ATTENTION_POSITIONS, k->any.end);
         const size_t from = NB_MIN(NB_MAX(k->all.first, p), end);
         const size_t to = NB_MAX(NB_MIN(k->all.end, end), from);
-        decode_block(k, ATTENTION_V, p, end - p);
+        const float *v = rows_of(k, ATTENTION_V, p, end - p);
         for (size_t i = 0; p < from && i < k->n_rows; i++)
-            weigh_row(k, i, p, (struct attention_span){p, from});
+            weigh_row(k, i, v, p, (struct attention_span){p, from});
         if (from < to)
             k->c->kernels->wsum_f32_f32_f32(&(struct nb_wsum){.y = k->y,
                                                               .p = scores_of(k, 0, from),
-                                                              .v = k->block + (from - p) * hd,
+                                                              .v = v + (from - p) * hd,
                                                               .y_stride = hd,
                                                               .p_stride = k->score_stride,
                                                               .p_step = 1,
@@ -159,7 +160,7 @@ static void weigh(const struct task *k)
                                                               .n = to - from,
                                                               .d = hd});
         for (size_t i = 0; to < end && i < k->n_rows; i++)
-            weigh_row(k, i, p, (struct attention_span){to, end});
+            weigh_row(k, i, v, p, (struct attention_span){to, end});
     }
     for (size_t i = 0; i < k->n_rows; i++)
         memcpy(head_of(k->c->out[0], k, i), k->y + i * hd, hd * sizeof *k->y);

@@ -8,7 +8,7 @@ enum { ATTENTION_HEADS, ATTENTION_SCALE, ATTENTION_WINDOW, ATTENTION_SOFTCAP, AT
 enum { ATTENTION_Q, ATTENTION_K, ATTENTION_V };
 
 #define ATTENTION_TASK_ROWS 48U /* query rows of a task, unless a group of heads is larger */
-#define ATTENTION_POSITIONS 64U /* keys or values decoded at once                          */
+#define ATTENTION_POSITIONS 64U /* keys or values met at once                              */
 #define ATTENTION_ALIGN     16U /* floats */
 
 /* Sizes of a call. */
@@ -58,19 +58,23 @@ static inline struct attention_span attention_seen(const struct nb_op_call *c,
     return (struct attention_span){p + 1 > d->window ? p + 1 - d->window : 0, p + 1};
 }
 
-/* Floats of the keys or values (which) of n positions from `first` on. */
-static inline void attention_decode(const struct nb_op_call *c, const struct attention_dims *d,
-                                    uint32_t which, size_t kv_head, struct attention_span at,
-                                    float *dst)
+/* Keys or values (which) of n positions from `first` on as floats: where they lie if they are stored as such
+ * and the ring does not wrap among them, decoded to memory (n, head_dim) otherwise. */
+static inline const float *attention_rows(const struct nb_op_call *c,
+                                          const struct attention_dims *d, uint32_t which,
+                                          size_t kv_head, struct attention_span at, float *memory)
 {
     const struct nb_slot *s = c->in[which];
     const size_t row_bytes = d->head_dim / s->type->block * s->type->block_bytes;
     const size_t n = at.end - at.first, slot = at.first % d->capacity;
     const size_t before_end = NB_MIN(n, d->capacity - slot);
     const uint8_t *src = (const uint8_t *)s->data + kv_head * d->capacity * row_bytes;
-    s->type->decode(src + slot * row_bytes, dst, before_end * d->head_dim);
+    if (s->type == &nb_numfmt_f32 && before_end == n)
+        return (const float *)s->data + (kv_head * d->capacity + slot) * d->head_dim;
+    s->type->decode(src + slot * row_bytes, memory, before_end * d->head_dim);
     if (before_end < n) /* the ring goes on at its beginning */
-        s->type->decode(src, dst + before_end * d->head_dim, (n - before_end) * d->head_dim);
+        s->type->decode(src, memory + before_end * d->head_dim, (n - before_end) * d->head_dim);
+    return memory;
 }
 
 /* ---- attention_grad.c ---- */

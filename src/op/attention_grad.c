@@ -95,11 +95,10 @@ static void products(const struct work *w, const struct task *k, const struct be
     for (size_t at = k->seen.first; at < k->seen.end; at += ATTENTION_POSITIONS) {
         const size_t n = NB_MIN(ATTENTION_POSITIONS, k->seen.end - at), i = at - w->seen.first;
         const struct attention_span span = {at, at + n};
-        attention_decode(w->c, &w->d, ATTENTION_K, k->kv_head, span, b->block);
-        w->c->kernels->gemm_f32_f32_f32(k->p + i, w->stride, b->block, n, b->q, hd, k->n_rows, hd);
-        attention_decode(w->c, &w->d, ATTENTION_V, k->kv_head, span, b->block);
-        w->c->kernels->gemm_f32_f32_f32(k->ds + i, w->stride, b->block, n, b->dy, hd, k->n_rows,
-                                        hd);
+        const float *x = attention_rows(w->c, &w->d, ATTENTION_K, k->kv_head, span, b->block);
+        w->c->kernels->gemm_f32_f32_f32(k->p + i, w->stride, x, n, b->q, hd, k->n_rows, hd);
+        x = attention_rows(w->c, &w->d, ATTENTION_V, k->kv_head, span, b->block);
+        w->c->kernels->gemm_f32_f32_f32(k->ds + i, w->stride, x, n, b->dy, hd, k->n_rows, hd);
     }
 }
 
@@ -148,11 +147,11 @@ static void queries(const struct work *w, const struct task *k, const struct ben
     memset(b->dq, 0, k->n_rows * hd * sizeof *b->dq);
     for (size_t at = k->seen.first; at < k->seen.end; at += ATTENTION_POSITIONS) {
         const size_t n = NB_MIN(ATTENTION_POSITIONS, k->seen.end - at);
-        attention_decode(w->c, &w->d, ATTENTION_K, k->kv_head, (struct attention_span){at, at + n},
-                         b->block);
+        const struct attention_span span = {at, at + n};
+        const float *x = attention_rows(w->c, &w->d, ATTENTION_K, k->kv_head, span, b->block);
         w->c->kernels->wsum_f32_f32_f32(&(struct nb_wsum){.y = b->dq,
                                                           .p = k->ds + (at - w->seen.first),
-                                                          .v = b->block,
+                                                          .v = x,
                                                           .y_stride = hd,
                                                           .p_stride = w->stride,
                                                           .p_step = 1,
