@@ -3,7 +3,9 @@
  * An ISA brings NB_FN(op) and
  *   pass    adds to one half of the sums of one or two panels and a group, over n sixteens, and asks for the
  *           data at `next` (12 n floats a panel) meanwhile;
- *   finish  adds the halves and the lanes of a half, as the canonical sum does (8-4-2-1).
+ *   finish  adds the halves and the lanes of a half, as the canonical sum does (8-4-2-1);
+ * and it may define PASS_ENDS and bring
+ *   end     the last pass over the upper half and finish in one, for whole panels and groups.
  *
  * Two panels stay in the first cache while all groups pass by. Long rows are cut into stretches, each half
  * for itself, so that they do; the sums wait in scratch meanwhile. Blocking after Goto and van de Geijn,
@@ -49,14 +51,29 @@ static inline const float *x_of(const struct panel_job *j, size_t c, size_t h, s
     return j->x + ((c * 2 + h) * j->steps + step) * 8 * NB_PANEL_COLS;
 }
 
+/* The upper half over the steps from `at` on, and what comes out of a group. */
+static void last_pass(const struct panel_job *j, size_t c, float *acc, size_t at, const float *next)
+{
+    const float *w = j->w + (j->steps + at) * 8 * NB_PANEL_ROWS, *x = x_of(j, c, 1, at);
+    const size_t n = j->steps - at;
+#ifdef PASS_ENDS
+    if (j->n_rows >= j->panels * NB_PANEL_ROWS && j->n_cols >= (c + 1) * NB_PANEL_COLS) {
+        const struct panel_end e = {j->y + c * NB_PANEL_COLS * j->y_stride, j->y_stride};
+        end(&e, acc + NB_PANEL_SUMS, w, j->w_stride, j->panels, x, n, at == 0, next);
+        return;
+    }
+#endif
+    pass(acc + NB_PANEL_SUMS, w, j->w_stride, j->panels, x, n, at == 0, next);
+    put(j, c, acc);
+}
+
 static void short_rows(const struct panel_job *j)
 {
     for (size_t c = 0; c < j->groups; c++) {
         const size_t next = c + 1 < j->groups ? c + 1 : 0;
-        for (size_t h = 0; h < 2; h++)
-            pass(j->acc + h * NB_PANEL_SUMS, j->w + h * j->steps * 8 * NB_PANEL_ROWS, j->w_stride,
-                 j->panels, x_of(j, c, h, 0), j->steps, true, x_of(j, next, h, 0));
-        put(j, c, j->acc);
+        pass(j->acc, j->w, j->w_stride, j->panels, x_of(j, c, 0, 0), j->steps, true,
+             x_of(j, next, 0, 0));
+        last_pass(j, c, j->acc, 0, x_of(j, next, 1, 0));
     }
 }
 
@@ -71,10 +88,11 @@ static void long_rows(const struct panel_job *j)
             for (size_t c = 0; c < j->groups; c++) {
                 float *acc = j->acc + c * 4 * NB_PANEL_SUMS;
                 const float *next = x_of(j, c + 1 < j->groups ? c + 1 : 0, h, at);
-                pass(acc + h * NB_PANEL_SUMS, w, j->w_stride, j->panels, x_of(j, c, h, at), m,
-                     at == 0, next);
                 if (h == 1 && at + m == j->steps)
-                    put(j, c, acc);
+                    last_pass(j, c, acc, at, next);
+                else
+                    pass(acc + h * NB_PANEL_SUMS, w, j->w_stride, j->panels, x_of(j, c, h, at), m,
+                         at == 0, next);
             }
         }
 }

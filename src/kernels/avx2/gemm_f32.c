@@ -25,15 +25,6 @@ struct corner {
     size_t k, x_stride;
 };
 
-/* Spelled out: gcc makes a call of memcpy of a loop. */
-static inline void store_column(float *sums, __m256 a, __m256 b, __m256 c, __m256 d)
-{
-    _mm256_storeu_ps(sums, a);
-    _mm256_storeu_ps(sums + 8, b);
-    _mm256_storeu_ps(sums + 16, c);
-    _mm256_storeu_ps(sums + 24, d);
-}
-
 /* Half of the lanes over the columns at, at + 16, .. below end. lo NULL: to sums; else the other half, with which
  * they make y. */
 static inline void half(const struct corner *j, float *sums, const float *lo, size_t at, size_t end)

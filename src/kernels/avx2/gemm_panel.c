@@ -4,6 +4,12 @@
 #include "kernels/kernels.h"
 #include "kernels/panel.h"
 
+/* Where the results of the first panel go. */
+struct panel_end {
+    float *y;
+    size_t y_stride;
+};
+
 /* Loads once, uses three times: without this gcc makes every fma load its operand again. */
 static inline __m256 load(const float *p)
 {
@@ -12,8 +18,10 @@ static inline __m256 load(const float *p)
     return v;
 }
 
+/* y NULL: the sums go to acc. Otherwise they are of the upper half, and with the lower, which lies before acc,
+ * make y. */
 static inline void half(float *acc, const float *w, const float *x, size_t n, bool fresh,
-                        const float *next)
+                        const float *next, float *y, size_t y_stride)
 {
     __m256 a0, a1, a2, b0, b1, b2, c0, c1, c2, d0, d1, d2;
     a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = d0 = d1 = d2 = _mm256_setzero_ps();
@@ -42,17 +50,35 @@ static inline void half(float *acc, const float *w, const float *x, size_t n, bo
         d1 = _mm256_fmadd_ps(t, q, d1);
         d2 = _mm256_fmadd_ps(t, r, d2);
     }
+    if (y == NULL) {
+        store_column(acc, a0, b0, c0, d0);
+        store_column(acc + 32, a1, b1, c1, d1);
+        store_column(acc + 64, a2, b2, c2, d2);
+        return;
+    }
     const __m256 sums[12] = {a0, b0, c0, d0, a1, b1, c1, d1, a2, b2, c2, d2};
+    __m256 v[12];
     for (size_t i = 0; i < 12; i++)
-        _mm256_storeu_ps(acc + 8 * i, sums[i]);
+        v[i] = _mm256_add_ps(_mm256_loadu_ps(acc - NB_PANEL_SUMS + 8 * i), sums[i]);
+    finish_sums(y, y_stride, v);
 }
 
 static inline void pass(float *acc, const float *w, size_t w_stride, size_t panels, const float *x,
                         size_t n, bool fresh, const float *next)
 {
     for (size_t p = 0; p < panels; p++)
-        half(acc + p * 2 * NB_PANEL_SUMS, w + p * w_stride, x, n, fresh, next + p * n * 12);
+        half(acc + p * 2 * NB_PANEL_SUMS, w + p * w_stride, x, n, fresh, next + p * n * 12, NULL,
+             0);
 }
 
+static inline void end(const struct panel_end *e, float *acc, const float *w, size_t w_stride,
+                       size_t panels, const float *x, size_t n, bool fresh, const float *next)
+{
+    for (size_t p = 0; p < panels; p++)
+        half(acc + p * 2 * NB_PANEL_SUMS, w + p * w_stride, x, n, fresh, next + p * n * 12,
+             e->y + p * NB_PANEL_ROWS, e->y_stride);
+}
+
+#define PASS_ENDS
 #define NB_FN(op) nb_##op##_avx2
 #include "kernels/gemm_panel.tmpl.h"
