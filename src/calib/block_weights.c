@@ -8,15 +8,18 @@
 
 #include <string.h>
 
+#include "numfmt/grid.h"
+
 #define CHUNK_ELEMENTS 65536U
 #define CHUNK_ROWS     64U /* transposed matrices are decoded in columns of so many */
 
-/* Owns: items, values. Borrows: m. */
+/* Owns: items, stored_items, parts, values. Borrows: m. */
 struct nb_block_weights {
     const struct nb_allocator *a;
     const struct nb_model *m;
-    struct nb_weights view;
-    struct nb_weight *items; /* (m->w.n) */
+    struct nb_weights view, stored;
+    struct nb_weight *items, *stored_items; /* (m->w.n) */
+    struct nb_parts *parts;                 /* (m->w.n) of stored items on general grids */
     float *values;
     size_t capacity; /* floats */
     uint32_t first, end;
@@ -35,14 +38,19 @@ enum nb_status nb_block_weights_create(struct nb_block_weights **out, const stru
     b->a = a;
     b->m = m;
     b->items = nb_alloc(a, m->w.n, sizeof *b->items);
-    if (b->items == NULL) {
+    b->stored_items = nb_alloc(a, m->w.n, sizeof *b->stored_items);
+    b->parts = nb_alloc(a, m->w.n, sizeof *b->parts);
+    if (b->items == NULL || b->stored_items == NULL || b->parts == NULL) {
         nb_block_weights_destroy(b);
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for the names of %zu tensors", m->w.n);
     }
     memcpy(b->items, m->w.items, m->w.n * sizeof *b->items);
+    memcpy(b->stored_items, b->items, m->w.n * sizeof *b->items);
     b->view = m->w;
     b->view.items = b->items;
     b->view.rope_halves = m->w.hp.arch->rope_halves_gguf;
+    b->stored = b->view;
+    b->stored.items = b->stored_items;
     *out = b;
     return NB_OK;
 }
@@ -53,6 +61,8 @@ void nb_block_weights_destroy(struct nb_block_weights *b)
         return;
     nb_free(b->a, b->values);
     nb_free(b->a, b->items);
+    nb_free(b->a, b->stored_items);
+    nb_free(b->a, b->parts);
     nb_free(b->a, b);
 }
 
@@ -147,6 +157,7 @@ enum nb_status nb_block_weights_load(struct nb_block_weights *b, uint32_t first,
             load_one(b, i, at, pool);
             at += take;
         }
+    memcpy(b->stored_items, b->items, b->m->w.n * sizeof *b->items);
     b->first = first;
     b->end = first + n;
     return NB_OK;
@@ -162,4 +173,32 @@ float *nb_block_weights_values(struct nb_block_weights *b, size_t i)
     if (i >= b->m->w.n || !among(&b->items[i], b->first, b->end))
         return NULL;
     return b->values + ((const float *)(const void *)b->items[i].t.data - b->values);
+}
+
+const struct nb_weights *nb_block_weights_stored(const struct nb_block_weights *b)
+{
+    return &b->stored;
+}
+
+bool nb_block_weights_expect(struct nb_block_weights *b, size_t i, const struct nb_numfmt *type,
+                             uint64_t bytes, uint64_t side)
+{
+    uint8_t *at = (void *)nb_block_weights_values(b, i);
+    struct nb_tensor *t = &b->stored_items[i].t;
+    if (at == NULL || bytes > b->items[i].t.bytes)
+        return false;
+    t->type = type;
+    t->bytes = bytes - side;
+    if (type->kind == NB_NUMFMT_GRID) {
+        b->parts[i] = nb_grid_records(type, &t->shape, at, 0, side > 0 ? at + t->bytes : NULL);
+        t->parts = &b->parts[i];
+        t->data = NULL;
+    }
+    return true;
+}
+
+uint8_t *nb_block_weights_records(struct nb_block_weights *b, size_t i)
+{
+    const bool expected = i < b->m->w.n && b->stored_items[i].t.type != b->items[i].t.type;
+    return expected ? (void *)nb_block_weights_values(b, i) : NULL;
 }

@@ -1,7 +1,7 @@
 /* calib/block_weights.h: the weights of a few decoder blocks as floats in memory, to run and to replace.
  *
  * Calibrated quantization reads each block's weights once, runs them, and puts the rounded ones in their
- * place. Every tensor of the blocks is decoded to f32 in canonical (GGUF) row order, whatever its file
+ * place, as floats or as they are stored. Every tensor of the blocks is decoded to f32 in canonical (GGUF) row order, whatever its file
  * does, and so are the statistics of a session on them; matrices of other blocks are as in the model.
  */
 #ifndef NB_CALIB_BLOCK_WEIGHTS_H
@@ -33,5 +33,15 @@ const struct nb_weights *nb_block_weights_view(const struct nb_block_weights *b)
 /* Values of weight i of the model (index into w.items): (rows, cols), experts one after the other. May be
  * changed between calls of the session. NULL: not of these blocks. */
 float *nb_block_weights_values(struct nb_block_weights *b, size_t i);
+
+/* The same blocks as they will be stored. Until nb_block_weights_expect it is the other view; from then on, and
+ * until blocks are read again, weight i is of that type here. */
+const struct nb_weights *nb_block_weights_stored(const struct nb_block_weights *b);
+/* Weight i will be `bytes` of records, `side` of them what its rows share, at the end (as numfmt/grid.h has it).
+ * false, and nothing has changed: that is more than its floats take. Sessions made later see it. */
+bool nb_block_weights_expect(struct nb_block_weights *b, size_t i, const struct nb_numfmt *type,
+                             uint64_t bytes, uint64_t side);
+/* Where these records go: they take the place of the floats, which are lost. NULL: none are expected. */
+uint8_t *nb_block_weights_records(struct nb_block_weights *b, size_t i);
 
 #endif

@@ -72,7 +72,7 @@ NB_CHECKED enum nb_status nb_calibrated_round(struct nb_calibrated *k,
                                               struct nb_layer_job *job,
                                               const struct nb_calibrated_means *means,
                                               struct nb_error *err);
-/* Weight i as it is stored, in place of its floats; nothing if the journal does not have it. */
+/* Weight i as it is stored, or decoded, in place of its floats; nothing if the journal does not have it. */
 NB_CHECKED enum nb_status nb_calibrated_decode(struct nb_calibrated *k,
                                                const struct nb_calibrated_block *b, size_t i,
                                                struct nb_error *err);

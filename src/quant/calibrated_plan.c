@@ -118,7 +118,7 @@ static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *site
     }
 }
 
-/* Activations, cache and scratch of a block; an upper estimate. */
+/* Activations, cache and scratch of a block, of each of two models at most; an upper estimate. */
 static uint64_t session_bytes(const struct nb_quant_plan *p)
 {
     const struct nb_hparams *hp = &p->model->w.hp;
@@ -150,7 +150,7 @@ static enum nb_status find_needs(const struct nb_quant_plan *p, struct needs *ne
         raise(&needs->floats, bytes);
         raise(&needs->records, largest_record(p, (int32_t)b));
     }
-    needs->session = session_bytes(p);
+    needs->session = (two_streams(p) ? 2 : 1) * session_bytes(p);
     return st;
 }
 

@@ -91,11 +91,14 @@ enum nb_status nb_calibrated_decode(struct nb_calibrated *k, const struct nb_cal
                                     size_t i, struct nb_error *err)
 {
     const struct nb_journal_entry *e = nb_journal_find(k->j, nb_calibrated_name(k, b, i));
+    uint8_t *stored = nb_block_weights_records(k->floats, b->weight[i]);
     if (e == NULL)
         return NB_OK;
-    NB_TRY(nb_journal_read(k->j, e, 0, k->records, (size_t)e->bytes, err));
-    nb_layer_decode(&k->p->tensors[b->weight[i]], k->records, nb_calibrated_values(k, b, i),
-                    k->p->settings.pool);
+    NB_TRY(
+        nb_journal_read(k->j, e, 0, stored != NULL ? stored : k->records, (size_t)e->bytes, err));
+    if (stored == NULL)
+        nb_layer_decode(&k->p->tensors[b->weight[i]], k->records, nb_calibrated_values(k, b, i),
+                        k->p->settings.pool);
     return nb_calibrated_take_bias(k, b, i, err);
 }
 

@@ -107,9 +107,9 @@ static enum nb_status find_live(const struct nb_stages *t, struct cut *c, struct
     const struct nb_session *s = t->s;
     for (uint32_t v = 1; v < s->g.n_values; v++) {
         const struct nb_value *value = &s->g.values[v];
-        if (!t->depends[v] || value->kind == NB_VALUE_STATE || made_at(s, v) > c->node ||
-            !read_from(s, v, c->node))
-            continue;
+        if (!t->depends[v] || value->kind == NB_VALUE_STATE || value->type == NB_VALUE_Q8 ||
+            made_at(s, v) > c->node || !read_from(s, v, c->node))
+            continue; /* quantized activations are made again by each piece that reads them */
         if (value->type != NB_VALUE_F32 || value->rank != 2 || c->n_live == MAX_LIVE)
             NB_FAIL(err, NB_ERR_UNSUPPORTED, "session: this block cannot be run in pieces");
         c->live[c->n_live++] = v;
@@ -168,6 +168,15 @@ static enum nb_status describe(const struct nb_stages *t, struct cut *c, struct 
     return NB_OK;
 }
 
+/* The first node that works for the layers that read the value: the first of them, or what quantizes it. */
+static size_t begin_of(const struct nb_session *s, uint32_t value, size_t layer)
+{
+    for (size_t i = 0; i < layer; i++)
+        if (node_at(s, i)->op == &nb_op_quantize_q8 && node_at(s, i)->in[0] == value)
+            return i;
+    return layer;
+}
+
 static enum nb_status find_cuts(struct nb_stages *t, struct nb_error *err)
 {
     const struct nb_session *s = t->s;
@@ -187,7 +196,7 @@ static enum nb_status find_cuts(struct nb_stages *t, struct nb_error *err)
         if (t->n == MAX_STAGES)
             NB_FAIL(err, NB_ERR_UNSUPPORTED, "session: a block of more than %d pieces", MAX_STAGES);
         t->cuts[t->n].edge = n->in[0];
-        t->cuts[t->n].node = i;
+        t->cuts[t->n].node = begin_of(s, n->in[0], i);
         NB_TRY(describe(t, &t->cuts[t->n], err));
         t->n++;
     }
@@ -195,6 +204,23 @@ static enum nb_status find_cuts(struct nb_stages *t, struct nb_error *err)
     end->node = s->g.n_nodes;
     end->live[0] = t->last;
     end->n_live = 1;
+    return NB_OK;
+}
+
+static enum nb_status find_layers(struct nb_stages *t, struct nb_error *err)
+{
+    const struct nb_session *s = t->s;
+    for (size_t k = 0; k < t->n; k++)
+        for (size_t i = t->cuts[k].node; i < t->cuts[k + 1].node; i++) {
+            const struct nb_node *n = node_at(s, i);
+            struct nb_stage *stage = &t->cuts[k].stage;
+            if (!is_linear(s, n))
+                continue;
+            if (stage->n_layers == NB_STAGE_READERS)
+                NB_FAIL(err, NB_ERR_UNSUPPORTED, "session: more than %d layers in a piece",
+                        NB_STAGE_READERS);
+            stage->layers[stage->n_layers++] = s->g.values[n->in[n->op->quantizable]].name;
+        }
     return NB_OK;
 }
 
@@ -345,6 +371,8 @@ enum nb_status nb_stages_create(struct nb_stages **out, struct nb_session *s, st
         st = find_cuts(t, err);
     }
     if (st == NB_OK)
+        st = find_layers(t, err);
+    if (st == NB_OK)
         st = place_tables(t, err);
     if (st == NB_OK)
         find_homes(t);
@@ -427,6 +455,20 @@ static void make_tables(struct nb_stages *t, size_t n)
     t->tabled = n;
 }
 
+/* Activations that an earlier piece quantized for layers of its own, and this one reads too. */
+static void quantize_again(const struct nb_stages *t, const struct cut *from, const struct cut *to)
+{
+    struct nb_session *s = t->s;
+    for (size_t k = 0; k < from->node; k++) {
+        const struct nb_node *n = node_at(s, k);
+        bool wanted = false;
+        for (size_t i = from->node; i < to->node && n->op == &nb_op_quantize_q8; i++)
+            wanted = wanted || reads(node_at(s, i), n->out[0]);
+        if (wanted)
+            run_node(s, k);
+    }
+}
+
 enum nb_status nb_stages_run(struct nb_stages *t, size_t i, size_t n, float *window,
                              struct nb_error *err)
 {
@@ -439,6 +481,7 @@ enum nb_status nb_stages_run(struct nb_stages *t, size_t i, size_t n, float *win
     put_in_place(t, n, window);
     if (t->tabled != n)
         make_tables(t, n);
+    quantize_again(t, from, to);
     for (size_t k = from->node; k < to->node; k++)
         if (!makes_table(t, node_at(s, k)))
             run_node(s, k);

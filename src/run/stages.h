@@ -18,9 +18,13 @@ struct nb_stages;
 /* Piece i, from cut i to cut i + 1. A value at place p of a window of n tokens is the (n, cols) floats from
  * p * n on. Borrows: names (the session's). */
 struct nb_stage {
-    size_t x, x_cols; /* what the piece's linear layers read; none in the first */
-    const char *readers[NB_STAGE_READERS]; /* these layers' weights                              */
+    size_t x, x_cols;                      /* the new input of linear layers; none in the first */
+    const char *readers[NB_STAGE_READERS]; /* weights of the layers that read it                  */
     size_t n_readers;
+    /* Weights of the layers that run in this piece: these readers, but where attention and feed-forward are
+     * parallel some of them run in a later one. */
+    const char *layers[NB_STAGE_READERS];
+    size_t n_layers;
     /* The residual stream to which the only reader's output is added as it is, and the sum, which is there
      * at the next cut; cols 0: it is not. */
     size_t residual, residual_cols, sum;

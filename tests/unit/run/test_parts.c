@@ -73,7 +73,7 @@ static void in_pieces(struct text *t, uint32_t block)
     const struct nb_session_options o = {.n_ctx = (uint32_t)t->n,
                                          .n_batch = (uint32_t)t->n,
                                          .kv_type = &nb_numfmt_f32,
-                                         .float_activations = true,
+                                         .float_activations = t->floats,
                                          .part = part};
     struct nb_session *s;
     struct nb_stages *stages;
@@ -142,7 +142,7 @@ static void check_weights(const struct nb_weights *w, bool floats)
     assert_ok(nb_session_eval(s, t.tokens, t.n, t.whole, 0, &err), &err);
     nb_session_destroy(s);
     check_parts(&t);
-    if (floats && !w->hp.encoder)
+    if (!w->hp.encoder)
         check_pieces(&t);
     t.calls = uneven;
     if (!w->hp.encoder) /* a text is one call */
