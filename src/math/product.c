@@ -13,10 +13,14 @@
 #define COL_CHUNK  64  /* columns worked out together */
 #define TIMES_ROWS 192 /* rows packed at a time, a multiple of 12 */
 #define FORM_ROWS  96  /* likewise, per thread */
+#define FORM_COLS  64  /* columns of a form worked out together */
+#define FORM_DEPTH 64  /* rows of them packed at a time */
+#define FORM_AHEAD 8   /* rows that are asked for before their turn */
+#define LOSS_ROWS  4   /* chains of additions side by side */
 
 enum { /* doubles */
        PACK_B = NB_LA_COLS * NB_LA_DEPTH,
-       FORM_SUMS = FORM_ROWS * NB_LA_COLS
+       FORM_B = FORM_COLS * FORM_DEPTH
 };
 
 struct job {
@@ -93,17 +97,30 @@ static void pack_transposed(const struct nb_sym_product *p, double *dst, size_t 
             dst[k * NB_LA_COLS + j] = col + j <= k0 + k ? p->h[(col + j) * p->n + k0 + k] : 0.0;
 }
 
-/* Of the upper triangle, twice what is above the diagonal. */
-static void pack_twice(const struct nb_sym_product *p, double *dst, size_t col, size_t k0,
-                       size_t depth)
+static inline void twice(double *restrict dst, const double *restrict src)
 {
-    if (p->lower || k0 + depth > col || col + NB_LA_COLS > p->n) {
-        pack_triangle(p, dst, col, k0, depth, 2.0);
-        return;
+    for (size_t j = 0; j < NB_LA_COLS; j++)
+        dst[j] = 2.0 * src[j];
+}
+
+/* dst (cols / 8, depth, 8): twice rows [k0, k0 + depth) and columns [col, col + cols), all above the diagonal; a
+ * row of the matrix is read along. */
+static void pack_twice(const struct nb_sym_product *p, double *dst, size_t col, size_t cols,
+                       size_t k0, size_t depth)
+{
+    const size_t panel = depth * NB_LA_COLS;
+    for (size_t k = 0; k < depth && !p->lower; k++) {
+        const double *h = p->h + (k0 + k) * p->n + col;
+        for (size_t c = 0; c < cols; c += NB_LA_COLS) {
+            __builtin_prefetch(h + FORM_AHEAD * p->n + c);
+            twice(dst + c / NB_LA_COLS * panel + k * NB_LA_COLS, h + c);
+        }
     }
-    for (size_t k = 0; k < depth; k++, dst += NB_LA_COLS)
-        for (size_t j = 0; j < NB_LA_COLS; j++)
-            dst[j] = 2.0 * p->h[(k0 + k) * p->n + col + j];
+    for (size_t c = 0; c < cols && p->lower; c++) {
+        const double *h = p->h + (col + c) * p->n + k0;
+        for (size_t k = 0; k < depth; k++)
+            dst[c / NB_LA_COLS * panel + k * NB_LA_COLS + c % NB_LA_COLS] = 2.0 * h[k];
+    }
 }
 
 /* Adds the products of one chunk to rows of g that a panel holds. */
@@ -183,29 +200,80 @@ enum nb_status nb_tri_times(double *g, const struct nb_sym_product *p, bool tran
     return times(&j, pool, a, err);
 }
 
+/* b (cols / 8, depth, 8), filled up: twice rows [k0, k0 + depth), above the diagonal. */
+static void pack_above(const struct nb_sym_product *p, double *b, size_t col, size_t cols,
+                       size_t k0, size_t depth)
+{
+    const size_t whole = cols - cols % NB_LA_COLS;
+    pack_twice(p, b, col, whole, k0, depth);
+    if (whole < cols)
+        pack_triangle(p, b + whole * depth, col + whole, k0, depth, 2.0);
+}
+
+/* sums (rows, FORM_COLS), of columns [c, c + cols): packed rows `a` times what lies in and twice what lies above the
+ * diagonal, k ascending. */
+static void form_columns(const struct job *j, double *sums, const double *a, double *b, size_t rows,
+                         size_t c, size_t cols)
+{
+    const size_t n = j->p->n;
+    memset(sums, 0, rows * FORM_COLS * sizeof *sums);
+    for (size_t k0 = 0; k0 < c; k0 += FORM_DEPTH) {
+        const size_t depth = NB_MIN(FORM_DEPTH, c - k0);
+        pack_above(j->p, b, c, cols, k0, depth);
+        for (size_t i = 0; i < cols; i += NB_LA_COLS)
+            for (size_t r = 0; r < rows; r += NB_LA_ROWS)
+                j->kernels->tile_f64_f64_f64(sums + r * FORM_COLS + i, FORM_COLS,
+                                             a + r * n + k0 * NB_LA_ROWS, b + i * depth, depth);
+    }
+    for (size_t i = 0; i < cols; i += NB_LA_COLS) {
+        const size_t tile = NB_MIN(NB_LA_COLS, cols - i);
+        pack_above(j->p, b, c + i, tile, c, i);
+        pack_triangle(j->p, b + i * NB_LA_COLS, c + i, c + i, tile, 2.0);
+        for (size_t r = 0; r < rows; r += NB_LA_ROWS)
+            j->kernels->tile_f64_f64_f64(sums + r * FORM_COLS + i, FORM_COLS,
+                                         a + r * n + c * NB_LA_ROWS, b, i + tile);
+    }
+}
+
+/* Rows of a worker, in whole panels. */
+static size_t form_rows_at_once(const struct nb_sym_product *p)
+{
+    return NB_MIN(FORM_ROWS, (p->rows + NB_LA_ROWS - 1) / NB_LA_ROWS * NB_LA_ROWS);
+}
+
+static size_t form_memory(const struct nb_sym_product *p) /* doubles of a worker */
+{
+    return form_rows_at_once(p) * (p->n + FORM_COLS) + FORM_B;
+}
+
+/* Some rows' shares of columns [c, c + cols), each a chain of additions of its own. sums (n_rows, FORM_COLS) */
+static void add_losses(const struct job *j, size_t row, size_t n_rows, const double *sums, size_t c,
+                       size_t cols)
+{
+    const float *e = j->p->e + row * j->p->e_stride + c;
+    double loss[LOSS_ROWS] = {0};
+    memcpy(loss, j->loss + row, n_rows * sizeof *loss);
+    for (size_t i = 0; i < cols; i++)
+        for (size_t r = 0; r < n_rows; r++)
+            loss[r] += (double)e[r * j->p->e_stride + i] * sums[r * FORM_COLS + i];
+    memcpy(j->loss + row, loss, n_rows * sizeof *loss);
+}
+
 /* Losses of rows [begin, end): sum_j e_j (sum_{k <= j} e_k M_kj), j ascending. */
 static void form_rows(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct job *j = ctx;
-    const size_t n = j->p->n, rows = end - begin;
-    double *a = j->memory + (size_t)worker * (FORM_ROWS * n + PACK_B + FORM_SUMS);
-    double *b = a + FORM_ROWS * n, *sums = b + PACK_B;
+    const size_t n = j->p->n, rows = end - begin, most = form_rows_at_once(j->p);
+    const size_t padded = (rows + NB_LA_ROWS - 1) / NB_LA_ROWS * NB_LA_ROWS;
+    double *b = j->memory + (size_t)worker * form_memory(j->p);
+    double *sums = b + FORM_B, *a = sums + most * FORM_COLS;
     pack_rows(j->p, a, begin, rows);
     memset(j->loss + begin, 0, rows * sizeof *j->loss);
-    for (size_t c = 0; c < n; c += NB_LA_COLS) {
-        const size_t deep = NB_MIN(c + NB_LA_COLS, n);
-        memset(sums, 0, FORM_ROWS * NB_LA_COLS * sizeof *sums);
-        for (size_t k0 = 0; k0 < deep; k0 += NB_LA_DEPTH) {
-            const size_t depth = NB_MIN(NB_LA_DEPTH, deep - k0);
-            pack_twice(j->p, b, c, k0, depth);
-            for (size_t r = 0; r < rows; r += NB_LA_ROWS)
-                j->kernels->tile_f64_f64_f64(sums + r * NB_LA_COLS, NB_LA_COLS,
-                                             a + r * n + k0 * NB_LA_ROWS, b, depth);
-        }
-        for (size_t r = 0; r < rows; r++)
-            for (size_t i = 0; i < NB_LA_COLS && c + i < n; i++)
-                j->loss[begin + r] += (double)j->p->e[(begin + r) * j->p->e_stride + c + i] *
-                                      sums[r * NB_LA_COLS + i];
+    for (size_t c = 0; c < n; c += FORM_COLS) {
+        const size_t cols = NB_MIN(FORM_COLS, n - c);
+        form_columns(j, sums, a, b, padded, c, cols);
+        for (size_t r = 0; r < rows; r += LOSS_ROWS)
+            add_losses(j, begin + r, NB_MIN(LOSS_ROWS, rows - r), sums + r * FORM_COLS, c, cols);
     }
 }
 
@@ -217,10 +285,9 @@ enum nb_status nb_quad_form(double *total, double *loss, const struct nb_sym_pro
     *total = 0.0;
     if (p->n == 0 || p->rows == 0)
         return NB_OK;
-    const size_t worker = FORM_ROWS * p->n + PACK_B + FORM_SUMS;
     double *own = loss == NULL ? nb_alloc(a, p->rows, sizeof *own) : NULL;
     j.loss = loss == NULL ? own : loss;
-    j.memory = nb_alloc(a, worker * sizeof *j.memory, nb_pool_threads(pool));
+    j.memory = nb_alloc(a, form_memory(p) * sizeof *j.memory, nb_pool_threads(pool));
     const bool ok = j.loss != NULL && j.memory != NULL;
     if (ok) {
         nb_pool_for(pool, p->rows, FORM_ROWS, form_rows, &j);
