@@ -91,25 +91,27 @@ static void run_windows(struct nb_session *s, struct nb_acts *acts, size_t n_win
     }
 }
 
-/* What is summed for the inputs of a block. Owns: h, c. */
+/* What is summed for the inputs of a block. */
 struct sums {
     double *h, *c;
     float *difference;
     struct nb_pool *pool;
-    struct nb_outer_memory memory;
 };
 
-static void sum_input(struct sums *m, const float *x, size_t n, size_t rows, size_t ctx)
+static void sum_input(const struct sums *m, const float *x, size_t n, size_t n_y, size_t ctx,
+                      size_t windows, size_t stride)
 {
-    const struct nb_sym_tokens own = {.x = x, .x_stride = n, .n_tokens = ctx, .memory = &m->memory};
-    const struct nb_cross_tokens cross = {.a = m->difference,
-                                          .b = x,
-                                          .a_stride = rows,
-                                          .b_stride = n,
-                                          .n_tokens = ctx,
-                                          .memory = &m->memory};
-    must(nb_sym_accumulate(m->h, n, &own, m->pool, NULL, &err));
-    must(nb_cross_accumulate(m->c, rows, n, &cross, m->pool, NULL, &err));
+    const struct nb_outer_options options = {
+        .n = n, .n_y = n_y, .n_tokens = windows * ctx, .pool = m->pool};
+    struct nb_outer *o;
+    must(nb_outer_create(&o, &options, NULL, &err));
+    nb_outer_begin(o, m->h, false, m->c);
+    for (size_t w = 0; w < windows; w++) {
+        const struct nb_outer_tokens t = {x + w * stride, m->difference, n, n_y, ctx};
+        nb_outer_add(o, &t);
+    }
+    nb_outer_end(o);
+    nb_outer_destroy(o);
 }
 
 /* ns[0]: through all pieces, ns[1]: sums of their inputs. */
@@ -120,11 +122,8 @@ static void pieces(struct nb_session *s, struct nb_pool *pool, size_t windows, s
     must(nb_stages_create(&t, s, &err));
     const size_t width = nb_stages_width(t), n = ctx * width;
     float *x = calloc(n * windows, sizeof *x);
-    struct sums m = {calloc(width * width, sizeof *m.h),
-                     calloc(width * width, sizeof *m.c),
-                     malloc(n * sizeof *m.difference),
-                     pool,
-                     {NULL, 0}};
+    struct sums m = {calloc(width * width, sizeof *m.h), calloc(width * width, sizeof *m.c),
+                     malloc(n * sizeof *m.difference), pool};
     struct nb_rng rng = {.seed = 8};
     for (size_t i = 0; i < n * windows; i++)
         x[i] = (float)nb_rng_normal(&rng);
@@ -134,9 +133,10 @@ static void pieces(struct nb_session *s, struct nb_pool *pool, size_t windows, s
         for (size_t i = 0; i < nb_stages_count(t); i++) {
             const struct nb_stage *stage = nb_stages_at(t, i);
             double begin = cpu_seconds();
-            for (size_t w = 0; w < windows && i > 0; w++)
-                sum_input(&m, x + w * n + stage->x * ctx, stage->x_cols,
-                          stage->residual_cols > 0 ? stage->residual_cols : stage->x_cols, ctx);
+            if (i > 0)
+                sum_input(&m, x + stage->x * ctx, stage->x_cols,
+                          stage->residual_cols > 0 ? stage->residual_cols : stage->x_cols, ctx,
+                          windows, n);
             seconds[1] += cpu_seconds() - begin;
             begin = cpu_seconds();
             for (size_t w = 0; w < windows; w++)
@@ -152,7 +152,6 @@ static void pieces(struct nb_session *s, struct nb_pool *pool, size_t windows, s
     free(m.h);
     free(m.c);
     free(m.difference);
-    nb_outer_memory_fini(&m.memory, NULL);
     nb_stages_destroy(t);
 }
 

@@ -89,16 +89,22 @@ static void sample(const struct layer *l, const float *b, double *h, size_t toke
 {
     enum { BATCH = 512 };
     struct nb_error err;
+    const struct nb_outer_options options = {.n = l->n, .n_tokens = tokens, .pool = l->pool};
     float *z = memory(BATCH * l->n, sizeof *z), *x = memory(BATCH * l->n, sizeof *x);
+    struct nb_outer *o;
+    check(nb_outer_create(&o, &options, NULL, &err), &err);
+    nb_outer_begin(o, h, false, NULL);
     for (size_t at = 0; at < tokens; at += BATCH) {
         const size_t n = NB_MIN(BATCH, tokens - at);
         for (size_t i = 0; i < n * l->n; i++)
             z[i] = (float)nb_rng_normal(rng);
         memset(x, 0, n * l->n * sizeof *x);
         nb_gemm_sub_f32(x, l->n, z, l->n, b, l->n, n, l->n, l->n);
-        const struct nb_sym_tokens t = {.x = x, .x_stride = l->n, .n_tokens = n};
-        check(nb_sym_accumulate(h, l->n, &t, l->pool, NULL, &err), &err);
+        const struct nb_outer_tokens t = {.x = x, .x_stride = l->n, .n_tokens = n};
+        nb_outer_add(o, &t);
     }
+    nb_outer_end(o);
+    nb_outer_destroy(o);
     free(z);
     free(x);
 }

@@ -2,7 +2,8 @@
  *
  *   bench-linalg [THREADS] [N ...]
  *
- * For each n (default 512 1536): sums of outer products of 2048 tokens, Cholesky, inverse, products and
+ * For each n (default 512 1536): sums of outer products of 8192 tokens in windows of 1024, H alone and then
+ * with cross moments of at most 512 rows; Cholesky, inverse, products and
  * quadratic forms of 512 rows, feedback of a block of 128 columns, Hadamard transforms. Multiply-adds
  * per second of wall time, and per second of processor time (the figure to trust on a shared machine;
  * one thread is most exact), both beside the peak that a loop in registers reaches here, floats
@@ -16,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TOKENS = 2048, ROWS = 512, BLOCK = 128, RUNS = 7 };
+enum { TOKENS = 8192, WINDOW = 1024, ROWS = 512, BLOCK = 128, RUNS = 7 };
 
 struct bench {
     struct nb_pool *pool;
@@ -50,11 +51,31 @@ static void must(enum nb_status st, const struct nb_error *err)
     }
 }
 
-static void accumulate(struct bench *b)
+/* As a calibration does: window by window; y is part of x. */
+static void add_windows(struct bench *b, size_t n_y)
 {
     struct nb_error err;
-    const struct nb_sym_tokens t = {b->x, b->n, TOKENS, NULL, false, NULL};
-    must(nb_sym_accumulate(b->h, b->n, &t, b->pool, NULL, &err), &err);
+    struct nb_outer *o;
+    const struct nb_outer_options options = {b->n, n_y, TOKENS, b->pool};
+    must(nb_outer_create(&o, &options, NULL, &err), &err);
+    nb_outer_begin(o, b->h, false, n_y > 0 ? b->g : NULL);
+    for (size_t t = 0; t < TOKENS; t += WINDOW) {
+        const struct nb_outer_tokens tokens = {b->x + t * b->n, b->x + t * b->n, b->n, b->n,
+                                               WINDOW};
+        nb_outer_add(o, &tokens);
+    }
+    nb_outer_end(o);
+    nb_outer_destroy(o);
+}
+
+static void accumulate(struct bench *b)
+{
+    add_windows(b, 0);
+}
+
+static void accumulate_both(struct bench *b)
+{
+    add_windows(b, NB_MIN(b->n, ROWS));
 }
 
 static void factor(struct bench *b)
@@ -160,6 +181,7 @@ static void run(struct nb_pool *pool, size_t n, double top)
     for (size_t i = 0; i < n * ROWS; i++)
         b.w[i] = b.x[i];
     measure(&b, "accumulate", TOKENS * d * (d + 1) / 2, accumulate, top);
+    measure(&b, "and cross", TOKENS * d * ((d + 1) / 2 + NB_MIN(d, ROWS)), accumulate_both, top);
     for (size_t i = 0; i < n; i++)
         b.h[i * (n + 1)] += 1e3;
     measure(&b, "cholesky", d * d * d / 6, factor, top / 2);

@@ -75,11 +75,16 @@ void nb_hessian_destroy(struct nb_hessian *h)
 enum nb_status nb_hessian_add(struct nb_hessian *h, const float *x, size_t n_tokens,
                               struct nb_pool *pool, struct nb_error *err)
 {
-    const struct nb_sym_tokens tokens = {
-        .x = x, .x_stride = h->n, .n_tokens = n_tokens, .lower = h->lower};
+    const struct nb_outer_options options = {.n = h->n, .n_tokens = n_tokens, .pool = pool};
+    const struct nb_outer_tokens tokens = {.x = x, .x_stride = h->n, .n_tokens = n_tokens};
+    struct nb_outer *o;
     if (n_tokens == 0)
         return NB_OK;
-    NB_TRY(nb_sym_accumulate(h->h, h->n, &tokens, pool, h->a, err));
+    NB_TRY(nb_outer_create(&o, &options, h->a, err));
+    nb_outer_begin(o, h->h, h->lower, NULL);
+    nb_outer_add(o, &tokens);
+    nb_outer_end(o);
+    nb_outer_destroy(o);
     h->tokens += (double)n_tokens;
     return NB_OK;
 }

@@ -13,55 +13,49 @@
 
 #include "base/base.h"
 
-/* ---- sums of outer products: H = X^T X ---- */
+/* ---- sums of outer products: H = X^T X, C = Y^T X ---- */
 
 /* Tokens whose products are summed in f32 before they join the sum in f64. */
 #define NB_SYM_CHUNK 256
 
-/* Memory that calls share, so that it is not fresh each time: zeros before the first, as large as the
- * hungriest asks, freed after the last. Owns: p, of the calls' allocator. */
-struct nb_outer_memory {
-    void *p;
-    size_t bytes;
-};
-void nb_outer_memory_fini(struct nb_outer_memory *m, const struct nb_allocator *a);
+/* Sums over streams of tokens, one stream after the other. Owns: panels of packed tokens, and a square for each
+ * thread. Borrows: the pool, and the sums from nb_outer_begin to nb_outer_end. */
+struct nb_outer;
 
-/* Borrows: all arrays. */
-struct nb_sym_tokens {
-    const float *x;      /* (n_tokens, n), rows x_stride apart */
-    size_t x_stride;     /* >= n */
-    size_t n_tokens;     /* any; 512 or more at a time is fast */
-    const float *weight; /* (n_tokens) factor of each token's outer product, or NULL: ones */
-    bool lower;          /* h[j, i] stands for h[i, j], i <= j: the lower triangle is summed */
-    struct nb_outer_memory *memory; /* or NULL */
+struct nb_outer_options {
+    size_t n, n_y;   /* numbers of a token's x, and of its y; n_y 0: there is no C */
+    size_t n_tokens; /* of the longest stream, about: panels for no more are made */
+    struct nb_pool *pool;
 };
 
-/* h (n, n) += sum over tokens of weight x x^T, upper triangle (or lower: the same bits, so that two matrices
- * share a square, see calib/hessian.h). The tokens of this call are cut into
- * chunks of NB_SYM_CHUNK from the first on. Within a chunk an element is one chain of f32
- *   s = 0;  s = fmaf(weight[t] * x[t, i], x[t, j], s), t ascending, the product with the weight
- * rounded; then h[i, j] += (double)s. So several calls give the bits of one call over all their tokens
- * if each but the last has a multiple of NB_SYM_CHUNK of them.
- * Memory meanwhile: 8 bytes * n * min(n_tokens, 512, or 1024 from n = 2048 on). NB_ERR_ARG, NB_ERR_NOMEM: h is untouched. */
-NB_CHECKED enum nb_status nb_sym_accumulate(double *h, size_t n, const struct nb_sym_tokens *tokens,
-                                            struct nb_pool *pool, const struct nb_allocator *a,
-                                            struct nb_error *err);
-
 /* Borrows: all arrays. */
-struct nb_cross_tokens {
-    const float *a, *b; /* (n_tokens, rows), (n_tokens, cols), rows a_stride and b_stride apart */
-    size_t a_stride, b_stride;
+struct nb_outer_tokens {
+    const float *x; /* (n_tokens, n), rows x_stride >= n apart */
+    const float *y; /* (n_tokens, n_y), rows y_stride >= n_y apart; without C not read */
+    size_t x_stride, y_stride;
     size_t n_tokens;
-    struct nb_outer_memory *memory; /* or NULL */
 };
 
-/* c (rows, cols) += sum over tokens of a b^T, all of it, in the chains of nb_sym_accumulate.
- * Memory meanwhile: 4 bytes * (rows + cols) * min(n_tokens, 512, or 1024 where rows + cols is 4096 or more).
- * NB_ERR_ARG, NB_ERR_NOMEM: c is untouched. */
-NB_CHECKED enum nb_status nb_cross_accumulate(double *c, size_t rows, size_t cols,
-                                              const struct nb_cross_tokens *tokens,
-                                              struct nb_pool *pool, const struct nb_allocator *a,
-                                              struct nb_error *err);
+/* What one owns: panels of n_tokens tokens, 4 * (2 n + n_y) bytes each, but no more than 24 MiB or, where this is
+ * more, 1,024 tokens; and at most 295 kB a thread. UINT64_MAX where that does not fit. */
+uint64_t nb_outer_bytes(const struct nb_outer_options *o);
+/* NB_ERR_ARG for n = 0, NB_ERR_NOMEM. */
+NB_CHECKED enum nb_status nb_outer_create(struct nb_outer **out,
+                                          const struct nb_outer_options *options,
+                                          const struct nb_allocator *a, struct nb_error *err);
+void nb_outer_destroy(struct nb_outer *o); /* NULL: nothing. Tokens that still wait are dropped */
+
+/* A stream begins, for h (n, n) += sum of x x^T, upper triangle (or lower, h[j, i] for h[i, j]: the same bits,
+ * so that two matrices share a square, see calib/hessian.h), and, unless c is NULL, all of c (n_y, n) += sum of
+ * y x^T. The tokens of a call of nb_outer_add are cut into chunks of NB_SYM_CHUNK from the first on. Within a
+ * chunk an element is one chain of f32
+ *   s = 0;  s = fmaf(x[t, i], x[t, j], s),  t ascending
+ * (of c: y[t, i]); then h[i, j] += (double)s, chunk after chunk. So several calls, or streams, give the bits
+ * of one if each but the last has a multiple of NB_SYM_CHUNK tokens.
+ * Tokens are copied. Until nb_outer_end a sum lacks those that wait in the panels. */
+void nb_outer_begin(struct nb_outer *o, double *h, bool lower, double *c);
+void nb_outer_add(struct nb_outer *o, const struct nb_outer_tokens *tokens);
+void nb_outer_end(struct nb_outer *o);
 
 void nb_sym_mirror(double *h, size_t n); /* copies the upper triangle to the lower one */
 

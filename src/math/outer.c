@@ -1,9 +1,10 @@
-/* math/outer.c: sums of outer products, H += X^T X and C += A^T B.
+/* math/outer.c: sums of outer products over a stream of tokens, H += X^T X and C += Y^T X.
  *
- * A batch of tokens is packed twice, into panels of 12 columns of the one side and of 16 of the other, so
- * that a kernel walks through both with unit stride. The result (of H: its upper triangle) is cut into
- * squares of panels; a copy of a square stays in the cache while the chunks of the batch are added to it
- * one after the other.
+ * Tokens are packed as they come, chunk by chunk, into panels of 12 columns of the one side and of 16 of the
+ * other, so that a kernel walks through both with unit stride; x lies in both kinds, once for H and C
+ * together. When the panels are full, or the stream ends, they are added: the results (of H one
+ * triangle) are cut into squares, and a copy of a square stays in the cache while the chunks are added to
+ * it one after the other. So a result goes through the cache once for all tokens that the panels hold.
  */
 #include "math/linalg.h"
 
@@ -11,226 +12,273 @@
 
 #include <string.h>
 
-#define GROUP  48          /* columns: whole panels of either kind */
-#define SQUARE (2 * GROUP) /* columns of the largest square */
-#define A_COLS NB_OUTER_ROWS
-#define B_COLS NB_OUTER_COLS
+#define CHUNK       NB_SYM_CHUNK
+#define GROUP       48                      /* columns: whole panels of either kind     */
+#define PANELS      ((size_t)CHUNK * GROUP) /* floats of a group's panels in a chunk    */
+#define PANEL_BYTES ((size_t)24 << 20)      /* in all; but chunks at least MIN_CHUNKS,  */
+#define MIN_CHUNKS  4                       /* for results far larger than a cache      */
+#define MAX_CHUNKS  256                     /* what PANEL_BYTES have room for           */
+#define SHARE       8                       /* squares a thread, at least               */
+#define NEAR        16                      /* tokens that are prefetched               */
+#define A_COLS      NB_OUTER_ROWS
+#define B_COLS      NB_OUTER_COLS
 
-/* Vectors of one side. */
+/* Vectors of the stream that are packed now. */
 struct side {
-    const float *x; /* of the batch's first token */
-    size_t stride, n;
-    float *panel; /* (panels, n_tokens, columns of a panel) */
+    const float *x;
+    size_t stride, n, groups;
 };
 
-struct job {
+struct nb_outer {
+    const struct nb_allocator *a;
     const struct nb_kernels *kernels;
-    double *out; /* (a.n, b.n) */
-    struct side a, b;
-    bool upper, lower;   /* both sides are the same; one triangle counts */
-    const float *weight; /* of side a's tokens, or NULL */
-    size_t n_tokens;     /* of the batch */
-    size_t square;
-    double *memory; /* (threads, square, square) */
+    struct nb_pool *pool;
+    struct side x, y;
+    size_t square;               /* columns of a square, whole groups */
+    size_t capacity, n_chunks;   /* of the panels; in use */
+    uint16_t length[MAX_CHUNKS]; /* tokens of each */
+    size_t first;                /* chunk of the tokens that are packed now */
+    double *h, *c;               /* (x.n, x.n), (y.n, x.n) or NULL: the sums */
+    bool lower;                  /* the triangle of h that counts */
+    double *squares;             /* (threads, square, square) */
+    float *panels; /* (capacity, x.groups by A_COLS, x.groups by B_COLS, y.groups by A_COLS) */
 };
 
-/* Tokens packed at a time, a multiple of NB_SYM_CHUNK: many where the result is far larger than the cache,
- * few where fresh memory for the panels would cost more. */
-static size_t batch_of(size_t rows, size_t cols)
+static size_t groups_of(size_t n)
 {
-    return rows + cols < 4096 ? 512 : 1024;
+    return n / GROUP + (n % GROUP != 0);
 }
 
-static size_t groups_of(const struct side *s)
+static size_t chunk_floats(const struct nb_outer *o)
 {
-    return (s->n + GROUP - 1) / GROUP;
+    return (2 * o->x.groups + o->y.groups) * PANELS;
 }
 
-/* Columns [c, c + GROUP) of all tokens in panels of some columns, zeros beyond n. Token by token: a line
- * of x is read once, though rows whose distance is a power of two throw each other out of the cache. */
-static inline void pack_group(const struct side *s, const float *weight, size_t n_tokens, size_t c,
-                              size_t cols)
+static size_t squares_of(size_t n, size_t n_y, size_t square)
 {
-    const size_t have = NB_MIN(GROUP, s->n - c);
+    const size_t across = (n + square - 1) / square, down = (n_y + square - 1) / square;
+    return across * (across + 1) / 2 + down * across;
+}
+
+/* ---- panels ---- */
+
+/* GROUP columns of some tokens, of which `have` are there, into panels of A_COLS, and at b (NULL: none) of
+ * B_COLS too; zeros beyond. Token by token: a line of x is read once, though rows whose distance is a
+ * power of two throw each other out of the cache. */
+static inline void pack_group(float *a, float *b, const float *x, size_t stride, size_t have,
+                              size_t n_tokens)
+{
     float row[GROUP] = {0};
-    float *p = s->panel + c * n_tokens;
-    for (size_t t = 0; t < n_tokens; t++, p += cols) {
-        const float *x = s->x + t * s->stride + c;
+    for (size_t t = 0; t < n_tokens; t++, x += stride) {
+        const float *v = x;
         if (have < GROUP) {
             memcpy(row, x, have * sizeof *x);
-            x = row;
+            v = row;
+        } else if (t + NEAR < n_tokens) {
+            for (size_t i = 0; i < GROUP; i += 16)
+                __builtin_prefetch(x + NEAR * stride + i);
         }
-        if (weight != NULL) {
-            for (size_t i = 0; i < GROUP; i++)
-                row[i] = weight[t] * x[i];
-            x = row;
-        }
-        for (size_t i = 0; i < GROUP / cols; i++)
-            memcpy(p + i * cols * n_tokens, x + i * cols, cols * sizeof *p);
+        for (size_t i = 0; i < GROUP / A_COLS; i++)
+            memcpy(a + (i * CHUNK + t) * A_COLS, v + i * A_COLS, A_COLS * sizeof *a);
+        for (size_t i = 0; b != NULL && i < GROUP / B_COLS; i++)
+            memcpy(b + (i * CHUNK + t) * B_COLS, v + i * B_COLS, B_COLS * sizeof *b);
     }
 }
 
+/* Groups, those of x and then those of y, of one chunk after the other. */
 static void pack_groups(void *ctx, size_t begin, size_t end, unsigned worker)
 {
-    const struct job *j = ctx;
-    const size_t n_a = groups_of(&j->a);
+    const struct nb_outer *o = ctx;
+    const size_t groups = o->x.groups + (o->c != NULL ? o->y.groups : 0);
     (void)worker;
-    for (size_t g = begin; g < end; g++)
-        if (g < n_a)
-            pack_group(&j->a, j->weight, j->n_tokens, g * GROUP, A_COLS);
+    for (size_t i = begin; i < end; i++) {
+        const size_t chunk = o->first + i / groups, g = i % groups;
+        const bool of_x = g < o->x.groups;
+        const struct side *s = of_x ? &o->x : &o->y;
+        const size_t col = (of_x ? g : g - o->x.groups) * GROUP, have = NB_MIN(GROUP, s->n - col);
+        const float *x = s->x + i / groups * CHUNK * s->stride + col;
+        float *a = o->panels + chunk * chunk_floats(o) + (of_x ? g : g + o->x.groups) * PANELS;
+        if (of_x)
+            pack_group(a, a + o->x.groups * PANELS, x, s->stride, have, o->length[chunk]);
         else
-            pack_group(&j->b, NULL, j->n_tokens, (g - n_a) * GROUP, B_COLS);
-}
-
-/* The part of a square's row that counts: columns [*first, the value returned) of the square. */
-static size_t counting(const struct job *j, size_t row, size_t col, size_t i, size_t *first)
-{
-    const size_t end = row + i >= j->a.n ? 0 : NB_MIN(j->square, j->b.n - col);
-    *first = j->upper && row + i > col ? row + i - col : 0;
-    return j->lower && row == col ? NB_MIN(end, i + 1) : end;
-}
-
-static void move_square(const struct job *j, double *s, size_t row, size_t col, bool in)
-{
-    for (size_t i = 0; i < j->square; i++) {
-        size_t first;
-        const size_t end = counting(j, row, col, i, &first);
-        if (first >= end)
-            continue;
-        double *at = j->out + (row + i) * j->b.n + col + first, *copy = s + i * j->square + first;
-        memcpy(in ? copy : at, in ? at : copy, (end - first) * sizeof *s);
+            pack_group(a, NULL, x, s->stride, have, o->length[chunk]);
     }
 }
 
-/* The batch added to the square at (row, col), in a copy whose rows are close together. */
-static void add_square(const struct job *j, double *s, size_t row, size_t col)
+/* ---- squares ---- */
+
+/* A square of H or C. */
+struct square {
+    double *out; /* (rows, x.n), of which it begins at */
+    size_t rows, row, col;
+    const float *a;                  /* panels of row, in the first chunk */
+    enum { ALL, UPPER, LOWER } part; /* that counts */
+};
+
+static struct square square_at(const struct nb_outer *o, size_t i)
 {
-    const size_t square = j->square, n_tokens = j->n_tokens;
-    memset(s, 0, square * square * sizeof *s);
-    move_square(j, s, row, col, true);
-    for (size_t t = 0; t < n_tokens; t += NB_SYM_CHUNK)
-        for (size_t c = 0; c < square && col + c < j->b.n; c += B_COLS) {
-            const size_t end = j->upper ? NB_MIN(col + c + B_COLS, j->a.n) : j->a.n;
-            const size_t begin = j->lower && row == col ? c / A_COLS * A_COLS : 0;
-            for (size_t r = begin; r < square && row + r < end; r += A_COLS)
-                j->kernels->outer_f64_f32_f32(s + r * square + c, square,
-                                              j->a.panel + (row + r) * n_tokens + t * A_COLS,
-                                              j->b.panel + (col + c) * n_tokens + t * B_COLS,
-                                              NB_MIN(NB_SYM_CHUNK, n_tokens - t));
-        }
-    move_square(j, s, row, col, false);
+    size_t across = (o->x.n + o->square - 1) / o->square, row = 0;
+    struct square s = {.out = o->h, .rows = o->x.n, .a = o->panels};
+    if (i >= across * (across + 1) / 2) {
+        i -= across * (across + 1) / 2;
+        s = (struct square){.out = o->c, .rows = o->y.n, .a = o->panels + 2 * o->x.groups * PANELS};
+        s.row = i / across * o->square;
+        s.col = i % across * o->square;
+    } else {
+        for (; i >= across; across--, row++)
+            i -= across;
+        s.row = (o->lower ? row + i : row) * o->square;
+        s.col = (o->lower ? row : row + i) * o->square;
+        if (i == 0)
+            s.part = o->lower ? LOWER : UPPER;
+    }
+    s.a += s.row * CHUNK;
+    return s;
 }
 
-/* Square number i, counted along the rows of squares; of a triangle alone where one counts. */
+static void move_square(const struct nb_outer *o, const struct square *s, double *copy, bool in)
+{
+    for (size_t i = 0; i < o->square && s->row + i < s->rows; i++) {
+        const size_t begin = s->part == UPPER ? i : 0, most = NB_MIN(o->square, o->x.n - s->col);
+        const size_t end = s->part == LOWER ? NB_MIN(most, i + 1) : most;
+        double *at = s->out + (s->row + i) * o->x.n + s->col + begin;
+        double *own = copy + i * o->square + begin;
+        if (begin < end)
+            memcpy(in ? own : at, in ? at : own, (end - begin) * sizeof *own);
+    }
+}
+
+/* What waits, added to a square in a copy whose rows are close together. */
+static void add_square(const struct nb_outer *o, const struct square *s, double *copy)
+{
+    const size_t square = o->square, rows = NB_MIN(square, s->rows - s->row);
+    const float *a = s->a, *b = o->panels + o->x.groups * PANELS + s->col * CHUNK;
+    if (s->part != ALL || rows < square || s->col + square > o->x.n)
+        memset(copy, 0, square * square * sizeof *copy);
+    move_square(o, s, copy, true);
+    for (size_t i = 0; i < o->n_chunks; i++, a += chunk_floats(o), b += chunk_floats(o))
+        for (size_t c = 0; c < square && s->col + c < o->x.n; c += B_COLS) {
+            const size_t begin = s->part == LOWER ? c / A_COLS * A_COLS : 0;
+            const size_t end = s->part == UPPER ? NB_MIN(c + B_COLS, rows) : rows;
+            for (size_t r = begin; r < end; r += A_COLS)
+                o->kernels->outer_f64_f32_f32(copy + r * square + c, square, a + r * CHUNK,
+                                              b + c * CHUNK, o->length[i]);
+        }
+    move_square(o, s, copy, false);
+}
+
 static void add_squares(void *ctx, size_t begin, size_t end, unsigned worker)
 {
-    const struct job *j = ctx;
-    const bool triangle = j->upper || j->lower;
-    double *s = j->memory + worker * j->square * j->square;
+    const struct nb_outer *o = ctx;
     for (size_t i = begin; i < end; i++) {
-        size_t row = 0, left = i, across = (j->b.n + j->square - 1) / j->square;
-        for (; left >= across; across -= triangle, row++)
-            left -= across;
-        const size_t col = triangle ? row + left : left;
-        add_square(j, s, (j->lower ? col : row) * j->square, (j->lower ? row : col) * j->square);
+        const struct square s = square_at(o, i);
+        add_square(o, &s, o->squares + worker * o->square * o->square);
     }
 }
 
-void nb_outer_memory_fini(struct nb_outer_memory *m, const struct nb_allocator *a)
+/* ---- streams ---- */
+
+/* The largest squares of which each thread has its share: they take least from the panels. */
+static size_t choose_square(const struct nb_outer_options *o)
 {
-    nb_free(a, m->p);
-    *m = (struct nb_outer_memory){NULL, 0};
+    size_t square = 4 * GROUP;
+    while (square > GROUP && squares_of(o->n, o->n_y, square) < SHARE * nb_pool_threads(o->pool))
+        square /= 2;
+    return square;
 }
 
-static void *at_least(struct nb_outer_memory *m, size_t bytes, const struct nb_allocator *a)
+static bool sizes(const struct nb_outer_options *o, size_t *chunks, size_t *panels, size_t *squares)
 {
-    if (m->bytes < bytes) {
-        nb_outer_memory_fini(m, a);
-        m->p = nb_alloc(a, bytes, 1);
-        m->bytes = m->p != NULL ? bytes : 0;
-    }
-    return m->p;
-}
-
-/* Panels for a batch, and a square for each thread. */
-static bool take_memory(struct job *j, size_t batch, size_t threads, struct nb_outer_memory *m,
-                        const struct nb_allocator *a)
-{
-    size_t n_a, n_b, squares, bytes;
-    if (!nb_mul_size(&n_a, groups_of(&j->a), batch * GROUP * sizeof(float)) ||
-        !nb_mul_size(&n_b, groups_of(&j->b), batch * GROUP * sizeof(float)) ||
-        !nb_mul_size(&squares, threads, j->square * j->square * sizeof(double)) ||
-        !nb_add_size(&bytes, n_a, n_b) || !nb_add_size(&bytes, bytes, squares))
+    const size_t square = choose_square(o), wanted = (NB_MAX(o->n_tokens, 1) - 1) / CHUNK + 1;
+    size_t groups, chunk;
+    if (!nb_add_size(&groups, groups_of(o->n), groups_of(o->n)) ||
+        !nb_add_size(&groups, groups, groups_of(o->n_y)) ||
+        !nb_mul_size(&chunk, groups, PANELS * sizeof(float)))
         return false;
-    uint8_t *p = at_least(m, bytes, a);
-    if (p == NULL)
-        return false;
-    j->memory = (void *)p;
-    j->a.panel = (void *)(p + squares);
-    j->b.panel = (void *)(p + squares + n_a);
-    return true;
+    *chunks = NB_MIN(wanted, NB_MIN(NB_MAX(PANEL_BYTES / chunk, MIN_CHUNKS), MAX_CHUNKS));
+    return nb_mul_size(panels, *chunks, chunk) &&
+           nb_mul_size(squares, nb_pool_threads(o->pool), square * square * sizeof(double));
 }
 
-static enum nb_status accumulate(struct job *j, size_t n_tokens, struct nb_outer_memory *shared,
-                                 struct nb_pool *pool, const struct nb_allocator *a,
-                                 struct nb_error *err)
+uint64_t nb_outer_bytes(const struct nb_outer_options *o)
 {
-    const size_t batch = NB_MIN(n_tokens, batch_of(j->a.n, j->b.n));
-    const size_t n_a = groups_of(&j->a), n_b = groups_of(&j->b);
-    struct nb_outer_memory own = {NULL, 0};
-    if (n_tokens == 0)
-        return NB_OK;
-    j->kernels = nb_kernels_get();
-    j->square =
-        NB_MIN(j->a.n, j->b.n) < 1024 ? GROUP : SQUARE; /* enough of them for many threads */
-    const size_t down = (j->a.n + j->square - 1) / j->square;
-    const size_t across = (j->b.n + j->square - 1) / j->square;
-    if (!take_memory(j, batch, nb_pool_threads(pool), shared != NULL ? shared : &own, a))
-        NB_FAIL(err, NB_ERR_NOMEM, "no memory to pack %zu tokens of %zu and %zu numbers", batch,
-                j->a.n, j->b.n);
-    for (size_t t = 0; t < n_tokens; t += batch) {
-        j->n_tokens = NB_MIN(batch, n_tokens - t);
-        nb_pool_for(pool, n_a + n_b, 1, pack_groups, j);
-        nb_pool_for(pool, j->upper || j->lower ? across * (across + 1) / 2 : down * across, 1,
-                    add_squares, j);
-        j->a.x += batch * j->a.stride;
-        j->b.x += batch * j->b.stride;
-        if (j->weight != NULL)
-            j->weight += batch;
+    size_t chunks, panels, squares, bytes;
+    return sizes(o, &chunks, &panels, &squares) && nb_add_size(&bytes, panels, squares)
+               ? bytes
+               : UINT64_MAX;
+}
+
+enum nb_status nb_outer_create(struct nb_outer **out, const struct nb_outer_options *options,
+                               const struct nb_allocator *a, struct nb_error *err)
+{
+    size_t chunks = 0, panels = 0, squares = 0;
+    *out = NULL;
+    if (options->n == 0)
+        NB_FAIL(err, NB_ERR_ARG, "sums of tokens of 0 numbers");
+    const bool fits = sizes(options, &chunks, &panels, &squares);
+    struct nb_outer *o = fits ? nb_alloc_zero(a, 1, sizeof *o) : NULL;
+    if (o != NULL) {
+        o->a = a;
+        o->kernels = nb_kernels_get();
+        o->pool = options->pool;
+        o->x = (struct side){.n = options->n, .groups = groups_of(options->n)};
+        o->y = (struct side){.n = options->n_y, .groups = groups_of(options->n_y)};
+        o->capacity = chunks;
+        o->square = choose_square(options);
+        o->panels = nb_alloc(a, panels, 1);
+        o->squares = nb_alloc(a, squares, 1);
     }
-    nb_outer_memory_fini(&own, a);
+    if (o == NULL || o->panels == NULL || o->squares == NULL) {
+        nb_outer_destroy(o);
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory to pack %zu tokens of %zu and %zu numbers",
+                chunks * CHUNK, options->n, options->n_y);
+    }
+    *out = o;
     return NB_OK;
 }
 
-enum nb_status nb_sym_accumulate(double *h, size_t n, const struct nb_sym_tokens *tokens,
-                                 struct nb_pool *pool, const struct nb_allocator *a,
-                                 struct nb_error *err)
+void nb_outer_destroy(struct nb_outer *o)
 {
-    const struct side side = {.x = tokens->x, .stride = tokens->x_stride, .n = n};
-    struct job j = {.out = h,
-                    .a = side,
-                    .b = side,
-                    .upper = !tokens->lower,
-                    .lower = tokens->lower,
-                    .weight = tokens->weight};
-    if (tokens->lower && tokens->weight != NULL)
-        NB_FAIL(err, NB_ERR_ARG, "weighted tokens are summed in the upper triangle only");
-    if (n == 0 || tokens->x_stride < n)
-        NB_FAIL(err, NB_ERR_ARG, "tokens of %zu numbers, rows %zu apart", n, tokens->x_stride);
-    return accumulate(&j, tokens->n_tokens, tokens->memory, pool, a, err);
+    if (o == NULL)
+        return;
+    nb_free(o->a, o->squares);
+    nb_free(o->a, o->panels);
+    nb_free(o->a, o);
 }
 
-enum nb_status nb_cross_accumulate(double *c, size_t rows, size_t cols,
-                                   const struct nb_cross_tokens *tokens, struct nb_pool *pool,
-                                   const struct nb_allocator *a, struct nb_error *err)
+void nb_outer_begin(struct nb_outer *o, double *h, bool lower, double *c)
 {
-    struct job j = {.out = c,
-                    .a = {.x = tokens->a, .stride = tokens->a_stride, .n = rows},
-                    .b = {.x = tokens->b, .stride = tokens->b_stride, .n = cols}};
-    if (rows == 0 || cols == 0 || tokens->a_stride < rows || tokens->b_stride < cols)
-        NB_FAIL(err, NB_ERR_ARG, "tokens of %zu and %zu numbers, rows %zu and %zu apart", rows,
-                cols, tokens->a_stride, tokens->b_stride);
-    return accumulate(&j, tokens->n_tokens, tokens->memory, pool, a, err);
+    nb_assert(o->n_chunks == 0 && (c == NULL || o->y.n > 0));
+    o->h = h;
+    o->lower = lower;
+    o->c = c;
+}
+
+void nb_outer_add(struct nb_outer *o, const struct nb_outer_tokens *tokens)
+{
+    const size_t groups = o->x.groups + (o->c != NULL ? o->y.groups : 0);
+    nb_assert(tokens->x_stride >= o->x.n && (o->c == NULL || tokens->y_stride >= o->y.n));
+    o->x.stride = tokens->x_stride;
+    o->y.stride = tokens->y_stride;
+    for (size_t t = 0; t < tokens->n_tokens;) {
+        o->first = o->n_chunks;
+        o->x.x = tokens->x + t * o->x.stride;
+        if (o->c != NULL)
+            o->y.x = tokens->y + t * o->y.stride;
+        for (; t < tokens->n_tokens && o->n_chunks < o->capacity; t += CHUNK)
+            o->length[o->n_chunks++] = (uint16_t)NB_MIN(CHUNK, tokens->n_tokens - t);
+        nb_pool_for(o->pool, (o->n_chunks - o->first) * groups, 1, pack_groups, o);
+        if (o->n_chunks == o->capacity)
+            nb_outer_end(o);
+    }
+}
+
+void nb_outer_end(struct nb_outer *o)
+{
+    const size_t n_y = o->c != NULL ? o->y.n : 0;
+    if (o->n_chunks > 0)
+        nb_pool_for(o->pool, squares_of(o->x.n, n_y, o->square), 1, add_squares, o);
+    o->n_chunks = 0;
 }
 
 void nb_sym_mirror(double *h, size_t n)

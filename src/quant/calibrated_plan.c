@@ -75,20 +75,32 @@ static bool two_streams(const struct nb_quant_plan *p)
     return nb_staged_width(&p->model->w.hp) > 0 && !p->float_prefix && p->mismatch > 0.0;
 }
 
+/* Of the memory that sums take while they grow. */
+static uint64_t panels_bytes(const struct nb_quant_plan *p, size_t n, uint64_t n_y)
+{
+    const struct nb_windows *text = p->settings.windows;
+    const struct nb_outer_options options = {
+        .n = n, .n_y = (size_t)n_y, .n_tokens = text->n * text->ctx, .pool = p->settings.pool};
+    return nb_outer_bytes(&options);
+}
+
 /* While an input of a dense block is worked on (staged.c): H of the text and of what is held out are a pair;
- * then either the cross moments, the factor of H, the shift and slabs of products, or the shift and rounding. */
+ * then either the cross moments and panels; or these moments, the factor of H, the shift and slabs of products;
+ * or the shift and rounding. */
 static uint64_t dense_bytes(const struct nb_quant_plan *p, const struct nb_site *s,
                             uint64_t rounding)
 {
     const struct nb_windows *text = p->settings.windows;
-    const uint64_t square = nb_hessian_bytes(s->n), elements = shift_rows(p, s) * s->n;
+    const uint64_t square = nb_hessian_bytes(s->n), rows = shift_rows(p, s);
     const uint64_t pair = nb_hessian_pair_bytes(s->n), panels = UINT64_C(4096) * s->n;
     if (!two_streams(p))
-        return pair + rounding;
+        return pair + NB_MAX(panels_bytes(p, s->n, 0), rounding);
+    const uint64_t elements = rows * s->n;
     const uint64_t ideal = text->n * text->ctx > NB_IDEAL_TOKENS ? square : 0;
+    const uint64_t sums = sizeof(double) * elements + panels_bytes(p, s->n, rows);
     const uint64_t shift = (sizeof(double) + sizeof(float)) * elements + square + panels +
                            sizeof(double) * NB_MIN(elements, SLAB_ELEMENTS / 2);
-    return pair + ideal + NB_MAX(shift, sizeof(float) * elements + rounding);
+    return pair + ideal + NB_MAX(NB_MAX(sums, shift), sizeof(float) * elements + rounding);
 }
 
 static void add_inputs(const struct nb_quant_plan *p, const struct nb_site *sites, size_t n,

@@ -35,7 +35,6 @@ struct input {
     bool residual; /* c is S */
     const float
         *bias; /* (n_out) then: of the only reader, which is in the float stream's sum too */
-    struct nb_outer_memory memory; /* of the sums, while they grow */
     struct nb_layer_shift shift;
     struct nb_calibrated_means means; /* x is NULL: no reader has a bias to be corrected */
 };
@@ -80,7 +79,6 @@ static void input_fini(struct input *in, const struct nb_allocator *a)
     nb_free(a, in->shift.m);
     nb_free(a, in->shift.r);
     nb_free(a, in->means.x);
-    nb_outer_memory_fini(&in->memory, a);
     memset(in, 0, sizeof *in);
 }
 
@@ -170,25 +168,6 @@ static enum nb_status input_init(const struct staged *s, struct input *in,
     return NB_OK;
 }
 
-/* sums: of the columns too. */
-static enum nb_status add_window(const struct staged *s, struct input *in, struct nb_hessian *h,
-                                 bool sums, const float *rows, const struct nb_stage *stage,
-                                 struct nb_error *err)
-{
-    const struct nb_sym_tokens tokens = {.x = rows + stage->x * s->k->text->ctx,
-                                         .x_stride = h->n,
-                                         .n_tokens = s->k->text->ctx,
-                                         .lower = h->lower,
-                                         .memory = &in->memory};
-    h->tokens += (double)s->k->text->ctx;
-    if (in->means.x != NULL && sums) {
-        in->means.tokens += (double)s->k->text->ctx;
-        nb_calibrated_sum_columns(in->means.x, tokens.x, tokens.n_tokens, h->n,
-                                  s->k->p->settings.pool);
-    }
-    return nb_sym_accumulate(h->h, h->n, &tokens, s->k->p->settings.pool, s->k->a, err);
-}
-
 struct difference {
     const float *x, *y; /* (tokens, n) */
     const float *bias;  /* (n), NULL: zeros */
@@ -207,10 +186,9 @@ static void subtract_tokens(void *ctx, size_t begin, size_t end, unsigned worker
             f->d[t * f->n + i] -= f->bias[i];
 }
 
-/* c += sum of (ideal - rows) x^T over a window, of n_out columns of each. */
-static enum nb_status add_difference(const struct staged *s, struct input *in, const float *ideal,
-                                     const float *rows, const struct nb_stage *stage,
-                                     struct nb_error *err)
+/* s->difference := ideal - rows of a window, n_out columns of each. */
+static void find_difference(const struct staged *s, struct input *in, const float *ideal,
+                            const float *rows, const struct nb_stage *stage)
 {
     const size_t ctx = s->k->text->ctx, n = in->n_out;
     const size_t at = in->residual ? stage->residual : stage->x;
@@ -219,13 +197,47 @@ static enum nb_status add_difference(const struct staged *s, struct input *in, c
     nb_pool_for(s->k->p->settings.pool, ctx, 64, subtract_tokens, &f);
     if (in->means.x != NULL)
         nb_calibrated_sum_columns(in->means.d, f.d, ctx, n, s->k->p->settings.pool);
-    const struct nb_cross_tokens tokens = {.a = s->difference,
-                                           .a_stride = n,
-                                           .b = rows + stage->x * ctx,
-                                           .b_stride = in->n,
-                                           .n_tokens = ctx,
-                                           .memory = &in->memory};
-    return nb_cross_accumulate(in->c, n, in->n, &tokens, s->k->p->settings.pool, s->k->a, err);
+}
+
+/* Windows of one kind in their order: those that are held out; others of the rounded model alone; of both. */
+enum kind { HELD, ALONE, BOTH };
+
+static enum nb_status add_windows(const struct staged *s, struct input *in, struct nb_outer *sums,
+                                  const struct nb_stage *stage, enum kind kind,
+                                  struct nb_error *err)
+{
+    const struct nb_calibrated *k = s->k;
+    struct nb_hessian *h = kind == HELD ? in->held : kind == ALONE ? in->h : in->ideal;
+    const bool means = in->means.x != NULL && (k->ideal == NULL ? kind == ALONE : kind == BOTH);
+    size_t next = 0;
+    nb_outer_begin(sums, h->h, h->lower, kind == BOTH ? in->c : NULL);
+    for (size_t w = 0; w < k->text->n; w++) {
+        const bool both = next < k->n_ideal && k->ideal_window[next] == w;
+        const size_t number = next;
+        float *rows, *ideal;
+        next += both;
+        if ((both ? BOTH : k->text->held[w] ? HELD : ALONE) != kind)
+            continue;
+        NB_TRY(nb_acts_get(k->acts, w, &rows, err));
+        if (both) {
+            NB_TRY(nb_acts_get(k->ideal, number, &ideal, err));
+            find_difference(s, in, ideal, rows, stage);
+        }
+        const struct nb_outer_tokens tokens = {.x = rows + stage->x * k->text->ctx,
+                                               .y = s->difference,
+                                               .x_stride = in->n,
+                                               .y_stride = in->n_out,
+                                               .n_tokens = k->text->ctx};
+        nb_outer_add(sums, &tokens);
+        h->tokens += (double)k->text->ctx;
+        if (!means)
+            continue;
+        in->means.tokens += (double)k->text->ctx;
+        nb_calibrated_sum_columns(in->means.x, tokens.x, tokens.n_tokens, in->n,
+                                  k->p->settings.pool);
+    }
+    nb_outer_end(sums);
+    return NB_OK;
 }
 
 /* The float stream is at this cut, or, for a residual stream, behind the layer already. */
@@ -235,25 +247,23 @@ static enum nb_status collect(const struct staged *s, struct input *in, size_t p
     const struct nb_stage *stage = nb_stages_at(s->stages, piece);
     struct nb_calibrated *k = s->k;
     const uint64_t begin = nb_clock_ns();
-    size_t next = 0;
-    for (size_t w = 0; w < k->text->n; w++) {
-        float *rows, *ideal;
-        NB_TRY(nb_acts_get(k->acts, w, &rows, err));
-        if (k->ideal == NULL || next == k->n_ideal || k->ideal_window[next] != w) {
-            NB_TRY(add_window(s, in, k->text->held[w] ? in->held : in->h,
-                              !k->text->held[w] && k->ideal == NULL, rows, stage, err));
-            continue;
-        }
-        NB_TRY(nb_acts_get(k->ideal, next++, &ideal, err));
-        NB_TRY(add_window(s, in, in->ideal, true, rows, stage, err));
-        NB_TRY(add_difference(s, in, ideal, rows, stage, err));
-    }
-    nb_outer_memory_fini(&in->memory, k->a);
-    if (in->ideal != NULL && in->ideal != in->h)
-        NB_TRY(nb_hessian_merge(in->h, in->ideal, err));
+    const struct nb_outer_options options = {.n = in->n,
+                                             .n_y = in->c != NULL ? in->n_out : 0,
+                                             .n_tokens = k->text->n * k->text->ctx,
+                                             .pool = k->p->settings.pool};
+    struct nb_outer *sums;
+    NB_TRY(nb_outer_create(&sums, &options, k->a, err));
+    enum nb_status st = NB_OK;
+    for (int kind = HELD; kind <= BOTH && st == NB_OK; kind++)
+        if (kind != BOTH || in->c != NULL)
+            st = add_windows(s, in, sums, stage, (enum kind)kind, err);
+    nb_outer_destroy(sums);
+    if (st == NB_OK && in->ideal != NULL && in->ideal != in->h)
+        st = nb_hessian_merge(in->h, in->ideal, err);
     k->times->statistics += (double)(nb_clock_ns() - begin) * 1e-9;
-    NB_TRY(nb_hessian_check(in->h, stage->readers[0], err));
-    return nb_hessian_check(in->held, stage->readers[0], err);
+    if (st == NB_OK)
+        st = nb_hessian_check(in->h, stage->readers[0], err);
+    return st == NB_OK ? nb_hessian_check(in->held, stage->readers[0], err) : st;
 }
 
 /* ---- the shift of the targets ---- */

@@ -61,107 +61,139 @@ static void assert_marks(const double *h, size_t n)
 
 /* ---- sums of outer products ---- */
 
-static void plain_sum(double *h, size_t n, const struct nb_sym_tokens *x)
+/* One stream, in calls of at most `call` tokens. */
+static void sum_tokens(double *h, bool lower, double *c, const struct nb_outer_options *o,
+                       const struct nb_outer_tokens *all, size_t call)
 {
-    for (size_t t0 = 0; t0 < x->n_tokens; t0 += NB_SYM_CHUNK)
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = i; j < n; j++) {
-                float s = 0.0F;
-                for (size_t t = t0; t < x->n_tokens && t < t0 + NB_SYM_CHUNK; t++) {
-                    const float *row = x->x + t * x->x_stride;
-                    s = fmaf(x->weight ? x->weight[t] * row[i] : row[i], row[j], s);
-                }
-                h[i * n + j] += (double)s;
-            }
+    struct nb_error err;
+    struct nb_outer *sums;
+    assert_ok(nb_outer_create(&sums, o, NULL, &err), &err);
+    nb_outer_begin(sums, h, lower, c);
+    for (size_t t = 0; t < all->n_tokens; t += call) {
+        struct nb_outer_tokens part = *all;
+        part.n_tokens = NB_MIN(call, all->n_tokens - t);
+        part.x += t * all->x_stride;
+        part.y += c != NULL ? t * all->y_stride : 0;
+        nb_outer_add(sums, &part);
+    }
+    nb_outer_end(sums);
+    nb_outer_destroy(sums);
 }
 
-static void test_sum_of_outer_products(void **state)
+/* h (n, n) += sum of x x^T, upper triangle, and c (n_y, n) += sum of y x^T, a chunk ending with each call. */
+static void plain_sums(double *h, double *c, size_t n, size_t n_y, const struct nb_outer_tokens *v,
+                       size_t call)
+{
+    size_t end;
+    for (size_t begin = 0; begin < v->n_tokens; begin = end) {
+        end = NB_MIN(NB_MIN((begin / call + 1) * call, v->n_tokens),
+                     begin + NB_SYM_CHUNK - begin % call % NB_SYM_CHUNK);
+        for (size_t i = 0; i < n + n_y; i++)
+            for (size_t j = i < n ? i : 0; j < n; j++) {
+                float s = 0.0F;
+                for (size_t t = begin; t < end; t++)
+                    s = fmaf(i < n ? v->x[t * v->x_stride + i] : v->y[t * v->y_stride + i - n],
+                             v->x[t * v->x_stride + j], s);
+                *(i < n ? &h[i * n + j] : &c[(i - n) * n + j]) += (double)s;
+            }
+    }
+}
+
+static void test_sums_of_outer_products(void **state)
 {
     (void)state;
     static const struct {
-        size_t n, tokens;
-        bool weighted;
-    } cases[] = {{1, 1, false},     {5, 300, true},  {12, 256, false},  {16, 257, true},
-                 {47, 100, false},  {48, 513, true}, {49, 1100, false}, {100, 40, true},
-                 {161, 256, false}, {1030, 7, true}};
+        size_t n, n_y, tokens, call, threads;
+    } cases[] = {{1, 1, 1, 1, 1},        {5, 17, 300, 7, 1},     {12, 0, 256, 256, 1},
+                 {16, 3, 257, 256, 2},   {47, 48, 100, 33, 1},   {48, 49, 513, 512, 1},
+                 {49, 0, 1100, 1100, 3}, {100, 49, 40, 40, 1},   {49, 100, 1100, 300, 1},
+                 {161, 97, 256, 50, 1},  {193, 193, 300, 64, 1}, {1030, 13, 7, 7, 1},
+                 {13, 1030, 260, 9, 5},  {500, 230, 30, 11, 1}};
     struct nb_error err;
-    for (size_t c = 0; c < NB_COUNTOF(cases); c++) {
-        const size_t n = cases[c].n, stride = n + c % 4;
-        float *x = normals(c + 1, cases[c].tokens * stride), *w = normals(c + 77, cases[c].tokens);
-        const struct nb_sym_tokens t = {
-            x, stride, cases[c].tokens, cases[c].weighted ? w : NULL, false, NULL};
-        double *h = symmetric(c, n, 1.0), *want = copy(h, n * n);
-        assert_ok(nb_sym_accumulate(h, n, &t, NULL, NULL, &err), &err);
-        plain_sum(want, n, &t);
-        assert_memory_equal(h, want, n * n * sizeof *h);
+    for (size_t i = 0; i < NB_COUNTOF(cases); i++) {
+        const size_t n = cases[i].n, n_y = cases[i].n_y, tokens = cases[i].tokens;
+        const size_t x_stride = n + i % 4, y_stride = n_y + i % 3;
+        float *x = normals(i + 1, tokens * x_stride), *y = normals(i + 77, tokens * y_stride + 1);
+        double *h = symmetric(i, n, 1.0), *h_want = copy(h, n * n);
+        double *c = doubles(n_y * n + 1), *c_want = doubles(n_y * n + 1);
+        struct nb_pool *pool;
+        for (size_t e = 0; e <= n_y * n; e++)
+            c[e] = c_want[e] = (double)e;
+        assert_ok(nb_pool_create(&pool, (unsigned)cases[i].threads, NULL, &err), &err);
+        const struct nb_outer_options o = {n, n_y, tokens, pool};
+        const struct nb_outer_tokens t = {x, y, x_stride, y_stride, tokens};
+        sum_tokens(h, false, n_y > 0 ? c : NULL, &o, &t, cases[i].call);
+        plain_sums(h_want, c_want, n, n_y, &t, cases[i].call);
+        assert_memory_equal(h, h_want, n * n * sizeof *h);
+        assert_memory_equal(c, c_want, (n_y * n + 1) * sizeof *c);
         assert_marks(h, n);
+        nb_pool_destroy(pool);
         free(x);
-        free(w);
+        free(y);
         free(h);
-        free(want);
+        free(c);
+        free(h_want);
+        free(c_want);
     }
 }
 
-static void test_sum_does_not_depend_on_cuts(void **state)
+/* Into calls or streams of whole chunks, and by what the panels hold. */
+static void test_sums_do_not_depend_on_cuts(void **state)
 {
     (void)state;
-    const size_t n = 75, tokens = 3000;
+    enum { N = 75, TOKENS = 3000 };
+    static const size_t calls[] = {TOKENS, 256, 1024, 2816}, held[] = {0, 1, 700, TOKENS, 1 << 20};
     struct nb_error err;
-    float *x = normals(3, n * tokens);
-    double *whole = doubles(n * n), *parts = doubles(n * n);
-    memset(whole, 0, n * n * sizeof *whole);
-    memset(parts, 0, n * n * sizeof *parts);
-    struct nb_sym_tokens t = {x, n, tokens, NULL, false, NULL};
-    assert_ok(nb_sym_accumulate(whole, n, &t, NULL, NULL, &err), &err);
-    static const size_t cuts[] = {256, 512, 1536, 3000 - 2304};
-    for (size_t i = 0; i < NB_COUNTOF(cuts); i++, t.x += t.n_tokens * n) {
-        t.n_tokens = cuts[i];
-        assert_ok(nb_sym_accumulate(parts, n, &t, NULL, NULL, &err), &err);
+    float *x = normals(3, (size_t)N * TOKENS);
+    const struct nb_outer_tokens t = {x, x, N, N, TOKENS};
+    double *whole = doubles((size_t)2 * N * N), *parts = doubles((size_t)2 * N * N);
+    memset(whole, 0, (size_t)2 * N * N * sizeof *whole);
+    plain_sums(whole, whole + N * N, N, N, &t, TOKENS);
+    for (size_t i = 0; i < NB_COUNTOF(calls) * NB_COUNTOF(held); i++) {
+        const struct nb_outer_options o = {N, N, held[i / NB_COUNTOF(calls)], NULL};
+        memset(parts, 0, (size_t)2 * N * N * sizeof *parts);
+        sum_tokens(parts, false, parts + N * N, &o, &t, calls[i % NB_COUNTOF(calls)]);
+        assert_memory_equal(whole, parts, (size_t)2 * N * N * sizeof *whole);
     }
-    assert_memory_equal(whole, parts, n * n * sizeof *whole);
-    t.n_tokens = 0;
-    assert_ok(nb_sym_accumulate(parts, n, &t, NULL, NULL, &err), &err);
-    t.x_stride = n - 1;
-    assert_fails(nb_sym_accumulate(parts, n, &t, NULL, NULL, &err), NB_ERR_ARG, &err, "74 apart");
+    const struct nb_outer_options o = {N, N, 512, NULL};
+    struct nb_outer *sums;
+    memset(parts, 0, (size_t)2 * N * N * sizeof *parts);
+    assert_ok(nb_outer_create(&sums, &o, NULL, &err), &err);
+    for (size_t at = 0; at < TOKENS; at += 768) {
+        const struct nb_outer_tokens part = {x + at * N, x + at * N, N, N,
+                                             NB_MIN(768, TOKENS - at)};
+        nb_outer_begin(sums, parts, false, parts + N * N);
+        nb_outer_add(sums, &part);
+        nb_outer_end(sums);
+    }
+    nb_outer_end(sums);
+    nb_outer_destroy(sums);
+    assert_memory_equal(whole, parts, (size_t)2 * N * N * sizeof *whole);
     free(x);
     free(whole);
     free(parts);
 }
 
-static void test_sum_of_two_sides(void **state)
+static void test_memory_of_sums(void **state)
 {
     (void)state;
-    static const struct {
-        size_t rows, cols, tokens;
-    } cases[] = {{1, 1, 1},      {5, 17, 300},    {48, 48, 256},   {49, 100, 257},
-                 {100, 49, 513}, {1030, 13, 600}, {13, 1030, 600}, {97, 193, 1100}};
-    struct nb_outer_memory memory = {NULL, 0}; /* of calls that want less and more */
     struct nb_error err;
-    for (size_t i = 0; i < NB_COUNTOF(cases); i++) {
-        const size_t rows = cases[i].rows, cols = cases[i].cols, n = cases[i].tokens;
-        float *a = normals(i, n * (rows + 1)), *b = normals(i + 50, n * (cols + 2));
-        const struct nb_cross_tokens t = {a, b, rows + 1, cols + 2, n, &memory};
-        double *c = doubles(rows * cols), *want = doubles(rows * cols);
-        for (size_t e = 0; e < rows * cols; e++)
-            c[e] = want[e] = (double)e;
-        assert_ok(nb_cross_accumulate(c, rows, cols, &t, NULL, NULL, &err), &err);
-        for (size_t t0 = 0; t0 < n; t0 += NB_SYM_CHUNK)
-            for (size_t e = 0; e < rows * cols; e++) {
-                float s = 0.0F;
-                for (size_t k = t0; k < n && k < t0 + NB_SYM_CHUNK; k++)
-                    s = fmaf(a[k * (rows + 1) + e / cols], b[k * (cols + 2) + e % cols], s);
-                want[e] += (double)s;
-            }
-        assert_memory_equal(c, want, rows * cols * sizeof *c);
-        free(a);
-        free(b);
-        free(c);
-        free(want);
-    }
-    nb_outer_memory_fini(&memory, NULL);
-    const struct nb_cross_tokens narrow = {NULL, NULL, 2, 3, 1, NULL};
-    assert_fails(nb_cross_accumulate(NULL, 3, 3, &narrow, NULL, NULL, &err), NB_ERR_ARG, &err,
-                 "rows 2 and 3 apart");
+    struct nb_outer *sums;
+    struct nb_outer_options o = {.n = 480, .n_y = 96, .n_tokens = 1 << 20};
+    const uint64_t square = UINT64_C(192) * 192 * 8;
+    assert_true(nb_outer_bytes(&o) > UINT64_C(23) << 20);
+    assert_true(nb_outer_bytes(&o) <= (UINT64_C(24) << 20) + square);
+    o.n_tokens = 300; /* two chunks */
+    assert_true(nb_outer_bytes(&o) <= UINT64_C(512) * 4 * (2 * 480 + 96) + square);
+    o = (struct nb_outer_options){.n = 9600, .n_y = 4800, .n_tokens = 1 << 20};
+    assert_true(nb_outer_bytes(&o) == UINT64_C(1024) * 4 * (2 * 9600 + 4800) + square);
+    o.n = SIZE_MAX / 2;
+    assert_true(nb_outer_bytes(&o) == UINT64_MAX);
+    assert_fails(nb_outer_create(&sums, &o, NULL, &err), NB_ERR_NOMEM, &err, "no memory to pack");
+    assert_null(sums);
+    o.n = 0;
+    assert_fails(nb_outer_create(&sums, &o, NULL, &err), NB_ERR_ARG, &err, "0 numbers");
+    nb_outer_destroy(NULL);
 }
 
 /* Two matrices in one square: each as it would be alone, and read alike. */
@@ -178,13 +210,13 @@ static void test_lower_triangle(void **state)
         memset(pair, 0, (n + 1) * n * sizeof *pair);
         memset(h, 0, n * n * sizeof *h);
         memset(held, 0, n * n * sizeof *held);
-        const struct nb_sym_tokens first = {x, n, tokens, NULL, false, NULL};
-        const struct nb_sym_tokens second = {y, n, tokens, NULL, true, NULL};
-        const struct nb_sym_tokens plain = {y, n, tokens, NULL, false, NULL};
-        assert_ok(nb_sym_accumulate(pair, n, &first, NULL, NULL, &err), &err);
-        assert_ok(nb_sym_accumulate(pair + n, n, &second, NULL, NULL, &err), &err);
-        assert_ok(nb_sym_accumulate(h, n, &first, NULL, NULL, &err), &err);
-        assert_ok(nb_sym_accumulate(held, n, &plain, NULL, NULL, &err), &err);
+        const struct nb_outer_options o = {.n = n, .n_tokens = tokens};
+        const struct nb_outer_tokens first = {.x = x, .x_stride = n, .n_tokens = tokens};
+        const struct nb_outer_tokens second = {.x = y, .x_stride = n, .n_tokens = tokens};
+        sum_tokens(pair, false, NULL, &o, &first, tokens);
+        sum_tokens(pair + n, true, NULL, &o, &second, tokens);
+        sum_tokens(h, false, NULL, &o, &first, tokens);
+        sum_tokens(held, false, NULL, &o, &second, tokens);
         for (size_t i = 0; i < n; i++)
             for (size_t j = i; j < n; j++) {
                 assert_true(pair[i * n + j] == h[i * n + j]);
@@ -426,13 +458,23 @@ static uint64_t all(struct nb_pool *pool, const struct nb_allocator *a, enum nb_
     struct nb_error err;
     float *x = normals(1, (size_t)TOKENS * N);
     double *h = doubles((size_t)N * N), *g = doubles((size_t)ROWS * N), *v = doubles((size_t)N * N);
+    double *c = doubles((size_t)ROWS * N);
     double total = 0.0;
-    const struct nb_sym_tokens t = {x, N, TOKENS, x, false, NULL};
+    const struct nb_outer_options o = {N, ROWS, TOKENS, pool};
+    const struct nb_outer_tokens t = {x, x, N, N, TOKENS};
+    struct nb_outer *sums;
     const struct nb_sym_product p = {h, N, x, N, ROWS, false};
     memset(h, 0, sizeof *h * N * N);
     for (size_t i = 0; i < N; i++)
         h[i * (N + 1)] = 5000.0;
-    *st = nb_sym_accumulate(h, N, &t, pool, a, &err);
+    memset(c, 0, sizeof *c * ROWS * N);
+    *st = nb_outer_create(&sums, &o, a, &err);
+    if (*st == NB_OK) {
+        nb_outer_begin(sums, h, false, c);
+        nb_outer_add(sums, &t);
+        nb_outer_end(sums);
+        nb_outer_destroy(sums);
+    }
     memcpy(v, h, sizeof *h * N * N);
     if (*st == NB_OK)
         *st = nb_chol_reverse(v, N, pool, NULL, a, &err);
@@ -445,11 +487,13 @@ static uint64_t all(struct nb_pool *pool, const struct nb_allocator *a, enum nb_
     uint64_t hash = 0;
     if (*st == NB_OK)
         hash = nb_hash_bytes(h, sizeof *h * N * N).lo ^ nb_hash_bytes(v, sizeof *v * N * N).hi ^
-               nb_hash_bytes(g, sizeof *g * ROWS * N).lo ^ nb_hash_bytes(&total, sizeof total).hi;
+               nb_hash_bytes(g, sizeof *g * ROWS * N).lo ^ nb_hash_bytes(&total, sizeof total).hi ^
+               nb_hash_bytes(c, sizeof *c * ROWS * N).hi;
     free(x);
     free(h);
     free(g);
     free(v);
+    free(c);
     return hash;
 }
 
@@ -479,12 +523,12 @@ static enum nb_status oom_body(void *ctx, const struct nb_allocator *a)
 static void test_memory_runs_out(void **state)
 {
     (void)state;
-    assert_int_equal(nbtest_oom(oom_body, NULL), 11);
+    assert_int_equal(nbtest_oom(oom_body, NULL), 13);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_sum_of_outer_products),
-             cmocka_unit_test(test_sum_does_not_depend_on_cuts),
-             cmocka_unit_test(test_sum_of_two_sides), cmocka_unit_test(test_lower_triangle),
+NB_TEST_MAIN(cmocka_unit_test(test_sums_of_outer_products),
+             cmocka_unit_test(test_sums_do_not_depend_on_cuts),
+             cmocka_unit_test(test_memory_of_sums), cmocka_unit_test(test_lower_triangle),
              cmocka_unit_test(test_factor_and_inverse), cmocka_unit_test(test_ill_conditioned),
              cmocka_unit_test(test_not_positive_definite), cmocka_unit_test(test_mirror),
              cmocka_unit_test(test_feedback),
