@@ -43,7 +43,7 @@ uint64_t nb_algo_rows_bytes(const struct nb_algo *algo, size_t cols, unsigned th
                    grid = sizeof(struct nb_grid) / 16; /* blocks are of 16 columns or more */
     uint64_t column = sizeof(int16_t) + 3 * sizeof(float) + grid;
     column += algo->params->feedback ? 2 * sizeof(float) : 0;
-    column += algo->params->polish > 0 ? sizeof(int16_t) + 2 * sizeof(float) + grid : 0;
+    column += algo->params->polish > 0 ? sizeof(int16_t) + 6 * sizeof(float) + grid : 0;
     column += sizeof(double);                       /* of nb_quad_form */
     const uint64_t form = 64 * 96 * sizeof(double); /* likewise */
     return ((NB_ALGO_CHUNK * column + 8 * sizeof(float)) * n + form) * threads;

@@ -49,8 +49,9 @@ struct nb_row_work {
     /* polish */
     float *g;                   /* (R, n) E H                                     */
     float *push;                /* (n) H times a change                           */
-    float *level, *next;        /* (block) */
-    float *h1, *h2;             /* (block) */
+    float *next;                /* (block) values that are tried                  */
+    float *level, *h_level;     /* (R, block) what a scale is multiplied by, and H times it */
+    float *offset, *h_offset;   /* (R, block) likewise of an offset               */
     struct nb_grid *best_grids; /* (R, n_blocks) as held liked it best            */
     int16_t *best_codes;        /* (R, n) */
     float *best_values;         /* (R, n) */
@@ -78,8 +79,14 @@ double nb_algo_round_feedback(struct nb_row_work *k, uint64_t row, size_t n_rows
 /* polish_rows.c: lowers the loss of rows that are rounded. Adds to sums what came of it. */
 NB_CHECKED enum nb_status nb_algo_polish_rows(struct nb_row_work *k, size_t n_rows,
                                               struct nb_algo_sums *sums, struct nb_error *err);
-/* polish_scales.c: the scales of row r of the chunk for its codes; loss: of the row. How much it fell. */
-double nb_algo_polish_scales(struct nb_row_work *k, size_t r, double loss);
+/* polish_scales.c: the scales of some rows of the chunk for their codes. */
+struct nb_algo_polish {
+    const size_t *active; /* (n_active) rows */
+    size_t n_active;
+    const double *loss; /* (R) of the rows                */
+    double *gain;       /* (R) += how much the loss fell  */
+};
+void nb_algo_polish_scales(struct nb_row_work *k, const struct nb_algo_polish *rows);
 /* Moves values [at, at + n) of row r to k->next if that lowers the loss: by how much, or 0. */
 double nb_algo_move(struct nb_row_work *k, size_t r, size_t at, size_t n);
 

@@ -59,10 +59,10 @@ static double loss_of(const struct group *p)
     const size_t n = k->p->n, at = p->r * n + p->at;
     double sum = 0.0;
     for (size_t i = 0; i < p->n; i++)
-        k->h1[i] = k->target[at + i] - k->values[at + i];
+        k->level[i] = k->target[at + i] - k->values[at + i];
     for (size_t i = 0; i < p->n; i++) {
         const float *h = k->p->moments + (p->at + i) * n + p->at;
-        sum += (double)k->h1[i] * (double)kern->dot_f32_f32(h, k->h1, p->n);
+        sum += (double)k->level[i] * (double)kern->dot_f32_f32(h, k->level, p->n);
     }
     return sum;
 }

@@ -239,12 +239,17 @@ enum nb_status nb_algo_polish_rows(struct nb_row_work *k, size_t n_rows, struct 
             copy_row(k, r, true);
     }
     for (uint32_t round = 0; round < k->p->params.polish && any_active(&s); round++) {
+        size_t active[NB_ALGO_CHUNK], n_active = 0;
+        double gain[NB_ALGO_CHUNK] = {0.0};
         for (size_t r = 0; r < n_rows; r++) {
             for (int pass = 0; pass < PASSES && s.active[r]; pass++)
                 s.more[r] += descend(k, r);
             if (s.active[r])
-                s.more[r] += nb_algo_polish_scales(k, r, s.loss[r]);
+                active[n_active++] = r;
         }
+        nb_algo_polish_scales(k, &(struct nb_algo_polish){active, n_active, s.loss, gain});
+        for (size_t i = 0; i < n_active; i++)
+            s.more[active[i]] += gain[active[i]];
         NB_TRY(judge(k, &s, sums, err));
     }
     for (size_t r = 0; r < n_rows; r++) {

@@ -4,14 +4,15 @@
  * the levels), so the loss is a quadratic in (ds, do) whose coefficients are Gram products of l and 1 under H;
  * nb_coder_rescale finds the best pair that can be stored. What stands above (d and dmin of a block) is moved
  * by the same least squares over the whole block. Every step is taken only if the loss, formed with the values
- * as they will be decoded, falls.
+ * as they will be decoded, falls. Rows do not depend on each other: those of a chunk go through a block
+ * together, so that its part of H is read once for all of them.
  */
 #include "quant/algo_internal.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "math/linalg.h"
 
 static double dot(const float *a, const float *b, size_t n)
 {
@@ -29,73 +30,104 @@ static double total(const float *a, size_t n)
     return sum;
 }
 
-/* y (n) = H[at .., at ..] x, x NULL: ones. */
-static void times_h(float *y, const struct nb_prepared *p, size_t at, const float *x, size_t n)
+/* A block of columns of the chunk's rows. */
+struct part {
+    struct nb_row_work *k;
+    const struct nb_algo_polish *rows;
+    size_t i, at; /* number of the block; its first column */
+    uint32_t n;
+};
+
+/* y (rows, block) = x H[at .., at ..], n columns of each. */
+static void times_h(const struct part *b, float *y, const float *x, size_t rows, size_t at,
+                    size_t n)
 {
-    const struct nb_kernels *kernels = nb_kernels_get();
-    memset(y, 0, n * sizeof *y);
-    for (size_t i = 0; i < n; i++)
-        if (x == NULL || x[i] != 0.0F)
-            kernels->axpy_f32_f32(y, x != NULL ? x[i] : 1.0F, p->moments + (at + i) * p->n + at, n);
+    const struct nb_prepared *p = b->k->p;
+    const size_t stride = b->k->coder->block;
+    for (size_t r = 0; r < rows; r++)
+        memset(y + r * stride, 0, n * sizeof *y);
+    nb_gemm_sub_f32(y, stride, x, stride, p->moments + at * p->n + at, p->n, rows, n, n);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < n; i++)
+            y[r * stride + i] = -y[r * stride + i];
 }
 
-/* A block of a row: `at` its first column. */
-struct part {
-    size_t r, at;
-    uint32_t n;
-    struct nb_grid *g;
-    double share; /* of a column in the row's loss */
-};
+static struct nb_grid *grid_of(const struct part *b, size_t r)
+{
+    return &b->k->grids[r * b->k->coder->n_blocks + b->i];
+}
+
+/* A column's share in the row's loss. */
+static double share_of(const struct part *b, size_t r)
+{
+    return b->rows->loss[r] / (double)b->k->p->n;
+}
 
 /* A step that gains less than this part of its columns' share in the loss is not worth moving them. */
 #define WORTH 1e-3
 
-static double rescale(struct nb_row_work *k, const struct part *b, uint32_t s)
+/* Sub-block s, n columns, of row r. level, h_level: of the row; ones: 1 H 1. */
+static double rescale(const struct part *b, size_t r, uint32_t s, uint32_t n, const float *level,
+                      const float *h_level, double ones)
 {
-    const uint32_t i = s * k->coder->sub, n = NB_MIN(k->coder->sub, b->n - i);
-    const size_t at = b->at + i, row = b->r * k->p->n;
+    struct nb_row_work *k = b->k;
+    struct nb_grid *grid = grid_of(b, r);
+    const uint32_t i = s * k->coder->sub;
+    const size_t at = b->at + i, row = r * k->p->n;
     const float *g = k->g + row + at;
-    const int16_t *codes = k->codes + row + at;
-    struct nb_scale_quad q;
-    nb_coder_levels(k->coder, b->g, i, n, codes, k->level);
-    times_h(k->h1, k->p, at, k->level, n);
-    q.a11 = dot(k->level, k->h1, n);
-    q.a12 = total(k->h1, n);
-    q.b1 = dot(k->level, g, n);
-    q.a22 = q.b2 = 0.0;
-    if (k->coder->has_offset) {
-        times_h(k->h2, k->p, at, NULL, n);
-        q.a22 = total(k->h2, n);
-        q.b2 = total(g, n);
-    }
-    const struct nb_grid before = *b->g;
-    if (!(nb_coder_rescale(k->coder, b->g, s, &q) < -WORTH * n * b->share)) {
-        *b->g = before;
+    struct nb_scale_quad q = {.a11 = dot(level, h_level, n),
+                              .a12 = total(h_level, n),
+                              .a22 = ones,
+                              .b1 = dot(level, g, n)};
+    q.b2 = k->coder->has_offset ? total(g, n) : 0.0;
+    const struct nb_grid before = *grid;
+    if (!(nb_coder_rescale(k->coder, grid, s, &q) < -WORTH * n * share_of(b, r))) {
+        *grid = before;
         return 0.0;
     }
-    nb_coder_values(k->coder, b->g, i, n, codes, k->next);
-    const double gain = nb_algo_move(k, b->r, at, n);
+    nb_coder_values(k->coder, grid, i, n, k->codes + row + at, k->next);
+    const double gain = nb_algo_move(k, r, at, n);
     if (gain == 0.0)
-        *b->g = before;
+        *grid = before;
     return gain;
 }
 
-/* d and dmin times what least squares over the block wants. */
-static double rescale_outer(struct nb_row_work *k, const struct part *b)
+/* One sub-block of all rows. */
+static void rescale_rows(const struct part *b, uint32_t s)
 {
-    const size_t row = b->r * k->p->n;
-    const float *g = k->g + row + b->at;
-    float *u = k->level, *o = k->next;   /* the parts of the values that d and dmin scale */
-    double fd = 0.0, fo = 0.0, og = 0.0; /* changes of the factors */
-    for (uint32_t i = 0; i < b->n; i++) {
-        o[i] = b->g->offset[i / k->coder->sub];
-        u[i] = k->values[row + b->at + i] - o[i];
-    }
-    times_h(k->h1, k->p, b->at, u, b->n);
-    const double uu = dot(u, k->h1, b->n), ug = dot(u, g, b->n);
+    struct nb_row_work *k = b->k;
+    const struct nb_algo_polish *rows = b->rows;
+    const size_t block = k->coder->block;
+    const uint32_t i = s * k->coder->sub, n = NB_MIN(k->coder->sub, b->n - i);
+    double ones = 0.0;
+    for (size_t m = 0; m < rows->n_active; m++)
+        nb_coder_levels(k->coder, grid_of(b, rows->active[m]), i, n,
+                        k->codes + rows->active[m] * k->p->n + b->at + i, k->level + m * block);
+    times_h(b, k->h_level, k->level, rows->n_active, b->at + i, n);
     if (k->coder->has_offset) {
-        times_h(k->h2, k->p, b->at, o, b->n);
-        const double oo = dot(o, k->h2, b->n), uo = dot(o, k->h1, b->n);
+        for (size_t j = 0; j < n; j++)
+            k->offset[j] = 1.0F;
+        times_h(b, k->h_offset, k->offset, 1, b->at + i, n);
+        ones = total(k->h_offset, n);
+    }
+    for (size_t m = 0; m < rows->n_active; m++)
+        rows->gain[rows->active[m]] +=
+            rescale(b, rows->active[m], s, n, k->level + m * block, k->h_level + m * block, ones);
+}
+
+/* d and dmin of row r times what least squares over the block wants; u, o: the parts of its values that they
+ * scale, hu, ho: times H. */
+static double rescale_outer(const struct part *b, size_t r, const float *u, const float *hu,
+                            const float *o, const float *ho)
+{
+    struct nb_row_work *k = b->k;
+    struct nb_grid *grid = grid_of(b, r);
+    const size_t row = r * k->p->n;
+    const float *g = k->g + row + b->at;
+    double fd = 0.0, fo = 0.0, og = 0.0; /* changes of the factors */
+    const double uu = dot(u, hu, b->n), ug = dot(u, g, b->n);
+    if (k->coder->has_offset) {
+        const double oo = dot(o, ho, b->n), uo = dot(o, hu, b->n);
         og = dot(o, g, b->n);
         const double det = uu * oo - uo * uo;
         if (det > 1e-6 * uu * oo) {
@@ -107,33 +139,54 @@ static double rescale_outer(struct nb_row_work *k, const struct part *b)
     } else if (uu > 0.0) {
         fd = ug / uu;
     }
-    const struct nb_grid before = *b->g;
+    const struct nb_grid before = *grid;
     /* what the bottom of the parabola would gain */
     const double promise = fd * ug + fo * og;
-    if (!isfinite(fd) || !isfinite(fo) || !(promise > WORTH * b->n * b->share) ||
-        !nb_coder_outer(k->coder, b->g, 1.0 + fd, 1.0 + fo))
+    if (!isfinite(fd) || !isfinite(fo) || !(promise > WORTH * b->n * share_of(b, r)) ||
+        !nb_coder_outer(k->coder, grid, 1.0 + fd, 1.0 + fo))
         return 0.0;
-    nb_coder_values(k->coder, b->g, 0, b->n, k->codes + row + b->at, k->next);
-    const double gain = nb_algo_move(k, b->r, b->at, b->n);
+    nb_coder_values(k->coder, grid, 0, b->n, k->codes + row + b->at, k->next);
+    const double gain = nb_algo_move(k, r, b->at, b->n);
     if (gain == 0.0)
-        *b->g = before;
+        *grid = before;
     return gain;
 }
 
-double nb_algo_polish_scales(struct nb_row_work *k, size_t r, double loss)
+static void rescale_outer_rows(const struct part *b)
 {
-    struct nb_coder *c = k->coder;
-    double gain = 0.0;
-    if (c->fixed)
-        return 0.0;
-    for (size_t i = 0; i < c->n_blocks; i++) {
-        struct part b = {r, i * c->block, nb_coder_block_cols(c, i), &k->grids[r * c->n_blocks + i],
-                         loss / (double)k->p->n};
-        struct nb_grid trial = *b.g;
-        for (uint32_t s = 0; s * c->sub < b.n; s++)
-            gain += rescale(k, &b, s);
-        if (nb_coder_outer(c, &trial, 1.0, 1.0))
-            gain += rescale_outer(k, &b);
+    struct nb_row_work *k = b->k;
+    const struct nb_algo_polish *rows = b->rows;
+    const size_t block = k->coder->block;
+    for (size_t m = 0; m < rows->n_active; m++) {
+        const struct nb_grid *g = grid_of(b, rows->active[m]);
+        const float *values = k->values + rows->active[m] * k->p->n + b->at;
+        float *u = k->level + m * block, *o = k->offset + m * block;
+        for (uint32_t i = 0; i < b->n; i++) {
+            o[i] = g->offset[i / k->coder->sub];
+            u[i] = values[i] - o[i];
+        }
     }
-    return gain;
+    times_h(b, k->h_level, k->level, rows->n_active, b->at, b->n);
+    if (k->coder->has_offset)
+        times_h(b, k->h_offset, k->offset, rows->n_active, b->at, b->n);
+    for (size_t m = 0; m < rows->n_active; m++)
+        rows->gain[rows->active[m]] +=
+            rescale_outer(b, rows->active[m], k->level + m * block, k->h_level + m * block,
+                          k->offset + m * block, k->h_offset + m * block);
+}
+
+void nb_algo_polish_scales(struct nb_row_work *k, const struct nb_algo_polish *rows)
+{
+    const struct nb_coder *c = k->coder;
+    struct nb_grid trial = k->grids[0];
+    if (c->fixed || rows->n_active == 0)
+        return;
+    const bool outer = nb_coder_outer(c, &trial, 1.0, 1.0);
+    for (size_t i = 0; i < c->n_blocks; i++) {
+        const struct part b = {k, rows, i, i * c->block, nb_coder_block_cols(c, i)};
+        for (uint32_t s = 0; s * c->sub < b.n; s++)
+            rescale_rows(&b, s);
+        if (outer)
+            rescale_outer_rows(&b);
+    }
 }

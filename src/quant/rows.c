@@ -35,9 +35,10 @@ static void work_fini(struct nb_row_work *k, const struct nb_allocator *a)
     if (k->plain != k->coder)
         nb_coder_destroy(k->plain);
     nb_coder_destroy(k->coder);
-    void *const arrays[] = {k->codes, k->values,     k->target,      k->e,    k->moving, k->error,
-                            k->loss,  k->x,          k->g,           k->push, k->level,  k->next,
-                            k->h1,    k->best_codes, k->best_values, k->h2};
+    void *const arrays[] = {k->codes,      k->values,     k->target,  k->e,      k->moving,
+                            k->error,      k->loss,       k->x,       k->g,      k->push,
+                            k->level,      k->next,       k->h_level, k->offset, k->h_offset,
+                            k->best_codes, k->best_values};
     for (size_t i = 0; i < NB_COUNTOF(arrays); i++)
         nb_free(a, arrays[i]);
 }
@@ -66,9 +67,10 @@ static bool work_allocate(struct nb_row_work *k, const struct nb_allocator *a, s
     k->best_codes = nb_alloc(a, n, rows * sizeof *k->best_codes);
     k->best_grids = nb_coder_grids_create(k->coder, rows);
     return k->best_codes != NULL && k->best_grids != NULL && floats(&k->g, a, n, rows) &&
-           floats(&k->push, a, n, 1) && floats(&k->level, a, block, 1) &&
-           floats(&k->next, a, block, 1) && floats(&k->h1, a, block, 1) &&
-           floats(&k->h2, a, block, 1) && floats(&k->best_values, a, n, rows);
+           floats(&k->push, a, n, 1) && floats(&k->next, a, block, 1) &&
+           floats(&k->level, a, block, rows) && floats(&k->h_level, a, block, rows) &&
+           floats(&k->offset, a, block, rows) && floats(&k->h_offset, a, block, rows) &&
+           floats(&k->best_values, a, n, rows);
 }
 
 static enum nb_status work_init(struct nb_row_work *k, const struct call *c, struct nb_error *err)
