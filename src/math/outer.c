@@ -13,13 +13,13 @@
 #include <string.h>
 
 #define CHUNK       NB_SYM_CHUNK
-#define GROUP       48                      /* columns: whole panels of either kind     */
-#define PANELS      ((size_t)CHUNK * GROUP) /* floats of a group's panels in a chunk    */
-#define PANEL_BYTES ((size_t)24 << 20)      /* in all; but chunks at least MIN_CHUNKS,  */
-#define MIN_CHUNKS  4                       /* for results far larger than a cache      */
-#define MAX_CHUNKS  256                     /* what PANEL_BYTES have room for           */
-#define SHARE       8                       /* squares a thread, at least               */
-#define NEAR        16                      /* tokens that are prefetched               */
+#define GROUP       48                      /* columns: whole panels of either kind       */
+#define SQUARE      (2 * GROUP)             /* columns of a square, if each thread has    */
+#define SHARE       8                       /* so many of them; else GROUP                */
+#define PANELS      ((size_t)CHUNK * GROUP) /* floats of a group's panels in a chunk      */
+#define PANEL_BYTES ((size_t)8 << 20)       /* in all: larger than this they fall out of  */
+#define MIN_CHUNKS  4                       /* the cache; but results larger than it gain */
+#define MAX_CHUNKS  128                     /* what PANEL_BYTES have room for, at most    */
 #define A_COLS      NB_OUTER_ROWS
 #define B_COLS      NB_OUTER_COLS
 
@@ -74,9 +74,6 @@ static inline void pack_group(float *a, float *b, const float *x, size_t stride,
         if (have < GROUP) {
             memcpy(row, x, have * sizeof *x);
             v = row;
-        } else if (t + NEAR < n_tokens) {
-            for (size_t i = 0; i < GROUP; i += 16)
-                __builtin_prefetch(x + NEAR * stride + i);
         }
         for (size_t i = 0; i < GROUP / A_COLS; i++)
             memcpy(a + (i * CHUNK + t) * A_COLS, v + i * A_COLS, A_COLS * sizeof *a);
@@ -178,13 +175,10 @@ static void add_squares(void *ctx, size_t begin, size_t end, unsigned worker)
 
 /* ---- streams ---- */
 
-/* The largest squares of which each thread has its share: they take least from the panels. */
 static size_t choose_square(const struct nb_outer_options *o)
 {
-    size_t square = 4 * GROUP;
-    while (square > GROUP && squares_of(o->n, o->n_y, square) < SHARE * nb_pool_threads(o->pool))
-        square /= 2;
-    return square;
+    const size_t threads = nb_pool_threads(o->pool);
+    return squares_of(o->n, o->n_y, SQUARE) < SHARE * threads ? GROUP : SQUARE;
 }
 
 static bool sizes(const struct nb_outer_options *o, size_t *chunks, size_t *panels, size_t *squares)
