@@ -2,61 +2,44 @@
  * that lower a quadratic the most, and other d and dmin.
  *
  * The quadratic is convex in scale and offset, so for each storable scale the best offset is the storable
- * one next to where the parabola has its bottom; all scales are tried. Where scale and offset are two
- * halves, those around the bottom are.
+ * one next to where the parabola has its bottom. Scales are tried from the bottom on to both sides, until what
+ * they would gain with any offset is less than what is known. Where scale and offset are two halves, those
+ * around the bottom are.
  */
 #include "numfmt/coder_internal.h"
 
 #include <math.h>
 
-enum { MAX_CODES = 256 };
-
 /* A sub-block's storable scales, or offsets, by their integers: ascending or descending. */
 struct ladder {
-    float value[MAX_CODES];
+    const struct nb_numfmt *f;
+    struct nb_grid *g; /* to try them in */
+    uint32_t s;
+    bool offsets;
     int32_t lo, hi;
 };
 
-static void scales_of(struct ladder *l, const struct nb_numfmt *f, const struct nb_grid *g,
-                      uint32_t s)
+static double value_at(const struct ladder *l, int32_t code)
 {
-    struct nb_grid trial = *g;
-    l->lo = f->scale_lo;
-    l->hi = f->scale_hi;
-    for (int32_t k = l->lo; k <= l->hi; k++) {
-        trial.scale_code[s] = (int16_t)k;
-        f->derive(&trial, s);
-        l->value[k - l->lo] = trial.scale[s];
-    }
-}
-
-static void offsets_of(struct ladder *l, const struct nb_numfmt *f, const struct nb_grid *g,
-                       uint32_t s)
-{
-    struct nb_grid trial = *g;
-    l->lo = f->min_lo;
-    l->hi = f->min_hi;
-    for (int32_t k = l->lo; k <= l->hi; k++) {
-        trial.min_code[s] = (int16_t)k;
-        f->derive(&trial, s);
-        l->value[k - l->lo] = trial.offset[s];
-    }
+    (l->offsets ? l->g->min_code : l->g->scale_code)[l->s] = (int16_t)code;
+    l->f->derive(l->g, l->s);
+    return (double)(l->offsets ? l->g->offset : l->g->scale)[l->s];
 }
 
 /* The integer whose value is nearest to v. */
 static int32_t nearest(const struct ladder *l, double v)
 {
-    const bool down = l->value[l->hi - l->lo] < l->value[0];
+    const bool down = value_at(l, l->hi) < value_at(l, l->lo);
     int32_t a = l->lo;
     int32_t b = l->hi;
     while (b - a > 1) {
         const int32_t mid = a + (b - a) / 2;
-        if (((double)l->value[mid - l->lo] <= v) != down)
+        if ((value_at(l, mid) <= v) != down)
             a = mid;
         else
             b = mid;
     }
-    return fabs((double)l->value[a - l->lo] - v) <= fabs((double)l->value[b - l->lo] - v) ? a : b;
+    return fabs(value_at(l, a) - v) <= fabs(value_at(l, b) - v) ? a : b;
 }
 
 /* The change of offset that suits a change of scale. */
@@ -65,37 +48,73 @@ static double best_offset(const struct nb_scale_quad *q, double ds)
     return q->a22 > 0.0 ? (q->b2 - q->a12 * ds) / q->a22 : 0.0;
 }
 
+/* A search under way. */
+struct search {
+    const struct nb_scale_quad *q;
+    struct ladder scale, offset;
+    bool offsets;
+    double s0, o0;
+    double best;
+    int32_t code, min;
+};
+
+/* What a change of scale gains with the offset that suits it best, storable or not: no more. */
+static double bound(const struct search *x, double ds)
+{
+    return nb_scale_quad_at(x->q, ds, x->offsets ? best_offset(x->q, ds) : 0.0);
+}
+
+/* false: this scale cannot be better than what is known. */
+static bool try_scale(struct search *x, int32_t code)
+{
+    const double ds = value_at(&x->scale, code) - x->s0;
+    int32_t min = x->min;
+    double off = 0.0;
+    if (!(bound(x, ds) < x->best))
+        return false;
+    if (x->offsets) {
+        min = nearest(&x->offset, x->o0 + best_offset(x->q, ds));
+        off = value_at(&x->offset, min) - x->o0;
+    }
+    const double e = nb_scale_quad_at(x->q, ds, off);
+    if (e < x->best) {
+        x->best = e;
+        x->code = code;
+        x->min = min;
+    }
+    return true;
+}
+
+/* The change of scale that gains most where nothing need be stored. */
+static double best_scale(const struct nb_scale_quad *q, bool offsets)
+{
+    const bool both = offsets && q->a22 > 0.0;
+    const double a = both ? q->a11 - q->a12 * q->a12 / q->a22 : q->a11;
+    const double b = both ? q->b1 - q->b2 * q->a12 / q->a22 : q->b1;
+    return a > 0.0 ? b / a : 0.0;
+}
+
 static double rescale_coded(const struct nb_numfmt *f, struct nb_grid *g, uint32_t s,
                             const struct nb_scale_quad *q, bool offsets)
 {
-    struct ladder scale;
-    struct ladder offset = {.lo = 0};
-    const double s0 = (double)g->scale[s];
-    const double o0 = (double)g->offset[s];
-    double best = 0.0;
-    int32_t code = g->scale_code[s];
-    int32_t min = g->min_code[s];
-    scales_of(&scale, f, g, s);
-    if (offsets)
-        offsets_of(&offset, f, g, s);
-    for (int32_t k = scale.lo; k <= scale.hi; k++) {
-        const double ds = (double)scale.value[k - scale.lo] - s0;
-        int32_t m = min;
-        double off = 0.0;
-        if (offsets) {
-            m = nearest(&offset, o0 + best_offset(q, ds));
-            off = (double)offset.value[m - offset.lo] - o0;
-        }
-        const double e = nb_scale_quad_at(q, ds, off);
-        if (e < best) {
-            best = e;
-            code = k;
-            g->min_code[s] = (int16_t)m;
-        }
-    }
-    g->scale_code[s] = (int16_t)code;
+    struct nb_grid scale = *g, offset = *g;
+    struct search x = {.q = q,
+                       .scale = {f, &scale, s, false, f->scale_lo, f->scale_hi},
+                       .offset = {f, &offset, s, true, f->min_lo, f->min_hi},
+                       .offsets = offsets,
+                       .s0 = (double)g->scale[s],
+                       .o0 = (double)g->offset[s],
+                       .code = g->scale_code[s],
+                       .min = g->min_code[s]};
+    const int32_t from = nearest(&x.scale, x.s0 + best_scale(q, offsets));
+    for (int32_t k = from; k >= x.scale.lo && try_scale(&x, k); k--)
+        ;
+    for (int32_t k = from + 1; k <= x.scale.hi && try_scale(&x, k); k++)
+        ;
+    g->scale_code[s] = (int16_t)x.code;
+    g->min_code[s] = (int16_t)x.min;
     f->derive(g, s);
-    return best;
+    return x.best;
 }
 
 /* The neighbours of a half, towards 0 and away from it. */
