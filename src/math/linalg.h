@@ -36,8 +36,8 @@ struct nb_outer_tokens {
     size_t n_tokens;
 };
 
-/* What one owns: panels of n_tokens tokens, 4 * (2 n + n_y) bytes each, but no more than 8 MiB or, where this is
- * more, 1,024 tokens; and at most 74 kB a thread. UINT64_MAX where that does not fit. */
+/* What one owns: panels of n_tokens tokens, at most 1,024, 4 * (2 n + n_y) bytes each; and 74 kB a thread at
+ * most. UINT64_MAX where that does not fit. */
 uint64_t nb_outer_bytes(const struct nb_outer_options *o);
 /* NB_ERR_ARG for n = 0, NB_ERR_NOMEM. */
 NB_CHECKED enum nb_status nb_outer_create(struct nb_outer **out,

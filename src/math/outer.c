@@ -12,16 +12,14 @@
 
 #include <string.h>
 
-#define CHUNK       NB_SYM_CHUNK
-#define GROUP       48                      /* columns: whole panels of either kind       */
-#define SQUARE      (2 * GROUP)             /* columns of a square, if each thread has    */
-#define SHARE       8                       /* so many of them; else GROUP                */
-#define PANELS      ((size_t)CHUNK * GROUP) /* floats of a group's panels in a chunk      */
-#define PANEL_BYTES ((size_t)8 << 20)       /* in all: larger than this they fall out of  */
-#define MIN_CHUNKS  4                       /* the cache; but results larger than it gain */
-#define MAX_CHUNKS  128                     /* what PANEL_BYTES have room for, at most    */
-#define A_COLS      NB_OUTER_ROWS
-#define B_COLS      NB_OUTER_COLS
+#define CHUNK  NB_SYM_CHUNK
+#define CHUNKS 4                       /* in the panels: more of them fall out of the cache  */
+#define GROUP  48                      /* columns: whole panels of either kind               */
+#define PANELS ((size_t)CHUNK * GROUP) /* floats of a group's panels in a chunk              */
+#define SQUARE (2 * GROUP)             /* columns of a square, where each thread has at least */
+#define SHARE  8                       /* so many; else GROUP                                */
+#define A_COLS NB_OUTER_ROWS
+#define B_COLS NB_OUTER_COLS
 
 /* Vectors of the stream that are packed now. */
 struct side {
@@ -34,13 +32,13 @@ struct nb_outer {
     const struct nb_kernels *kernels;
     struct nb_pool *pool;
     struct side x, y;
-    size_t square;               /* columns of a square, whole groups */
-    size_t capacity, n_chunks;   /* of the panels; in use */
-    uint16_t length[MAX_CHUNKS]; /* tokens of each */
-    size_t first;                /* chunk of the tokens that are packed now */
-    double *h, *c;               /* (x.n, x.n), (y.n, x.n) or NULL: the sums */
-    bool lower;                  /* the triangle of h that counts */
-    double *squares;             /* (threads, square, square) */
+    size_t square;             /* columns of a square, whole groups */
+    size_t capacity, n_chunks; /* of the panels; in use */
+    uint16_t length[CHUNKS];   /* tokens of each */
+    size_t first;              /* chunk of the tokens that are packed now */
+    double *h, *c;             /* (x.n, x.n), (y.n, x.n) or NULL: the sums */
+    bool lower;                /* the triangle of h that counts */
+    double *squares;           /* (threads, square, square) */
     float *panels; /* (capacity, x.groups by A_COLS, x.groups by B_COLS, y.groups by A_COLS) */
 };
 
@@ -189,7 +187,7 @@ static bool sizes(const struct nb_outer_options *o, size_t *chunks, size_t *pane
         !nb_add_size(&groups, groups, groups_of(o->n_y)) ||
         !nb_mul_size(&chunk, groups, PANELS * sizeof(float)))
         return false;
-    *chunks = NB_MIN(wanted, NB_MIN(NB_MAX(PANEL_BYTES / chunk, MIN_CHUNKS), MAX_CHUNKS));
+    *chunks = NB_MIN(wanted, CHUNKS);
     return nb_mul_size(panels, *chunks, chunk) &&
            nb_mul_size(squares, nb_pool_threads(o->pool), square * square * sizeof(double));
 }
