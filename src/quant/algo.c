@@ -44,7 +44,7 @@ uint64_t nb_algo_rows_bytes(const struct nb_algo *algo, size_t cols, unsigned th
     uint64_t column = sizeof(int16_t) + 3 * sizeof(float) + grid;
     column += algo->params->feedback ? 2 * sizeof(float) : 0;
     column += algo->params->polish > 0 ? sizeof(int16_t) + 6 * sizeof(float) + grid : 0;
-    column += sizeof(double);                       /* of nb_quad_form */
-    const uint64_t form = 64 * 96 * sizeof(double); /* likewise */
+    column += 4 * (sizeof(float) + sizeof(double));  /* losses asked for, in nb_quad_form too */
+    const uint64_t form = 64 * 160 * sizeof(double); /* in nb_quad_form */
     return ((NB_ALGO_CHUNK * column + 8 * sizeof(float)) * n + form) * threads;
 }

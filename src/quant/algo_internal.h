@@ -43,7 +43,8 @@ struct nb_row_work {
     float *e;               /* (R, n) rounding errors                            */
     float *moving;          /* (R, n) by place: targets, less what came before   */
     float *error;           /* (R, lazy) of the columns at hand                  */
-    double *loss;           /* (R) */
+    float *asked;           /* (4, R, n) whose losses are measured; NULL: nobody asks */
+    double *loss;           /* (4, R)                                            */
     float *x, *w;           /* (block) of a block to be fitted                   */
     size_t lazy;
     /* polish */

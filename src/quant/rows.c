@@ -13,6 +13,8 @@
 #include "math/linalg.h"
 #include "numfmt/grid.h"
 
+#define MOST_ASKED 4 /* signal, rtn, loss, target_loss */
+
 /* A call. Owns: work, sums, status. */
 struct call {
     const struct nb_prepared *p;
@@ -35,10 +37,10 @@ static void work_fini(struct nb_row_work *k, const struct nb_allocator *a)
     if (k->plain != k->coder)
         nb_coder_destroy(k->plain);
     nb_coder_destroy(k->coder);
-    void *const arrays[] = {k->codes,      k->values,     k->target,  k->e,      k->moving,
-                            k->error,      k->loss,       k->x,       k->g,      k->push,
-                            k->level,      k->next,       k->h_level, k->offset, k->h_offset,
-                            k->best_codes, k->best_values};
+    void *const arrays[] = {k->codes,      k->values,      k->target,  k->e,      k->moving,
+                            k->error,      k->loss,        k->x,       k->g,      k->push,
+                            k->level,      k->next,        k->h_level, k->offset, k->h_offset,
+                            k->best_codes, k->best_values, k->asked};
     for (size_t i = 0; i < NB_COUNTOF(arrays); i++)
         nb_free(a, arrays[i]);
 }
@@ -49,17 +51,20 @@ static bool floats(float **x, const struct nb_allocator *a, size_t n, size_t m)
     return *x != NULL;
 }
 
-static bool work_allocate(struct nb_row_work *k, const struct nb_allocator *a, size_t rows)
+static bool work_allocate(struct nb_row_work *k, const struct nb_allocator *a, size_t rows,
+                          bool measure)
 {
     const struct nb_algo_params *q = &k->p->params;
     const size_t n = k->p->n, block = k->coder->block;
     k->lazy = nb_algo_panel(k->p);
     k->codes = nb_alloc(a, n, rows * sizeof *k->codes);
     k->grids = nb_coder_grids_create(k->coder, rows);
-    k->loss = nb_alloc(a, rows, sizeof *k->loss);
+    k->loss = nb_alloc(a, MOST_ASKED * rows, sizeof *k->loss);
     bool ok = k->codes != NULL && k->grids != NULL && k->loss != NULL &&
               floats(&k->values, a, n, rows) && floats(&k->target, a, n, rows) &&
               floats(&k->e, a, n, rows) && floats(&k->x, a, block, 1);
+    if (measure)
+        ok = ok && floats(&k->asked, a, n, MOST_ASKED * rows);
     if (q->feedback)
         ok = ok && floats(&k->moving, a, n, rows) && floats(&k->error, a, k->lazy, rows);
     if (!ok || q->polish == 0)
@@ -92,7 +97,7 @@ static enum nb_status work_init(struct nb_row_work *k, const struct call *c, str
                 "rows of %zu columns in blocks of %u (%s), but statistics of %zu in blocks of %u",
                 k->coder->cols, k->coder->block, k->coder->type->name, c->p->n,
                 c->p->job.layout.block);
-    if (!work_allocate(k, c->p->job.a, c->chunk))
+    if (!work_allocate(k, c->p->job.a, c->chunk, c->rows->sums != NULL))
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %zu rows of %zu columns", c->chunk, c->p->n);
     return NB_OK;
 }
@@ -136,23 +141,33 @@ static void subtract(float *e, const float *x, const float *y, size_t n)
         e[i] = x[i] - y[i];
 }
 
-/* Loss of x - y (y NULL: of x) on H and on what was held out. */
-static enum nb_status measure(struct nb_row_work *k, const float *x, const float *y, size_t n_rows,
-                              double *sum, double *held, struct nb_error *err)
+/* Losses that a chunk is asked for: they are worked out together, so that H is read once for all. */
+struct asked {
+    size_t n;
+    double *sum[MOST_ASKED], *held[MOST_ASKED]; /* what they are added to */
+};
+
+/* Of x - y (y NULL: of x), on H and on what was held out. */
+static void ask(struct nb_row_work *k, struct asked *a, const float *x, const float *y,
+                size_t n_rows, double *sum, double *held)
 {
-    const size_t n = k->p->n;
-    if (y != NULL) {
-        subtract(k->e, x, y, n_rows * n);
-        x = k->e;
-    }
-    NB_TRY(nb_algo_losses(k->p, k->loss, x, n_rows, false, err));
-    for (size_t r = 0; r < n_rows; r++)
-        *sum += k->loss[r];
-    if (held == NULL || k->p->job.held == NULL)
-        return NB_OK;
-    NB_TRY(nb_algo_losses(k->p, k->loss, x, n_rows, true, err));
-    for (size_t r = 0; r < n_rows; r++)
-        *held += k->loss[r];
+    const size_t n = n_rows * k->p->n;
+    float *e = k->asked + a->n * n;
+    if (y != NULL)
+        subtract(e, x, y, n);
+    else
+        memcpy(e, x, n * sizeof *e);
+    a->sum[a->n] = sum;
+    a->held[a->n++] = held;
+}
+
+static enum nb_status answer(struct nb_row_work *k, const struct asked *a, size_t n_rows, bool held,
+                             struct nb_error *err)
+{
+    NB_TRY(nb_algo_losses(k->p, k->loss, k->asked, a->n * n_rows, held, err));
+    for (size_t i = 0; i < a->n; i++)
+        for (size_t r = 0; r < n_rows; r++)
+            *(held ? a->held : a->sum)[i] += k->loss[i * n_rows + r];
     return NB_OK;
 }
 
@@ -183,17 +198,34 @@ static void set_targets(struct nb_row_work *k, const struct nb_rows *rows, const
     memcpy(k->target, t, c->n * n * sizeof *t);
 }
 
-static enum nb_status measure_baseline(struct nb_row_work *k, const struct piece *c,
-                                       struct nb_algo_sums *s, struct nb_error *err)
+static void ask_baseline(struct nb_row_work *k, const struct piece *c, struct asked *a,
+                         struct nb_algo_sums *s)
 {
-    NB_TRY(measure(k, c->w, NULL, c->n, &s->signal, &s->held_signal, err));
+    ask(k, a, c->w, NULL, c->n, &s->signal, &s->held_signal);
     if (k->p->params.no_baseline)
-        return NB_OK;
+        return;
     struct nb_coder *own = k->coder;
     k->coder = k->plain;
     nb_algo_round_plain(k, c->row, c->n, k->p->diag);
     k->coder = own;
-    return measure(k, c->w, k->values, c->n, &s->rtn, &s->held_rtn, err);
+    ask(k, a, c->w, k->values, c->n, &s->rtn, &s->held_rtn);
+}
+
+static enum nb_status measure(struct nb_row_work *k, const struct nb_rows *rows,
+                              const struct piece *c, struct asked *a, struct nb_algo_sums *s,
+                              struct nb_error *err)
+{
+    ask(k, a, c->w, k->values, c->n, &s->loss, &s->held_loss);
+    if (rows->target != NULL)
+        ask(k, a, k->target, k->values, c->n, &s->target_loss, &s->held_target_loss);
+    NB_TRY(answer(k, a, c->n, false, err));
+    if (k->p->job.held != NULL)
+        NB_TRY(answer(k, a, c->n, true, err));
+    if (rows->target == NULL) {
+        s->target_loss = s->loss;
+        s->held_target_loss = s->held_loss;
+    }
+    return NB_OK;
 }
 
 static void store(struct nb_row_work *k, const struct nb_rows *rows, const struct piece *c)
@@ -213,8 +245,9 @@ static enum nb_status do_piece(struct nb_row_work *k, const struct nb_rows *rows
     NB_TRY(check_values(c, c->w, p->n, err));
     set_targets(k, rows, c);
     NB_TRY(check_values(c, k->target, p->n, err));
+    struct asked asked = {.n = 0};
     if (rows->sums != NULL)
-        NB_TRY(measure_baseline(k, c, s, err));
+        ask_baseline(k, c, &asked, s);
     if (p->algo->round != NULL)
         NB_TRY(p->algo->round(k, c->row, c->n, err));
     else if (p->params.feedback)
@@ -223,16 +256,8 @@ static enum nb_status do_piece(struct nb_row_work *k, const struct nb_rows *rows
         nb_algo_round_plain(k, c->row, c->n, p->weight);
     if (p->params.polish > 0 && p->algo->round == NULL)
         NB_TRY(nb_algo_polish_rows(k, c->n, s, err));
-    if (rows->sums != NULL) {
-        NB_TRY(measure(k, c->w, k->values, c->n, &s->loss, &s->held_loss, err));
-        if (rows->target == NULL) {
-            s->target_loss = s->loss;
-            s->held_target_loss = s->held_loss;
-        } else {
-            NB_TRY(
-                measure(k, k->target, k->values, c->n, &s->target_loss, &s->held_target_loss, err));
-        }
-    }
+    if (rows->sums != NULL)
+        NB_TRY(measure(k, rows, c, &asked, s, err));
     s->n_rows += c->n;
     store(k, rows, c);
     return NB_OK;
