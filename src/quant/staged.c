@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SHIFT_DAMP    0.03              /* lambda as a share of the mean of H_ii        */
+#define SHIFT_DAMP    1.0               /* lambda as a share of the mean of H_ii        */
 #define SLAB_ELEMENTS ((size_t)4 << 20) /* doubles of a product with H or its inverse */
 #define INTEGER_BITS  5.0               /* a weight, at most, where it runs on integers */
 

@@ -6,12 +6,14 @@
 #include "quant_case.h"
 
 #define CASE_WINDOWS 6
+#define CASE_MOST    128 /* windows */
 #define CASE_CTX     16
 
 /* What is run, how, and what came of it. Zeros: method kgptq to q8_0, one thread. */
 struct calibrated_case {
     const char *method, *type;
     bool float_prefix, no_mismatch, none_held;
+    size_t windows; /* 0: CASE_WINDOWS */
     uint64_t max_ram;
     struct nb_pool *pool;
     const struct nb_allocator *a;
@@ -56,19 +58,20 @@ static inline enum nb_status case_run_plan(struct calibrated_case *c, const stru
     return st;
 }
 
-/* Random tokens, the fourth of six windows held out. */
+/* Random tokens, the fourth window held out. */
 static inline enum nb_status case_calibrate(struct calibrated_case *c, const struct nb_model *m,
                                             const char *out, struct nb_error *err)
 {
-    uint32_t tokens[CASE_WINDOWS * CASE_CTX];
-    const bool held[CASE_WINDOWS] = {false, false, false, !c->none_held};
+    static uint32_t tokens[CASE_MOST * CASE_CTX];
+    const bool held[CASE_MOST] = {false, false, false, !c->none_held};
+    const size_t n = c->windows > 0 ? c->windows : CASE_WINDOWS;
     struct nb_rng rng = {.seed = 11};
     struct nb_recipe r;
     struct nb_quant_plan *p = NULL;
-    for (size_t i = 0; i < NB_COUNTOF(tokens); i++)
+    assert_true(n <= CASE_MOST);
+    for (size_t i = 0; i < n * CASE_CTX; i++)
         tokens[i] = (uint32_t)(nb_rng_u64(&rng) % m->w.hp.n_vocab);
-    const struct nb_windows windows = {
-        .tokens = tokens, .held = held, .n = CASE_WINDOWS, .ctx = CASE_CTX};
+    const struct nb_windows windows = {.tokens = tokens, .held = held, .n = n, .ctx = CASE_CTX};
     nb_recipe_init(&r, c->a);
     r.method = c->method != NULL ? c->method : "kgptq";
     r.type = c->type != NULL ? c->type : "q8_0";

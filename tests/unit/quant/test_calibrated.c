@@ -294,21 +294,21 @@ static void test_gptaq(void **state)
     nb_model_close(m);
 }
 
-/* What the model gives for the windows of case_calibrate, malloc-ed. */
+/* What the model gives for windows that case_calibrate has not seen, malloc-ed. */
 static float *logits_of(const char *path, size_t *n)
 {
     struct nb_model *m = case_open(path);
     struct nb_session *s;
     const struct nb_session_options o = {
         .n_ctx = CASE_CTX, .kv_type = &nb_numfmt_f32, .float_activations = true};
-    struct nb_rng rng = {.seed = 11};
+    struct nb_rng rng = {.seed = 12};
     assert_ok(nb_model_settle(m, &err), &err);
     assert_ok(nb_session_create(&s, &m->w, &o, NULL, &err), &err);
     const size_t window = (size_t)CASE_CTX * nb_session_width(s);
-    *n = CASE_WINDOWS * window;
+    *n = CASE_MOST * window;
     float *out = malloc(*n * sizeof *out);
     assert_non_null(out);
-    for (size_t w = 0; w < CASE_WINDOWS; w++) {
+    for (size_t w = 0; w < CASE_MOST; w++) {
         uint32_t tokens[CASE_CTX];
         for (size_t t = 0; t < CASE_CTX; t++)
             tokens[t] = (uint32_t)(nb_rng_u64(&rng) % m->w.hp.n_vocab);
@@ -337,24 +337,24 @@ static double distance(const struct nb_model *m, struct calibrated_case c, const
     return square / size;
 }
 
-/* Layers that make good what was rounded before them bring the model nearer to the float one, with biases and
- * without. */
+/* Layers that make good what was rounded before them bring the model nearer to the float one on a text that
+ * none of them has seen, with biases and without. */
 static void test_makes_good(void **state)
 {
     (void)state;
     static const char *const archs[] = {"llama-tied", "llama-bias", "qwen2"};
+    struct calibrated_case alone = {.type = "q4_0", .windows = CASE_MOST, .no_mismatch = true};
+    struct calibrated_case input = {.type = "q4_0", .windows = CASE_MOST, .method = "gptaq"};
+    struct calibrated_case both = {.type = "q4_0", .windows = CASE_MOST};
     for (size_t i = 0; i < NB_COUNTOF(archs); i++) {
         struct nb_model *m = arch_open(archs[i]);
         size_t n;
         float *want = logits_of(arch_path(archs[i], ""), &n);
-        const double alone =
-            distance(m, (struct calibrated_case){.type = "q4_0", .no_mismatch = true}, want);
-        const double input =
-            distance(m, (struct calibrated_case){.type = "q4_0", .method = "gptaq"}, want);
-        const double both = distance(m, (struct calibrated_case){.type = "q4_0"}, want);
+        const double d[] = {distance(m, alone, want), distance(m, input, want),
+                            distance(m, both, want)};
         print_message("%s: %.5f alone, %.5f with the input's, %.5f with the stream's\n", archs[i],
-                      alone, input, both);
-        assert_true(input < 0.9 * alone && both < 0.9 * alone);
+                      d[0], d[1], d[2]);
+        assert_true(d[1] < 0.97 * d[0] && d[2] < 0.97 * d[0]);
         free(want);
         nb_model_close(m);
     }
