@@ -73,7 +73,8 @@ static void sum_tokens(double *h, bool lower, double *c, const struct nb_outer_o
         struct nb_outer_tokens part = *all;
         part.n_tokens = NB_MIN(call, all->n_tokens - t);
         part.x += t * all->x_stride;
-        part.y += c != NULL ? t * all->y_stride : 0;
+        if (c != NULL)
+            part.y += t * all->y_stride;
         nb_outer_add(sums, &part);
     }
     nb_outer_end(sums);
