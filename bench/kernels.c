@@ -122,13 +122,16 @@ static void bench_products(struct nb_pool *pool, struct job *j)
     static const struct {
         const char *name;
         int8_t lo, hi;
-    } range[] = {{"codes 0..15", 0, 15},
-                 {"codes -8..7", -8, 7},
-                 {"codes -32..31", -32, 31},
-                 {"codes -128..127", 0, 0}};
+        bool has_min;
+    } range[] = {{"codes 0..15, with minima", 0, 15, true},
+                 {"codes 0..15", 0, 15, false},
+                 {"codes -8..7", -8, 7, false},
+                 {"codes -32..31", -32, 31, false},
+                 {"codes -128..127", 0, 0, false}};
     for (size_t i = 0; i < sizeof range / sizeof range[0]; i++) {
         j->tile.code_min = range[i].lo;
         j->tile.code_max = range[i].hi;
+        j->tile.min = range[i].has_min ? j->tile.scale : NULL;
         j->tile.sub = range[i].lo == -32 ? 16 : 32;
         const double t = best(pool, 128, 4, do_tile, j);
         printf("%-18s %8.1f GOP/s   %s\n", "gemm_f32_tile_q8",

@@ -3,12 +3,14 @@
  * Lanes are rows. Four activations of a column are broadcast against four codes of each row; four
  * columns share a load of the codes. Small codes (tile_range.h) sum in 16 bits over the sub-block.
  */
+#include "base/status.h"
 #include "kernels/tile_range.h"
 
 #include <immintrin.h>
 
-#define INLINE static inline __attribute__((always_inline))
-#define COLS   4
+#define INLINE       static inline __attribute__((always_inline))
+#define COLS         4
+#define SUMS_AT_ONCE ((size_t)128) /* sub-blocks: 2 kB of the stack */
 
 /* Four activations in every lane. One instruction; spelled with 32-bit integers, gcc gathers the loads
  * of many steps into vectors first. */
@@ -58,39 +60,57 @@ INLINE void sub_sums(__m256i sum[COLS], const int8_t *codes, uint32_t sub, const
     }
 }
 
-/* factor * xsum of sub-block s of column c in every lane. */
-INLINE __m256i xsum_of(const struct nb_q8 *x, size_t k, size_t c, size_t s, uint32_t sub,
-                       int factor)
+/* The sums of the activations of sub-blocks s .. s + n - 1 of column c, as floats. */
+static void float_sums(float *sums, const struct nb_q8 *x, size_t k, size_t c, size_t s, size_t n,
+                       uint32_t sub)
 {
     const int16_t *p = x->sum16 + c * (k / 16) + s * (sub / 16);
-    if (sub == 16) /* the sum in the lower half of each lane meets the factor, the upper 0 */
-        return _mm256_madd_epi16(_mm256_set1_epi16(*p), _mm256_set1_epi32(factor));
-    return _mm256_madd_epi16(_mm256_castps_si256(_mm256_broadcast_ss((const void *)p)),
-                             _mm256_set1_epi16((short)factor));
+    size_t i = 0;
+    for (; sub == 32 && i + 8 <= n; i += 8) {
+        const __m256i pairs = _mm256_loadu_si256((const void *)(p + 2 * i));
+        const __m256i v = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+        _mm256_storeu_ps(sums + i, _mm256_cvtepi32_ps(v));
+    }
+    for (; i < n; i++)
+        sums[i] = sub == 32 ? (float)(p[2 * i] + p[2 * i + 1]) : (float)p[i];
 }
 
-/* Columns c0 .. c0 + n - 1, n a constant of at most COLS. */
+/* Columns c0 .. c0 + n - 1, n a constant of at most COLS. That a sum of codes is what its bias added too much
+ * to is said in floats: the numbers are integers far below 2^24, so it is exact. */
 INLINE void cols(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
-                 const struct nb_q8 *x, size_t c0, size_t n, enum tile_range range, uint32_t sub)
+                 const struct nb_q8 *x, size_t c0, size_t n, enum tile_range range, uint32_t sub,
+                 bool has_min)
 {
-    const int bias = tile_bias(range);
+    const __m256 bias = _mm256_set1_ps((float)tile_bias(range));
+    const bool needs_sums = has_min || tile_bias(range);
+    float sums[COLS][SUMS_AT_ONCE];
+    const int8_t *q = x->q + c0 * k, *codes = w->codes;
+    const float *d = x->d + c0 * (k / 32), *scales = w->scale, *mins = w->min;
+    const size_t subs = k / sub, blocks = k / 32;
     __m256 acc[COLS];
     for (size_t c = 0; c < n; c++)
         acc[c] = _mm256_setzero_ps();
-    for (size_t s = 0; s < k / sub; s++) {
-        __m256i sum[COLS];
-        sub_sums(sum, w->codes + s * sub * NB_TILE_ROWS, sub, x->q + c0 * k + s * sub, k, n, range);
-        const __m256 scale = _mm256_loadu_ps(w->scale + s * NB_TILE_ROWS);
-        for (size_t c = 0; c < n; c++) {
-            const __m256 xd = _mm256_broadcast_ss(x->d + (c0 + c) * (k / 32) + s * sub / 32);
-            if (bias)
-                sum[c] = _mm256_sub_epi32(sum[c], xsum_of(x, k, c0 + c, s, sub, bias));
-            const __m256 f = _mm256_cvtepi32_ps(sum[c]);
-            acc[c] = _mm256_fmadd_ps(f, _mm256_mul_ps(scale, xd), acc[c]);
-            if (w->min) {
-                const __m256 xsum = _mm256_cvtepi32_ps(xsum_of(x, k, c0 + c, s, sub, 1));
-                const __m256 min = _mm256_loadu_ps(w->min + s * NB_TILE_ROWS);
-                acc[c] = _mm256_fmadd_ps(xsum, _mm256_mul_ps(min, xd), acc[c]);
+    for (size_t s0 = 0; s0 < subs; s0 += SUMS_AT_ONCE) {
+        const size_t m = NB_MIN(subs - s0, SUMS_AT_ONCE);
+        for (size_t c = 0; needs_sums && c < n; c++)
+            float_sums(sums[c], x, k, c0 + c, s0, m, sub);
+        for (size_t i = 0; i < m; i++) {
+            const size_t s = s0 + i;
+            __m256i sum[COLS];
+            sub_sums(sum, codes + s * sub * NB_TILE_ROWS, sub, q + s * sub, k, n, range);
+            const __m256 scale = _mm256_loadu_ps(scales + s * NB_TILE_ROWS);
+            const __m256 min =
+                has_min ? _mm256_loadu_ps(mins + s * NB_TILE_ROWS) : _mm256_setzero_ps();
+            for (size_t c = 0; c < n; c++) {
+                const __m256 xd = _mm256_broadcast_ss(d + c * blocks + s * sub / 32);
+                __m256 f = _mm256_cvtepi32_ps(sum[c]), xsum = min;
+                if (needs_sums)
+                    xsum = _mm256_broadcast_ss(&sums[c][i]);
+                if (tile_bias(range))
+                    f = _mm256_fnmadd_ps(bias, xsum, f);
+                acc[c] = _mm256_fmadd_ps(f, _mm256_mul_ps(scale, xd), acc[c]);
+                if (has_min)
+                    acc[c] = _mm256_fmadd_ps(xsum, _mm256_mul_ps(min, xd), acc[c]);
             }
         }
     }
@@ -99,13 +119,14 @@ INLINE void cols(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
 }
 
 INLINE void all_cols(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
-                     const struct nb_q8 *x, size_t n_cols, enum tile_range range, uint32_t sub)
+                     const struct nb_q8 *x, size_t n_cols, enum tile_range range, uint32_t sub,
+                     bool has_min)
 {
     size_t c = 0;
     for (; c + COLS <= n_cols; c += COLS)
-        cols(y, y_stride, w, k, x, c, COLS, range, sub);
+        cols(y, y_stride, w, k, x, c, COLS, range, sub, has_min);
     for (; c < n_cols; c++)
-        cols(y, y_stride, w, k, x, c, 1, range, sub);
+        cols(y, y_stride, w, k, x, c, 1, range, sub, has_min);
 }
 
 /* An instance per range and sub: constants inside. */
@@ -113,7 +134,10 @@ INLINE void all_cols(float *y, size_t y_stride, const struct nb_tile *w, size_t 
     static void run_##range##_##sub(float *y, size_t y_stride, const struct nb_tile *w, size_t k,  \
                                     const struct nb_q8 *x, size_t n_cols)                          \
     {                                                                                              \
-        all_cols(y, y_stride, w, k, x, n_cols, range, sub);                                        \
+        if (w->min)                                                                                \
+            all_cols(y, y_stride, w, k, x, n_cols, range, sub, true);                              \
+        else                                                                                       \
+            all_cols(y, y_stride, w, k, x, n_cols, range, sub, false);                             \
     }
 
 INSTANCE(TILE_U4, 16)
