@@ -17,6 +17,10 @@ struct nb_mapping {
 
 NB_CHECKED enum nb_status nb_mapping_open(struct nb_mapping *m, const char *path,
                                           struct nb_error *err); /* regular files only */
+/* A regular file that another file names: path is relative to folder and stays below it: no "..", no
+ * symbolic link on the way (NB_ERR_UNSUPPORTED). */
+NB_CHECKED enum nb_status nb_mapping_open_below(struct nb_mapping *m, const char *folder,
+                                                const char *path, struct nb_error *err);
 void nb_mapping_close(struct nb_mapping *m);
 /* Hints; errors are ignored. willneed reads ahead; dontneed drops the pages from this process. */
 void nb_mapping_willneed(const struct nb_mapping *m, uint64_t offset, uint64_t n);
