@@ -12,4 +12,12 @@ struct nb_inspect_options {
 bool nb_inspect_importance(struct nb_cli *cli, nb_context *ctx, const char *path,
                            const struct nb_inspect_options *o, int *code);
 
+/* The same for nets; tensors and meta: what --tensors and --meta add. */
+struct nb_inspect_net_options {
+    bool json, tensors, meta;
+    bool of_models; /* something was asked for that nets do not have */
+};
+bool nb_inspect_net_file(struct nb_cli *cli, nb_context *ctx, const char *path,
+                         const struct nb_inspect_net_options *o, int *code);
+
 #endif

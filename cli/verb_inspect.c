@@ -279,6 +279,12 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     const struct nb_inspect_options o = {.json = a->common.json,
                                          .of_models = a->tensors || a->meta || a->hash ||
                                                       a->dump_recipe != NULL};
+    const struct nb_inspect_net_options net = {.json = a->common.json,
+                                               .tensors = a->tensors,
+                                               .meta = a->meta,
+                                               .of_models = a->hash || a->dump_recipe != NULL};
+    if (nb_inspect_net_file(cli, ctx, positional[0], &net, &code))
+        return code;
     if (nb_inspect_importance(cli, ctx, positional[0], &o, &code))
         return code;
     enum nb_status status =
@@ -304,11 +310,17 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 
 const struct nb_cli_verb nb_cli_verb_inspect = {
     .name = "inspect",
-    .synopsis = "MODEL | STATS",
+    .synopsis = "MODEL | NET | STATS",
     .summary = "say what a model file holds",
     .description =
         "Shows the architecture, the types and sizes of the weights, the tokenizer, and how "
         "the file was made. Reads headers only, so it is quick on files of any size.\n"
+        "\n"
+        "Of a net in ONNX it shows who made it, the operator sets, inputs and outputs with types "
+        "and "
+        "shapes, how often each operator occurs, constants by type, and files of external data, "
+        "which "
+        "need not be there; --tensors lists the constants.\n"
         "\n"
         "Of a file of statistics, or an imatrix in GGUF, it shows a line for each value that "
         "layers "
@@ -317,6 +329,7 @@ const struct nb_cli_verb nb_cli_verb_inspect = {
         "feedback of rounding errors can gain at most: the mean of H's diagonal over the geometric "
         "mean of its pivots, infinite if fewer tokens than columns were seen.",
     .examples = "nibble inspect model.gguf\n"
+                "nibble inspect net.onnx\n"
                 "nibble inspect Llama-3.2-1B --tensors --meta\n"
                 "nibble inspect model.gguf --hash --json",
     .options = options,

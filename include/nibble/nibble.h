@@ -101,6 +101,52 @@ NB_API NB_CHECKED enum nb_status nb_inspect(nb_context *ctx, const char *path, u
                                             struct nb_model_info *info, struct nb_error *err);
 NB_API void nb_model_info_free(struct nb_model_info *info);
 
+/* ---- inspect: nets ---- */
+/* What an ONNX file holds. Weights are not read; files of external data need not be there. */
+struct nb_net_value {
+    const char *name, *type;      /* "float32"; NULL: not a tensor, or not given           */
+    int32_t rank;                 /* -1: not known                                         */
+    const int64_t *dims;          /* (rank); -1: not fixed                                 */
+    const char *const *dim_names; /* (rank) of inputs and outputs; NULL where it has none  */
+    uint64_t bytes;               /* of a tensor */
+    const char *file;             /* of a tensor that is external data; NULL */
+};
+struct nb_net_count {
+    const char *name; /* "Conv", "com.microsoft.QGemm" */
+    uint64_t n;
+};
+struct nb_net_type {
+    const char *name;
+    uint64_t tensors, elements, bytes;
+};
+struct nb_net_opset {
+    const char *domain; /* "ai.onnx" */
+    int64_t version;
+};
+struct nb_net_file {
+    const char *name; /* as the model names it */
+    uint64_t tensors, bytes;
+};
+struct nb_net_info {
+    const char *path, *name, *producer, *producer_version; /* NULL: not said */
+    int64_t ir_version;
+    uint64_t n_nodes, n_subgraphs; /* nodes of subgraphs count */
+    uint64_t parameters, tensor_bytes, file_bytes;
+    const struct nb_net_opset *opsets;
+    const struct nb_net_value *inputs, *outputs, *tensors; /* tensors: all constants */
+    const struct nb_net_count *ops;                        /* the most frequent first */
+    const struct nb_net_type *types;
+    const struct nb_net_file *files; /* of external data */
+    const struct nb_meta_info *meta;
+    size_t n_opsets, n_inputs, n_outputs, n_tensors, n_ops, n_types, n_files, n_meta;
+    void *owner;
+};
+/* 1 if the file begins like an ONNX model, or is called one. */
+NB_API int32_t nb_is_net(const char *path);
+NB_API NB_CHECKED enum nb_status nb_inspect_net(nb_context *ctx, const char *path,
+                                                struct nb_net_info *info, struct nb_error *err);
+NB_API void nb_net_info_free(struct nb_net_info *info);
+
 /* ---- plan, quantize ---- */
 struct nb_type_rule {
     const char *regex; /* PCRE2, on the canonical (GGUF) tensor name */
