@@ -49,12 +49,12 @@ bool nb_acts_bytes(const struct nb_acts_options *o, uint64_t *all, uint64_t *in_
 
 static enum nb_status take_memory(struct nb_acts *s, const struct sizes *z, struct nb_error *err)
 {
-    s->spare = nb_alloc_zero(s->a, z->floats, sizeof(float));
+    s->spare = nb_alloc(s->a, z->floats, sizeof(float));
     if (s->spare == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for a window of %zu hidden states", s->ctx);
     if (z->kept == 0)
         return NB_OK;
-    s->values = nb_alloc_zero(s->a, (size_t)z->kept_bytes, 1);
+    s->values = nb_alloc(s->a, (size_t)z->kept_bytes, 1);
     if (s->values == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "no memory for the hidden states of %zu windows: %llu bytes",
                 z->kept, (unsigned long long)z->kept_bytes);

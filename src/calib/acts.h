@@ -17,7 +17,7 @@ struct nb_acts_options {
         *folder; /* of the file, best the output's: /tmp may be memory. NULL: $TMPDIR, or /tmp */
 };
 
-/* Borrows: a. All zeros at first. NB_ERR_LIMIT where the disk has no room for what memory may not hold. */
+/* Borrows: a. A window is undefined until it is written. NB_ERR_LIMIT where the disk has no room for what memory may not hold. */
 NB_CHECKED enum nb_status nb_acts_create(struct nb_acts **out, const struct nb_acts_options *o,
                                          const struct nb_allocator *a, struct nb_error *err);
 void nb_acts_destroy(struct nb_acts *s);
