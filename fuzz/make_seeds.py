@@ -452,9 +452,74 @@ def stats_seeds(imatrix):
         put("imatrix", name, data)
 
 
+# ---- ONNX: protobuf by hand ----
+def pb_varint(v):
+    v &= (1 << 64) - 1
+    out = b""
+    while v > 127:
+        out += bytes([v & 127 | 128])
+        v >>= 7
+    return out + bytes([v])
+
+
+def pb_num(field, v):
+    return pb_varint(field << 3) + pb_varint(v)
+
+
+def pb(field, *parts):
+    body = b"".join(x.encode() if isinstance(x, str) else x for x in parts)
+    return pb_varint(field << 3 | 2) + pb_varint(len(body)) + body
+
+
+def onnx_tensor(name, kind, dims, *data):
+    return b"".join(pb_num(1, d) for d in dims) + pb_num(2, kind) + pb(8, name) + b"".join(data)
+
+
+def onnx_model(*graph, extra=b""):
+    return pb_num(1, 8) + pb(2, "nibble") + pb(7, *graph) + pb(8, pb(1, ""), pb_num(2, 17)) + extra
+
+
+def onnx_seeds():
+    shape = pb(2, pb(1, pb(2, "N")), pb(1, pb_num(1, 3)), pb(1))
+    x = pb(11, pb(1, "x"), pb(2, pb(1, pb_num(1, 1), shape)))
+    y = pb(12, pb(1, "y"), pb(2, pb(4, pb(1, b""))))
+    w = onnx_tensor("w", 1, [2], pb(9, struct.pack("<2f", 1, -2)))
+    relu = pb(1, pb(1, "x"), pb(1, ""), pb(2, "y"), pb(3, "n"), pb(4, "Relu"))
+    inner = pb(6, pb(1, pb(1, "x"), pb(2, "z"), pb(4, "Neg")), pb(12, pb(1, "z")))
+    numbers = [(1, 4, struct.pack("<2f", 1, 2)), (3, 5, pb_varint(-2) + pb_varint(127)), (10, 5, pb_varint(0x3c00) * 2),
+               (7, 7, pb_varint(-1) * 2), (11, 10, struct.pack("<2d", 1, 2)), (13, 11, pb_varint(5) * 2),
+               (22, 5, pb_varint(0x21))]
+    tensors = [pb(5, onnx_tensor("t%d" % i, kind, [2], pb(field, data))) for i, (kind, field, data) in enumerate(numbers)]
+    words = pb(5, onnx_tensor("words", 8, [2], pb(6, "a"), pb(6, b"b\0")))
+    attrs = [pb(5, pb(1, "f"), pb_num(20, 1), pb_varint(2 << 3 | 5), struct.pack("<f", 0.5)),
+             pb(5, pb(1, "i"), pb_num(20, 2), pb_num(3, -1)), pb(5, pb(1, "s"), pb_num(20, 3), pb(4, "same")),
+             pb(5, pb(1, "t"), pb_num(20, 4), pb(5, w)), pb(5, pb(1, "g"), pb_num(20, 5), inner),
+             pb(5, pb(1, "is"), pb_num(20, 7), pb_num(8, 1), pb_num(8, 2)),
+             pb(5, pb(1, "fs"), pb_num(20, 6), pb(7, struct.pack("<2f", 1, 2))),
+             pb(5, pb(1, "ss"), pb_num(20, 8), pb(9, "a"), pb(9, "")), pb(5, pb(1, "untyped"), pb_num(3, 4))]
+    far = b"".join(pb(13, pb(1, k), pb(2, v)) for k, v in [("location", "../w"), ("offset", "-1"), ("length", "8")])
+    nested = b""
+    for _ in range(30):
+        nested = pb(1, pb(4, "If"), pb(5, pb(1, "g"), pb_num(20, 5), pb(6, nested)))
+    for name, data in [
+            ("good-small", onnx_model(x, relu, y, pb(5, w))), ("good-tensors", onnx_model(*tensors, words)),
+            ("good-attributes", onnx_model(pb(1, pb(4, "All"), pb(2, "o"), *attrs))),
+            ("good-unknown", onnx_model(x, relu, y, extra=pb(25, "f") + pb(14, pb(1, "k"), pb(2, "v")) + pb_num(99, 1))),
+            ("bad-external", onnx_model(pb(5, onnx_tensor("w", 1, [2], far, pb_num(14, 1))))),
+            ("bad-nested", onnx_model(nested)), ("bad-twice", onnx_model(x, x)),
+            ("bad-dims", onnx_model(pb(5, onnx_tensor("w", 22, [1 << 62, 1 << 62], pb(9, ""))))),
+            ("bad-negative", onnx_model(pb(5, onnx_tensor("w", 1, [-1], pb(9, ""))))),
+            ("bad-size", onnx_model(pb(5, onnx_tensor("w", 1, [3], pb(9, bytes(8)))))),
+            ("bad-type", onnx_model(pb(5, onnx_tensor("w", 99, [2], pb(9, bytes(8)))))),
+            ("bad-packed", onnx_model(pb(5, onnx_tensor("w", 7, [1], pb(7, b"\xff"))))),
+            ("bad-no-graph", pb_num(1, 8) + pb(2, "nibble")), ("bad-length", pb_num(1, 8) + b"\x3a\xff\xff\xff\x7f\0")]:
+        put("onnx", name, data)
+
+
 gguf_seeds()
 safetensors_seeds()
 tokenizer_seeds()
 config_seeds()
 npy_seeds()
 imatrix_seeds()
+onnx_seeds()

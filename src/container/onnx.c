@@ -159,8 +159,10 @@ static enum nb_status read_graphs(struct nb_onnx *o, const struct nb_onnx_graph 
 {
     struct nb_onnx_graph *items = NULL;
     NB_TRY(nb_onnx_array(o, &items, n, sizeof *items, err));
+    o->nesting++;
     for (size_t i = 0; i < n; i++)
         NB_TRY(read_graph(o, &items[i], pb[i], err));
+    o->nesting--;
     *out = items;
     return NB_OK;
 }
@@ -357,6 +359,8 @@ static enum nb_status check_names(const struct nb_onnx *o, const struct nb_onnx_
 static enum nb_status read_graph(struct nb_onnx *o, struct nb_onnx_graph *g,
                                  const Nb__Onnx__Graph *pb, struct nb_error *err)
 {
+    if (o->nesting > NB_ONNX_MAX_NESTING)
+        NB_FAIL(err, NB_ERR_LIMIT, "graphs are nested more than %d deep", NB_ONNX_MAX_NESTING);
     *g = (struct nb_onnx_graph){.name = pb->name,
                                 .doc = pb->doc_string,
                                 .n_initializers = pb->n_initializer,
@@ -388,6 +392,9 @@ static enum nb_status read_model(struct nb_onnx *o, const Nb__Onnx__Model *pb, s
                                 .n_opsets = pb->n_opset_import};
     if (!pb->has_ir_version)
         NB_FAIL(err, NB_ERR_FORMAT, "no IR version: this is no ONNX model");
+    if (pb->ir_version < 1 || pb->ir_version > IR_VERSION_MAX)
+        NB_FAIL(err, NB_ERR_FORMAT, "IR version %lld, expected 1 to %d", (long long)pb->ir_version,
+                IR_VERSION_MAX);
     if (pb->graph == NULL)
         NB_FAIL(err, NB_ERR_FORMAT, "the model has no graph");
     NB_TRY(nb_onnx_array(o, &opsets, pb->n_opset_import, sizeof *opsets, err));

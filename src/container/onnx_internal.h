@@ -22,6 +22,7 @@ struct nb_onnx {
     bool in_memory;        /* map is borrowed */
     const char *folder;    /* of external data; NULL: none */
     unsigned flags;
+    unsigned nesting;       /* of the graph that is being read */
     bool no_memory;         /* protobuf-c was refused some: it has no word for it */
     struct nb_mapping *ext; /* external files, each mapped once */
     size_t n_ext, ext_cap;

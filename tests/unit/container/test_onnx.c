@@ -209,6 +209,33 @@ static void test_truncation(void **state)
     nb_str_fini(&s);
 }
 
+/* What may be written may be read: graphs nested as deep as allowed, and one more. */
+static void test_nesting(void **state)
+{
+    (void)state;
+    static struct nb_onnx_graph g[NB_ONNX_MAX_NESTING + 2];
+    static struct nb_onnx_node n[NB_ONNX_MAX_NESTING + 2];
+    static struct nb_onnx_attr a[NB_ONNX_MAX_NESTING + 2];
+    struct nb_onnx_model m = {.ir_version = 8};
+    struct nb_str s;
+    struct nb_error err;
+    g[0] = inner;
+    g[0].inputs = ins; /* the deepest messages: dimensions */
+    g[0].n_inputs = 2;
+    for (size_t i = 1; i < NB_COUNTOF(g); i++) {
+        a[i] = (struct nb_onnx_attr){
+            .name = "body", .type = NB_ONNX_ATTR_GRAPH, .g = &g[i - 1], .n = 1};
+        n[i] = (struct nb_onnx_node){.op_type = "Loop", .attrs = &a[i], .n_attrs = 1};
+        g[i] = (struct nb_onnx_graph){.nodes = &n[i], .n_nodes = 1};
+    }
+    m.graph = g[NB_ONNX_MAX_NESTING];
+    pack(&s, &m);
+    assert_ok(open_exact(s.data, s.len, NULL, &err), &err);
+    m.graph = g[NB_ONNX_MAX_NESTING + 1];
+    assert_fails(nb_onnx_pack(&s, &m, NULL, &err), NB_ERR_LIMIT, &err, "more than 24 deep");
+    nb_str_fini(&s);
+}
+
 /* ---- hostile bytes: fields by hand ---- */
 static void put(struct nb_str *s, const void *bytes, size_t n)
 {
@@ -294,6 +321,15 @@ static void test_wire(void **state)
     number(&s, 1, 5);
     in_model(&s);
     refused(&s, NULL, NB_ERR_FORMAT, "field 'node' has wire type 0");
+    nb_str_init(&s, NULL);
+    number(&s, 1, 5);
+    wrap(&s, 7);
+    number(&s, 1, 0);
+    refused(&s, NULL, NB_ERR_FORMAT, "not an ONNX model");
+    nb_str_init(&s, NULL);
+    in_model(&s);
+    number(&s, 1, 1000);
+    refused(&s, NULL, NB_ERR_FORMAT, "IR version 1000, expected 1 to 127");
     nb_str_init(&s, NULL); /* graphs in attributes in nodes in graphs ... */
     blob(&s, 4, "X", 1);
     for (int i = 0; i < 2000; i++) {
@@ -619,8 +655,8 @@ static void test_types(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_types), cmocka_unit_test(test_round_trip),
-             cmocka_unit_test(test_truncation), cmocka_unit_test(test_wire),
-             cmocka_unit_test(test_names), cmocka_unit_test(test_tensors),
-             cmocka_unit_test(test_number_fields), cmocka_unit_test(test_external),
-             cmocka_unit_test(test_files), cmocka_unit_test(test_too_large),
-             cmocka_unit_test(test_no_memory))
+             cmocka_unit_test(test_truncation), cmocka_unit_test(test_nesting),
+             cmocka_unit_test(test_wire), cmocka_unit_test(test_names),
+             cmocka_unit_test(test_tensors), cmocka_unit_test(test_number_fields),
+             cmocka_unit_test(test_external), cmocka_unit_test(test_files),
+             cmocka_unit_test(test_too_large), cmocka_unit_test(test_no_memory))
