@@ -71,6 +71,11 @@ typedef float nb_dot_bf16_f32_fn(const uint16_t *a, const float *b, size_t n); /
 typedef void nb_gemm_f32_f32_f32_fn(float *y, size_t y_stride, const float *w, size_t n_rows,
                                     const float *x, size_t x_stride, size_t n_cols, size_t k);
 
+/* The same bits; fast where rows are short (heads of attention) and columns many. scratch: 16 k floats. */
+typedef void nb_scores_f32_f32_f32_fn(float *y, size_t y_stride, const float *w, size_t n_rows,
+                                      const float *x, size_t x_stride, size_t n_cols, size_t k,
+                                      float *scratch);
+
 /* The same bits, w in panels and x in groups (kernels/panel.h); scratch: nb_panel_scratch(n_cols) floats. */
 typedef void nb_gemm_f32_f32p_f32p_fn(float *y, size_t y_stride, const float *w, size_t n_rows,
                                       const float *x, size_t n_cols, size_t k, float *scratch);
@@ -250,6 +255,7 @@ struct nb_kernels {
     nb_dot_f16_f32_fn *dot_f16_f32;
     nb_dot_bf16_f32_fn *dot_bf16_f32;
     nb_gemm_f32_f32_f32_fn *gemm_f32_f32_f32;
+    nb_scores_f32_f32_f32_fn *scores_f32_f32_f32;
     nb_gemm_f32_f32p_f32p_fn *gemm_f32_f32p_f32p;
     nb_cvt_f32_f16_fn *cvt_f32_f16;
     nb_cvt_f16_f32_fn *cvt_f16_f32;

@@ -19,6 +19,9 @@
  */
 #include "op/attention.h"
 
+#define SCORES_ROWS 16U /* keys that their kernel transposes */
+#define MANY_ROWS   12U /* query rows for which that pays    */
+
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
 {
     const struct nb_value *q = op_value(g, n->in[ATTENTION_Q]);
@@ -53,7 +56,7 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     return nb_mul_u64(&scores, rows, attention_row(&d, d.tokens)) &&
            op_add_bytes(bytes, scores, sizeof(float)) &&
            op_add_bytes(bytes, 2 * rows * d.head_dim, sizeof(float)) &&
-           op_add_bytes(bytes, ATTENTION_POSITIONS * d.head_dim, sizeof(float));
+           op_add_bytes(bytes, (ATTENTION_POSITIONS + SCORES_ROWS) * d.head_dim, sizeof(float));
 }
 
 /* One task under way. Row i is token t0 + i / group in head kv_head * group + i % group. */
@@ -66,6 +69,7 @@ struct task {
     float *scores;                  /* (rows, score_stride), from position any.first on */
     float *q, *y;                   /* (rows, head_dim)       */
     float *block;                   /* (ATTENTION_POSITIONS, head_dim)  */
+    float *turned;                  /* (SCORES_ROWS, head_dim)          */
 };
 
 static float *head_of(const struct nb_slot *s, const struct task *k, size_t row)
@@ -95,11 +99,17 @@ static void score(const struct task *k)
     for (size_t i = 0; i < k->n_rows; i++)
         memcpy(k->q + i * k->d.head_dim, head_of(k->c->in[ATTENTION_Q], k, i),
                k->d.head_dim * sizeof *k->q);
+    const struct nb_kernels *kernels = k->c->kernels;
+    const size_t hd = k->d.head_dim;
     for (size_t p = k->any.first; p < k->any.end; p += ATTENTION_POSITIONS) {
         const size_t n = NB_MIN(ATTENTION_POSITIONS, k->any.end - p);
-        k->c->kernels->gemm_f32_f32_f32(scores_of(k, 0, p), k->score_stride,
-                                        rows_of(k, ATTENTION_K, p, n), n, k->q, k->d.head_dim,
-                                        k->n_rows, k->d.head_dim);
+        const float *keys = rows_of(k, ATTENTION_K, p, n);
+        float *scores = scores_of(k, 0, p);
+        if (k->n_rows >= MANY_ROWS)
+            kernels->scores_f32_f32_f32(scores, k->score_stride, keys, n, k->q, hd, k->n_rows, hd,
+                                        k->turned);
+        else
+            kernels->gemm_f32_f32_f32(scores, k->score_stride, keys, n, k->q, hd, k->n_rows, hd);
     }
 }
 
@@ -187,6 +197,7 @@ static void tasks(void *ctx, size_t begin, size_t end, unsigned worker)
     k.q = op_take(&at, 2 * d.tokens * d.group * d.head_dim, sizeof(float));
     k.y = k.q + d.tokens * d.group * d.head_dim;
     k.block = op_take(&at, ATTENTION_POSITIONS * d.head_dim, sizeof(float));
+    k.turned = op_take(&at, SCORES_ROWS * d.head_dim, sizeof(float));
     for (size_t i = begin; i < end; i++) {
         const size_t block = blocks - 1 - i / d.kv_heads; /* the longest first */
         const size_t n = NB_MIN(d.tokens, n_t - block * d.tokens);

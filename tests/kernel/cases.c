@@ -189,6 +189,32 @@ static void call_gemm(void (*fn)(void), struct work *w, const struct kase *c)
                                    c->cols, c->n);
 }
 
+static size_t scores_count(void)
+{
+    return 37 * 8 * 24;
+}
+
+static void scores_case(struct kase *c, size_t i)
+{
+    c->rows = i % 37;
+    c->cols = i / 37 % 8;
+    c->n = i % 4 == 0 ? 64 : (i / 296 * 11 + i % 5 * 16) % 140;
+    c->pattern = (enum pattern)(i % PAT_COUNT);
+    c->shift = i % 3;
+}
+
+static void setup_scores(struct work *w, const struct kase *c)
+{
+    setup_gemm(w, c);
+    floats(w, 3, 16 * c->n, c);
+}
+
+static void call_scores(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_scores_f32_f32_f32_fn *)fn)(w->p[2], c->rows + 1, w->p[0], c->rows, w->p[1], c->n + 3,
+                                     c->cols, c->n, w->p[3]);
+}
+
 /* rows of weights, cols of values, n rows of values; even cases have gaps, odd ones transposed weights */
 static void setup_wsum(struct work *w, const struct kase *c)
 {
@@ -729,6 +755,8 @@ static const struct op ops[] = {
     {"dot_bf16_f32", length_count, length_case, setup_dot_bf16, call_dot16, {VEC}, bytes6},
     {"gemm_f32_f32_f32", gemm_count, gemm_case, setup_gemm, call_gemm,
      {.rows = 64, .cols = 48, .n = 1024}, ops_gemm},
+    {"scores_f32_f32_f32", scores_count, scores_case, setup_scores, call_scores,
+     {.rows = 64, .cols = 48, .n = 64}, ops_gemm},
     {"gemm_f32_f32p_f32p", gemm_panel_count, gemm_panel_case, setup_gemm_panel, call_gemm_panel,
      {.rows = 64, .cols = 48, .n = 1024}, ops_gemm},
     {"cvt_f32_f16", cvt16_count, cvt16_case, setup_cvt_from16, call_cvt_from16, {VEC}, bytes6},

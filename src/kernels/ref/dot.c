@@ -34,6 +34,14 @@ void nb_gemm_f32_f32_f32_ref(float *y, size_t y_stride, const float *w, size_t n
             y[c * y_stride + r] = nb_dot_f32_f32_ref(w + r * k, x + c * x_stride, k);
 }
 
+void nb_scores_f32_f32_f32_ref(float *y, size_t y_stride, const float *w, size_t n_rows,
+                               const float *x, size_t x_stride, size_t n_cols, size_t k,
+                               float *scratch)
+{
+    (void)scratch;
+    nb_gemm_f32_f32_f32_ref(y, y_stride, w, n_rows, x, x_stride, n_cols, k);
+}
+
 /* Element i of row r, of panels or groups of `size` rows. */
 static float packed(const float *p, size_t size, size_t r, size_t i, size_t steps)
 {
