@@ -531,7 +531,8 @@ static void test_no_worse_than_ggml(void **state)
 {
     (void)state;
     static float x[N];
-    for (uint32_t seed = 1; seed <= 4; seed++) {
+    const uint32_t seeds = getenv("NB_EMULATED") == NULL ? 4 : 1;
+    for (uint32_t seed = 1; seed <= seeds; seed++) {
         golden_values(x, N, seed);
         check_data(x, N);
         fill_laplace(x, N, seed);
@@ -553,7 +554,8 @@ static void test_no_worse_on_weights(void **state)
     size_t seen = 0;
     for (size_t t = 0; t < file->n_tensors; t++) {
         const struct nb_tensor *m = &file->tensors[t];
-        if (m->shape.n != 2 || m->shape.dim[0] * m->shape.dim[1] < N)
+        if (m->shape.n != 2 || m->shape.dim[0] * m->shape.dim[1] < N ||
+            (getenv("NB_EMULATED") != NULL && t % 3 != 0))
             continue;
         nb_numfmt_decode(m->type, m->data, x, N);
         check_data(x, N);

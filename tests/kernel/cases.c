@@ -2,14 +2,13 @@
 #include "cases.h"
 
 #include "base/half.h"
+#include "base/status.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- memory ---- */
 
@@ -74,7 +73,7 @@ static float value(struct work *w, enum pattern pattern)
     if (pattern == PAT_SPIKES)
         return work_next(w) % 32 == 0 ? u * 1e4F : u;
     if (pattern == PAT_EXTREME && work_next(w) % 8 == 0)
-        return nb_f32_from_bits(odd[work_next(w) % COUNT_OF(odd)]);
+        return nb_f32_from_bits(odd[work_next(w) % NB_COUNTOF(odd)]);
     if (pattern == PAT_EXTREME) /* any size, either sign */
         return nb_f32_from_bits((uint32_t)work_next(w) & 0xbfffffffU);
     return u * 8.0F;
@@ -113,7 +112,7 @@ float *out_floats(struct work *w, size_t slot, size_t n, const struct kase *c)
 
 /* 0..300 and some longer, every pattern, every variant. */
 static const size_t longer[] = {511, 512, 1000, 1024, 1031, 4099};
-#define N_LENGTHS (301 + COUNT_OF(longer))
+#define N_LENGTHS (301 + NB_COUNTOF(longer))
 
 size_t length_count(void)
 {
@@ -187,32 +186,6 @@ static void call_gemm(void (*fn)(void), struct work *w, const struct kase *c)
 {
     ((nb_gemm_f32_f32_f32_fn *)fn)(w->p[2], c->rows + 1, w->p[0], c->rows, w->p[1], c->n + 3,
                                    c->cols, c->n);
-}
-
-static size_t scores_count(void)
-{
-    return 37 * 8 * 24;
-}
-
-static void scores_case(struct kase *c, size_t i)
-{
-    c->rows = i % 37;
-    c->cols = i / 37 % 8;
-    c->n = i % 4 == 0 ? 64 : (i / 296 * 11 + i % 5 * 16) % 140;
-    c->pattern = (enum pattern)(i % PAT_COUNT);
-    c->shift = i % 3;
-}
-
-static void setup_scores(struct work *w, const struct kase *c)
-{
-    setup_gemm(w, c);
-    floats(w, 3, 16 * c->n, c);
-}
-
-static void call_scores(void (*fn)(void), struct work *w, const struct kase *c)
-{
-    ((nb_scores_f32_f32_f32_fn *)fn)(w->p[2], c->rows + 1, w->p[0], c->rows, w->p[1], c->n + 3,
-                                     c->cols, c->n, w->p[3]);
 }
 
 /* rows of weights, cols of values, n rows of values; even cases have gaps, odd ones transposed weights */
@@ -560,13 +533,13 @@ static const int8_t ranges[][2] = {{0, 0},      {-128, 127}, {-8, 7}, {0, 15}, {
 
 static size_t tile_count(void)
 {
-    return 40 * COUNT_OF(ranges) * 4;
+    return 40 * NB_COUNTOF(ranges) * 4;
 }
 
 static void tile_case(struct kase *c, size_t i)
 {
-    c->variant = (unsigned)(i % (COUNT_OF(ranges) * 4));
-    const size_t j = i / (COUNT_OF(ranges) * 4);
+    c->variant = (unsigned)(i % (NB_COUNTOF(ranges) * 4));
+    const size_t j = i / (NB_COUNTOF(ranges) * 4);
     c->cols = j % 11;
     c->n = (j % 13) * 32;
     c->rows = NB_TILE_ROWS;
@@ -822,6 +795,6 @@ static const struct op ops[] = {
 
 const struct op *ops_all(size_t *n)
 {
-    *n = COUNT_OF(ops);
+    *n = NB_COUNTOF(ops);
     return ops;
 }

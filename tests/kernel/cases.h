@@ -106,6 +106,10 @@ size_t gemm_panel_count(void);
 void gemm_panel_case(struct kase *c, size_t i);
 void setup_gemm_panel(struct work *w, const struct kase *c);
 void call_gemm_panel(void (*fn)(void), struct work *w, const struct kase *c);
+size_t scores_count(void);
+void scores_case(struct kase *c, size_t i);
+void setup_scores(struct work *w, const struct kase *c);
+void call_scores(void (*fn)(void), struct work *w, const struct kase *c);
 
 /* cases_linalg.c */
 size_t panel_count(void);

@@ -53,3 +53,33 @@ void call_gemm_panel(void (*fn)(void), struct work *w, const struct kase *c)
     ((nb_gemm_f32_f32p_f32p_fn *)fn)(w->p[4], c->rows + 1, w->p[1], c->rows, w->p[3], c->cols, c->n,
                                      w->p[5]);
 }
+
+/* ---- scores ---- */
+
+size_t scores_count(void)
+{
+    return 37 * 8 * 24;
+}
+
+void scores_case(struct kase *c, size_t i)
+{
+    c->rows = i % 37;
+    c->cols = i / 37 % 8;
+    c->n = i % 4 == 0 ? 64 : (i / 296 * 11 + i % 5 * 16) % 140;
+    c->pattern = (enum pattern)(i % PAT_COUNT);
+    c->shift = i % 3;
+}
+
+void setup_scores(struct work *w, const struct kase *c)
+{
+    floats(w, 0, c->rows * c->n, c);
+    floats(w, 1, c->cols ? (c->cols - 1) * (c->n + 3) + c->n : 0, c);
+    out_floats(w, 2, c->cols ? (c->cols - 1) * (c->rows + 1) + c->rows : 0, c);
+    floats(w, 3, 16 * c->n, c);
+}
+
+void call_scores(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_scores_f32_f32_f32_fn *)fn)(w->p[2], c->rows + 1, w->p[0], c->rows, w->p[1], c->n + 3,
+                                     c->cols, c->n, w->p[3]);
+}

@@ -259,7 +259,8 @@ static void test_every_grid(void **state)
     float *z = gaussians(ROWS * 840);
     for (size_t i = 0; i < n; i++) {
         assert_ptr_equal(nb_numfmt_find(all[i]->name), all[i]);
-        check_grid(all[i], x, y, z);
+        if (getenv("NB_EMULATED") == NULL || i % 4 == 0) /* minutes; a fourth has every kind */
+            check_grid(all[i], x, y, z);
     }
     nb_free(nb_allocator_default(), x);
     nb_free(nb_allocator_default(), y);
