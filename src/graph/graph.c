@@ -129,6 +129,36 @@ uint32_t nb_graph_experts(struct nb_graph *g, const char *name, uint64_t n_exper
     return nb_graph_value(g, &v);
 }
 
+uint32_t nb_graph_const(struct nb_graph *g, const char *name, enum nb_value_type type,
+                        const uint64_t *dims, uint32_t rank, const void *data)
+{
+    const uint32_t id = g->status == NB_OK ? new_value(g) : 0;
+    if (!id)
+        return 0;
+    struct nb_value *v = &g->values[id];
+    *v = (struct nb_value){
+        .kind = NB_VALUE_CONST, .type = type, .rank = rank, .block = NB_NO_BLOCK, .data = data};
+    for (uint32_t i = 0; i < rank; i++)
+        v->dim[i] = nb_dim_const(dims[i]);
+    v->name = name ? nb_arena_strndup(&g->arena, name, strlen(name))
+                   : nb_arena_printf(&g->arena, "v%u", id);
+    return v->name ? id : fail(g, NB_ERR_NOMEM);
+}
+
+static bool keep_list(struct nb_graph *g, struct nb_attr *attr)
+{
+    if (!attr->list)
+        return true;
+    int64_t *copy = nb_arena_alloc(&g->arena, NB_MAX((size_t)attr->i, 1U), sizeof *copy);
+    if (!copy) {
+        (void)fail(g, NB_ERR_NOMEM);
+        return false;
+    }
+    memcpy(copy, attr->list, (size_t)attr->i * sizeof *copy);
+    attr->list = copy;
+    return true;
+}
+
 /* Puts the attributes into the operator's order. */
 static bool place_attrs(struct nb_graph *g, struct nb_node *n, const struct nb_node_args *args)
 {
@@ -142,6 +172,8 @@ static bool place_attrs(struct nb_graph *g, struct nb_node *n, const struct nb_n
             return nb_graph_refuse(g, n, "attribute '%s' is missing", want);
         n->attr[slot] = args->attrs[i];
         n->attr[slot].name = want;
+        if (!keep_list(g, &n->attr[slot]))
+            return false;
         placed++;
     }
     if (placed != args->n_attrs)
@@ -291,20 +323,44 @@ bool nb_value_bytes(const struct nb_value *v, const uint64_t sym[NB_N_SYMS], uin
     uint64_t rows, cols, n;
     if (!nb_value_extent(v, sym, &rows, &cols) || !nb_mul_u64(&n, rows, cols))
         return false;
-    switch (v->type) {
-    case NB_VALUE_Q8:
+    if (v->type == NB_VALUE_Q8)
         return cols % NB_Q8_BLOCK == 0 &&
                nb_mul_u64(bytes, n / NB_Q8_BLOCK,
                           NB_Q8_BLOCK + sizeof(float) + 2 * sizeof(int16_t));
+    const size_t item = nb_value_item_bytes(v->type);
+    return item > 0 && nb_mul_u64(bytes, n, item);
+}
+
+size_t nb_value_item_bytes(enum nb_value_type type)
+{
+    switch (type) {
     case NB_VALUE_F64:
-        return nb_mul_u64(bytes, n, sizeof(double));
+    case NB_VALUE_I64:
+        return 8;
     case NB_VALUE_F32:
     case NB_VALUE_U32:
-        return nb_mul_u64(bytes, n, sizeof(float));
+    case NB_VALUE_I32:
+        return 4;
+    case NB_VALUE_I16:
+    case NB_VALUE_U16:
+        return 2;
+    case NB_VALUE_I8:
+    case NB_VALUE_U8:
+    case NB_VALUE_BOOL:
+        return 1;
+    case NB_VALUE_Q8:
     case NB_VALUE_STORED:
     default:
-        return false;
+        return 0;
     }
+}
+
+uint64_t nb_value_count(const struct nb_value *v)
+{
+    uint64_t n = 1;
+    for (uint32_t i = 0; i < v->rank; i++)
+        n *= v->dim[i].n;
+    return n;
 }
 
 struct nb_q8 nb_slot_q8(const struct nb_slot *s)

@@ -1,9 +1,12 @@
 /* graph/graph.h: a network as values and nodes, and what an operator is.
  *
- * Values have symbolic dimensions, so that one graph serves calls of any length. An architecture builds
- * the graph (model/), an operator gives shapes and computes (op/, one file each, one line in ops.inc), a
- * session binds memory to the values and runs the nodes in order (run/). Nothing here knows an
- * architecture, a file or a number format.
+ * Values have symbolic dimensions, so that one graph serves calls of any length. An architecture (model/) or
+ * a file that brings a graph of its own (net/) builds the graph, an operator gives shapes and computes (op/, one
+ * file each, one line in ops.inc), a session binds memory to the values and runs the nodes in order (run/).
+ * Nothing here knows an architecture, a file or a number format.
+ *
+ * The graphs of files (docs/design/011) have constant dimensions, element types beside floats, and values known
+ * before any call: a node that reads nothing else is run while the graph is built (fold.c).
  */
 #ifndef NB_GRAPH_GRAPH_H
 #define NB_GRAPH_GRAPH_H
@@ -12,10 +15,10 @@
 #include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
-#define NB_VALUE_DIMS   4
-#define NB_NODE_INPUTS  5
-#define NB_NODE_OUTPUTS 2
-#define NB_NODE_ATTRS   6
+#define NB_VALUE_DIMS   8
+#define NB_NODE_INPUTS  16
+#define NB_NODE_OUTPUTS 4
+#define NB_NODE_ATTRS   16
 #define NB_NO_BLOCK     (-1) /* outside the decoder blocks */
 
 /* What a dimension may depend on. */
@@ -38,18 +41,26 @@ enum nb_value_kind {
     NB_VALUE_WEIGHT,     /* bound once, by canonical tensor name                               */
     NB_VALUE_ACTIVATION, /* lives from its node to its last reader                             */
     NB_VALUE_STATE,      /* outlives the call: the KV cache                                    */
-    NB_VALUE_OUTPUT      /* caller's memory: logits                                            */
+    NB_VALUE_OUTPUT,     /* caller's memory: logits                                            */
+    NB_VALUE_CONST       /* known: its bytes are in `data`                                     */
 };
 
 enum nb_value_type {
     NB_VALUE_F32,
     NB_VALUE_F64,
     NB_VALUE_U32,
+    NB_VALUE_I64,
+    NB_VALUE_I32,
+    NB_VALUE_I16,
+    NB_VALUE_U16,
+    NB_VALUE_I8,
+    NB_VALUE_U8,
+    NB_VALUE_BOOL,  /* a byte, 0 or 1                                                           */
     NB_VALUE_Q8,    /* quantized activations, struct nb_q8: q, then d, then sum16              */
     NB_VALUE_STORED /* weights and states: the number format is known when memory is bound     */
 };
 
-/* Borrows: name (the graph's arena). */
+/* Borrows: name (the graph's arena), data. */
 struct nb_value {
     const char *name;
     enum nb_value_kind kind;
@@ -58,6 +69,8 @@ struct nb_value {
     struct nb_dim dim[NB_VALUE_DIMS];
     int32_t block;     /* decoder block, NB_NO_BLOCK outside */
     uint32_t producer; /* node + 1; 0: no node makes it      */
+    const void
+        *data; /* of NB_VALUE_CONST: (rows, cols) elements, aligned for their type; else NULL */
 };
 
 /* How scores of experts become weights (op/top_k). */
@@ -72,16 +85,21 @@ struct nb_op;
  * Activation functions are enum nb_act of kernels/kernels.h. */
 struct nb_attr {
     const char *name;
-    int64_t i;
+    int64_t i; /* of a list: its length */
     double f;
+    const int64_t *list; /* (i), copied when the node is added; NULL: no list, or an empty one */
 };
 #define NB_ATTR_INT(name, value)                                                                   \
     {                                                                                              \
-        (name), (int64_t)(value), 0.0                                                              \
+        (name), (int64_t)(value), 0.0, NULL                                                        \
     }
 #define NB_ATTR_REAL(name, value)                                                                  \
     {                                                                                              \
-        (name), 0, (double)(value)                                                                 \
+        (name), 0, (double)(value), NULL                                                           \
+    }
+#define NB_ATTR_LIST(name, items, n)                                                               \
+    {                                                                                              \
+        (name), (int64_t)(n), 0.0, (items)                                                         \
     }
 
 struct nb_node {
@@ -132,10 +150,17 @@ struct nb_node_args {
     int32_t block;
     const char *name; /* of the output; NULL: made from op and index */
 };
-/* Adds a node; its shape rule makes the output. Returns the first output, 0 on failure. */
+/* Adds a node; its shape rule makes the output. Returns the first output, 0 on failure. The outputs of a node
+ * have successive indices. */
 uint32_t nb_graph_add(struct nb_graph *g, const struct nb_node_args *args);
+/* The same, but a node all of whose inputs are constants, of an operator that folds, is run at once on the
+ * graph's memory: its outputs are constants and the node is gone (fold.c). */
+uint32_t nb_graph_add_folded(struct nb_graph *g, const struct nb_node_args *args);
 /* The second output of the node that makes `first`; 0: it has none. */
 uint32_t nb_graph_second(const struct nb_graph *g, uint32_t first);
+/* A constant of constant dimensions, borrowed bytes. Returns its index, 0 on failure. */
+uint32_t nb_graph_const(struct nb_graph *g, const char *name, enum nb_value_type type,
+                        const uint64_t *dims, uint32_t rank, const void *data);
 /* The value leaves the graph: its memory is the caller's. */
 void nb_graph_output(struct nb_graph *g, uint32_t value, const char *name);
 /* Sets the attribute of every node that has one of this name: facts known only with the weights. */
@@ -154,9 +179,15 @@ NB_CHECKED bool nb_value_extent(const struct nb_value *v, const uint64_t sym[NB_
 /* Bytes of an input, activation or output (not of NB_VALUE_STORED); false on overflow. */
 NB_CHECKED bool nb_value_bytes(const struct nb_value *v, const uint64_t sym[NB_N_SYMS],
                                uint64_t *bytes);
+/* Of an element; 0: NB_VALUE_Q8 and NB_VALUE_STORED, which have no single one. */
+size_t nb_value_item_bytes(enum nb_value_type type);
+/* Elements of a value of constant dimensions. */
+uint64_t nb_value_count(const struct nb_value *v);
 /* Fills g->order: every node after those whose values it reads, otherwise as added. NB_ERR_FORMAT for a
  * cycle. */
 NB_CHECKED enum nb_status nb_graph_sort(struct nb_graph *g, struct nb_error *err);
+/* Drops nodes that no output needs; states count as none. Their values stay, without a producer. */
+NB_CHECKED enum nb_status nb_graph_prune(struct nb_graph *g, struct nb_error *err);
 /* Positions in g->order: life[v].first makes value v, life[v].last reads it last. Values that are never
  * read die where they are made. (n_values) */
 struct nb_life {
@@ -175,6 +206,7 @@ struct nb_slot {
     const struct nb_tensor *tensor; /* weights                                           */
     const struct nb_numfmt *type;   /* states: the format of their elements              */
     uint64_t rows, cols;            /* extent of this call                               */
+    const struct nb_value *value;   /* of graphs of constant dimensions; else NULL       */
 };
 
 /* One node to be computed. Borrows: everything. */
@@ -211,6 +243,8 @@ struct nb_op {
     uint32_t f32_weights; /* bit i: input i is a small weight wanted as plain f32          */
     uint32_t
         ids_input; /* input that says which of a weight's matrices a token meets; 0: it has one */
+    bool folds;    /* run needs neither position nor state nor weights in a file's format */
+    bool view;     /* output 0 has the elements of input 0 in their order: they may share memory */
     uint32_t q8_input; /* input that may be input 0 quantized to 8 bits, for weights that expand to
                              integers; 0: none                                             */
     /* Checks the inputs and describes the outputs, an array of n_out: type, rank and dim (the caller sets

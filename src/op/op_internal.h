@@ -26,6 +26,47 @@ static inline bool op_is_f32_matrix(const struct nb_value *v)
     return v->type == NB_VALUE_F32 && v->rank == 2 && v->dim[1].sym == NB_SYM_ONE;
 }
 
+/* Elements one after the other, without blocks: what operators of graphs from files work on. */
+static inline bool op_is_plain(const struct nb_value *v)
+{
+    return nb_value_item_bytes(v->type) > 0;
+}
+
+/* Have a and b the same constant dimensions? */
+static inline bool op_same_dims(const struct nb_value *a, const struct nb_value *b)
+{
+    bool same = a->rank == b->rank;
+    for (uint32_t i = 0; same && i < a->rank; i++)
+        same = nb_dim_eq(a->dim[i], b->dim[i]);
+    return same;
+}
+
+/* out's rank and dimensions are those of a list. false: refused. */
+static inline bool op_list_dims(struct nb_graph *g, const struct nb_node *n,
+                                const struct nb_attr *dims, struct nb_value *out)
+{
+    uint64_t total = 1;
+    if (dims->i < 0 || dims->i > NB_VALUE_DIMS)
+        return nb_graph_refuse(g, n, "%lld dimensions; up to %d are possible", (long long)dims->i,
+                               NB_VALUE_DIMS);
+    out->rank = (uint32_t)dims->i;
+    for (uint32_t i = 0; i < out->rank; i++) {
+        if (dims->list[i] < 0 || !nb_mul_u64(&total, total, (uint64_t)dims->list[i]))
+            return nb_graph_refuse(g, n, "dimension %u is %lld", i, (long long)dims->list[i]);
+        out->dim[i] = nb_dim_const((uint64_t)dims->list[i]);
+    }
+    return true;
+}
+
+/* out has a's type and dimensions. */
+static inline void op_copy_dims(struct nb_value *out, const struct nb_value *a,
+                                enum nb_value_type type)
+{
+    out->type = type;
+    out->rank = a->rank;
+    memcpy(out->dim, a->dim, sizeof out->dim);
+}
+
 /* The dimension of a state that counts positions. */
 static inline bool op_is_cache(struct nb_dim d)
 {

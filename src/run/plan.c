@@ -1,116 +1,66 @@
 /* run/plan.c: all memory of a call, worked out before the first one.
  *
- * Activations get offsets in one block: largest first, each at the lowest offset where no value that
- * lives at the same time lies (greedy by size; Pisarchyk and Lee 2020). Scratch: per worker, the most
+ * Activations, and gradients of them, get offsets in one block (place.h). Scratch: per worker, the most
  * that any node wants.
  */
+#include "run/place.h"
 #include "run/session_internal.h"
 
 #include <string.h>
 
-/* A value, or the gradient of one. */
-struct item {
-    uint32_t value;
-    bool gradient;
-    uint64_t bytes, offset;
-    struct nb_life life;
-};
-
-static uint64_t align_up(uint64_t n)
-{
-    return (n + NB_ALIGN - 1) / NB_ALIGN * NB_ALIGN;
-}
-
-/* Insertion sort, largest first; equal sizes keep the graph's order. */
-static void insert(struct item *items, size_t n, struct item x)
-{
-    size_t i = n;
-    for (; i > 0 && items[i - 1].bytes < x.bytes; i--)
-        items[i] = items[i - 1];
-    items[i] = x;
-}
-
-/* Tries the end of each placed neighbour as an offset: the answer is one of them, or 0. */
-static bool fits(const struct item *items, size_t n, const struct item *x, uint64_t offset)
-{
-    for (size_t i = 0; i < n; i++) {
-        const bool alive =
-            items[i].life.first <= x->life.last && x->life.first <= items[i].life.last;
-        if (alive && items[i].offset < offset + x->bytes &&
-            offset < items[i].offset + items[i].bytes)
-            return false;
-    }
-    return true;
-}
-
-static uint64_t place(const struct item *items, size_t n, const struct item *x)
-{
-    uint64_t best = UINT64_MAX;
-    if (fits(items, n, x, 0))
-        return 0;
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t offset = items[i].offset + items[i].bytes;
-        const bool alive =
-            items[i].life.first <= x->life.last && x->life.first <= items[i].life.last;
-        if (alive && offset < best && fits(items, n, x, offset))
-            best = offset;
-    }
-    return best;
-}
-
 /* Gradients are floats, whatever the value's type. */
-static bool bytes_of(const struct nb_session *s, const struct item *x, uint64_t *bytes)
+static bool bytes_of(const struct nb_session *s, uint32_t value, bool gradient, uint64_t *bytes)
 {
-    const struct nb_value *v = &s->g.values[x->value];
+    const struct nb_value *v = &s->g.values[value];
     uint64_t rows, cols;
-    if (!x->gradient)
+    if (!gradient)
         return nb_value_bytes(v, s->sym, bytes);
     return nb_value_extent(v, s->sym, &rows, &cols) && nb_mul_u64(bytes, rows, cols) &&
            nb_mul_u64(bytes, *bytes, sizeof(float));
 }
 
-/* life: (n_values) of values, then of gradients */
+/* life: (n_values) of values, then of gradients: their index is the tag of an item */
 static enum nb_status collect(const struct nb_session *s, const struct nb_life *life,
-                              struct item *items, size_t *n, struct nb_error *err)
+                              struct nb_placed *items, size_t *n, struct nb_error *err)
 {
     const size_t n_values = s->g.n_values;
     *n = 0;
     for (size_t i = 1; i < (s->back ? 2 : 1) * n_values; i++) {
+        const uint32_t value = (uint32_t)(i % n_values);
         const bool gradient = i >= n_values;
-        struct item x = {.value = (uint32_t)(i % n_values), .gradient = gradient, .life = life[i]};
-        if (gradient ? !nb_backward_wants(s, x.value) : s->g.values[i].kind != NB_VALUE_ACTIVATION)
+        uint64_t bytes;
+        if (gradient ? !nb_backward_wants(s, value) : s->g.values[i].kind != NB_VALUE_ACTIVATION)
             continue;
-        if (!bytes_of(s, &x, &x.bytes) || x.bytes > SIZE_MAX / 4)
+        if (!bytes_of(s, value, gradient, &bytes) || bytes > SIZE_MAX / 4)
             NB_FAIL(err, NB_ERR_LIMIT, "session: a batch of %u tokens is too large", s->n_batch);
-        x.bytes = align_up(x.bytes);
-        insert(items, (*n)++, x);
+        items[(*n)++] =
+            (struct nb_placed){.bytes = nb_place_round(bytes), .life = life[i], .tag = i};
     }
     return NB_OK;
 }
 
-static enum nb_status plan_activations(struct nb_session *s, struct item *items,
+static enum nb_status plan_activations(struct nb_session *s, struct nb_placed *items,
                                        struct nb_life *life, struct nb_error *err)
 {
+    const size_t n_values = s->g.n_values;
     size_t n;
-    uint64_t total = 0;
+    uint64_t total;
     nb_graph_lives(&s->g, life);
     if (s->back)
-        nb_backward_lives(s, life, life + s->g.n_values);
+        nb_backward_lives(s, life, life + n_values);
     NB_TRY(collect(s, life, items, &n, err));
-    for (size_t i = 0; i < n; i++) {
-        items[i].offset = place(items, i, &items[i]);
-        total = NB_MAX(total, items[i].offset + items[i].bytes);
-    }
+    NB_TRY(nb_place(items, n, &total, s->a, err));
     s->memory.activation_bytes = total;
     s->activations = nb_alloc(s->a, (size_t)NB_MAX(total, NB_ALIGN), 1); /* an embedding has none */
     if (!s->activations)
         NB_FAIL(err, NB_ERR_NOMEM, "session: no memory for %llu bytes of activations",
                 (unsigned long long)total);
     for (size_t i = 0; i < n; i++)
-        if (items[i].gradient)
-            nb_backward_place(s, items[i].value, s->activations + items[i].offset);
+        if (items[i].tag >= n_values)
+            nb_backward_place(s, (uint32_t)(items[i].tag - n_values),
+                              s->activations + items[i].offset);
         else
-            s->slots[items[i].value].data = s->activations + items[i].offset;
+            s->slots[items[i].tag].data = s->activations + items[i].offset;
     return NB_OK;
 }
 
@@ -150,7 +100,7 @@ static enum nb_status plan_scratch(struct nb_session *s, struct nb_error *err)
     size_t most = NB_ALIGN, shared = 0, total;
     NB_TRY(most_scratch(s, false, &most, err));
     NB_TRY(most_scratch(s, true, &shared, err));
-    most = (size_t)align_up(most);
+    most = (size_t)nb_place_round(most);
     if (!nb_mul_size(&total, most, nb_pool_threads(s->pool)) || !nb_add_size(&total, total, shared))
         NB_FAIL(err, NB_ERR_LIMIT, "session: scratch memory of %zu bytes a thread is too large",
                 most);
@@ -182,7 +132,7 @@ enum nb_status nb_session_plan(struct nb_session *s, struct nb_error *err)
     NB_TRY(check_positions(s, err));
     const size_t n = 2 * s->g.n_values; /* values and gradients */
     struct nb_life *life = nb_alloc_zero(s->a, n, sizeof *life);
-    struct item *items = nb_alloc(s->a, n, sizeof *items);
+    struct nb_placed *items = nb_alloc(s->a, n, sizeof *items);
     enum nb_status st = NB_OK;
     if (!life || !items)
         st = NB_ERROR(err, NB_ERR_NOMEM, "session: no memory to plan %zu values", s->g.n_values);

@@ -1,0 +1,78 @@
+/* net/net.h: nets that bring their own graph: an ONNX file becomes a graph with fixed dimensions
+ * (docs/design/011-nets.md).
+ *
+ * Importing folds: a node that reads constants alone is run at once, so what a file computes about shapes is
+ * gone. Operators: ops.inc, a line for each of ONNX's, a rule for each family (rules_*.c).
+ */
+#ifndef NB_NET_NET_H
+#define NB_NET_NET_H
+
+#include "container/onnx.h"
+#include "graph/graph.h"
+
+/* A dimension that the file leaves open, by the name it has there. */
+struct nb_net_dim {
+    const char *name;
+    int64_t n;
+};
+/* All dimensions of an input. */
+struct nb_net_shape {
+    const char *input;
+    const int64_t *dims; /* (rank) */
+    size_t rank;
+};
+/* An input that always has this value: it is folded away. */
+struct nb_net_fixed {
+    const char *input;
+    double value; /* of all its elements, or ... */
+    const void *
+        data; /* ... if not NULL: all of them, of the graph's type and the input's dimensions; borrowed
+                         by the net */
+};
+/* Borrows: all. */
+struct nb_net_options {
+    const struct nb_net_dim *dims;
+    const struct nb_net_shape *shapes;
+    const struct nb_net_fixed *fixed;
+    size_t n_dims, n_shapes, n_fixed;
+};
+
+/* An input or output. float16, bfloat16: the graph's value is F32; int4, uint4: I8, U8; uint64: I64. */
+struct nb_net_port {
+    const char *name;
+    uint32_t value;
+    int32_t type; /* the file's: enum nb_onnx_type */
+};
+
+/* Owns: the graph, the file if it opened it. Values have the file's names where the file has one for them. */
+struct nb_net {
+    const struct nb_allocator *a;
+    struct nb_graph g;
+    struct nb_onnx *file;
+    struct nb_net_port *inputs, *outputs;
+    uint32_t *input_values, *output_values; /* (n_inputs), (n_outputs): the ports' */
+    size_t n_inputs, n_outputs;             /* without inputs that are fixed */
+};
+
+/* NB_ERR_UNSUPPORTED names an operator, or a type, that nibble does not know, and the node; NB_ERR_FORMAT says
+ * where a file contradicts itself; NB_ERR_ARG names a dimension that is open, or an option that fits nothing. */
+NB_CHECKED enum nb_status nb_net_open(struct nb_net **out, const char *path,
+                                      const struct nb_net_options *o, const struct nb_allocator *a,
+                                      struct nb_error *err);
+/* Of a model in memory, which must outlive the net: constants are views of its tensors. */
+NB_CHECKED enum nb_status nb_net_import(struct nb_net **out, const struct nb_onnx_model *m,
+                                        const struct nb_net_options *o,
+                                        const struct nb_allocator *a, struct nb_error *err);
+void nb_net_close(struct nb_net *net);
+
+/* ---- element types ---- */
+
+/* How the graph holds elements of a file's type. false: it does not (strings, complex numbers, 8-bit floats). */
+bool nb_net_type(int32_t onnx_type, enum nb_value_type *type);
+/* n elements of a tensor as the graph holds them. dst: n * nb_value_item_bytes. */
+void nb_net_decode(void *dst, const struct nb_onnx_tensor *t);
+
+/* Is this operator (of ONNX's own domain) imported? */
+bool nb_net_knows(const char *op_type);
+
+#endif

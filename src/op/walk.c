@@ -1,0 +1,151 @@
+/* op/walk.c: walking over strided arrays. */
+#include "op/walk.h"
+
+#include <string.h>
+
+#include "op/op_internal.h"
+
+void nb_walk_init(struct nb_walk *w, const struct nb_value *shape)
+{
+    memset(w, 0, sizeof *w);
+    w->rank = shape->rank;
+    for (uint32_t i = 0; i < w->rank; i++)
+        w->dim[i] = shape->dim[i].n;
+}
+
+void nb_walk_add_strides(struct nb_walk *w, const int64_t *stride, int64_t start)
+{
+    w->start[w->n_arrays] = start;
+    memcpy(w->stride[w->n_arrays++], stride, w->rank * sizeof *stride);
+}
+
+void nb_walk_add(struct nb_walk *w, const struct nb_value *v)
+{
+    int64_t stride[NB_VALUE_DIMS] = {0};
+    int64_t step = 1;
+    for (uint32_t i = v->rank; i-- > 0;) {
+        const uint64_t n = v->dim[i].n;
+        stride[w->rank - v->rank + i] = n == 1 ? 0 : step;
+        step *= (int64_t)n;
+    }
+    nb_walk_add_strides(w, stride, 0);
+}
+
+/* Can dimension i follow dimension `to` as one? */
+static bool joins(const struct nb_walk *w, uint32_t to, uint32_t i)
+{
+    for (uint32_t k = 0; k < w->n_arrays; k++)
+        if (w->stride[k][to] != w->stride[k][i] * (int64_t)w->dim[i])
+            return false;
+    return true;
+}
+
+void nb_walk_merge(struct nb_walk *w)
+{
+    uint32_t n = 0; /* dimensions kept */
+    for (uint32_t i = 0; i < w->rank; i++) {
+        if (w->dim[i] == 1)
+            continue;
+        const bool join = n > 0 && joins(w, n - 1, i);
+        const uint32_t to = join ? n - 1 : n++;
+        w->dim[to] = join ? w->dim[to] * w->dim[i] : w->dim[i];
+        for (uint32_t k = 0; k < w->n_arrays; k++)
+            w->stride[k][to] = w->stride[k][i];
+    }
+    if (n == 0) {
+        w->dim[n++] = 1;
+        for (uint32_t k = 0; k < w->n_arrays; k++)
+            w->stride[k][0] = 0;
+    }
+    w->rank = n;
+}
+
+uint64_t nb_walk_count(const struct nb_walk *w)
+{
+    uint64_t n = 1;
+    for (uint32_t i = 0; i < w->rank; i++)
+        n *= w->dim[i];
+    return n;
+}
+
+void nb_walk_runs(const struct nb_walk *w, uint64_t begin, uint64_t end, nb_walk_fn *fn, void *ctx)
+{
+    const uint32_t last = w->rank - 1;
+    uint64_t index[NB_VALUE_DIMS], rest = begin;
+    int64_t at[NB_WALK_ARRAYS] = {0};
+    if (begin >= end)
+        return;
+    for (uint32_t i = w->rank; i-- > 0;) {
+        index[i] = rest % w->dim[i];
+        rest /= w->dim[i];
+    }
+    for (uint32_t k = 0; k < w->n_arrays; k++) {
+        at[k] = w->start[k];
+        for (uint32_t i = 0; i < w->rank; i++)
+            at[k] += (int64_t)index[i] * w->stride[k][i];
+    }
+    while (begin < end) {
+        const uint64_t n = NB_MIN(w->dim[last] - index[last], end - begin);
+        fn(ctx, (size_t)n, at);
+        begin += n;
+        index[last] += n;
+        for (uint32_t k = 0; k < w->n_arrays; k++)
+            at[k] += (int64_t)n * w->stride[k][last];
+        for (uint32_t i = last; i > 0 && index[i] == w->dim[i]; i--) {
+            for (uint32_t k = 0; k < w->n_arrays; k++)
+                at[k] += w->stride[k][i - 1] - (int64_t)w->dim[i] * w->stride[k][i];
+            index[i] = 0;
+            index[i - 1]++;
+        }
+    }
+}
+
+/* ---- copying ---- */
+
+struct copy {
+    const struct nb_walk *w;
+    uint8_t *out;
+    const uint8_t *src;
+    size_t item;
+    uint8_t *to; /* of one part: where the next run goes */
+};
+
+#define GATHER(type)                                                                               \
+    do {                                                                                           \
+        type *to = (void *)c->to;                                                                  \
+        const type *from = (const void *)c->src;                                                   \
+        for (size_t i = 0; i < n; i++)                                                             \
+            to[i] = from[at[0] + (int64_t)i * step];                                               \
+    } while (0)
+
+static void copy_run(void *ctx, size_t n, const int64_t at[NB_WALK_ARRAYS])
+{
+    struct copy *c = ctx;
+    const int64_t step = c->w->stride[0][c->w->rank - 1];
+    if (step == 1)
+        memcpy(c->to, c->src + at[0] * (int64_t)c->item, n * c->item);
+    else if (c->item == 1)
+        GATHER(uint8_t);
+    else if (c->item == 2)
+        GATHER(uint16_t);
+    else if (c->item == 4)
+        GATHER(uint32_t);
+    else
+        GATHER(uint64_t);
+    c->to += n * c->item;
+}
+
+static void copy_part(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    struct copy c = *(const struct copy *)ctx;
+    (void)worker;
+    c.to = c.out + begin * c.item;
+    nb_walk_runs(c.w, begin, end, copy_run, &c);
+}
+
+void nb_walk_copy(const struct nb_walk *w, void *out, const void *src, size_t item,
+                  struct nb_pool *pool)
+{
+    struct copy c = {.w = w, .out = out, .src = src, .item = item};
+    nb_pool_for(pool, (size_t)nb_walk_count(w), OP_CHUNK_ELEMENTS, copy_part, &c);
+}
