@@ -3,14 +3,25 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* Large memory asks for large pages: fewer faults, fewer misses of the TLB. */
 static void *default_alloc(void *ctx, size_t bytes, size_t align)
 {
     (void)ctx;
     void *p = NULL;
-    return posix_memalign(&p, align, bytes) == 0 ? p : NULL;
+    const bool large = bytes >= 2 * HUGE_PAGE;
+    if (posix_memalign(&p, large ? HUGE_PAGE : align, bytes) != 0)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large)
+        (void)madvise(p, bytes, MADV_HUGEPAGE); /* a wish */
+#endif
+    return p;
 }
 
 static void default_free(void *ctx, void *ptr)

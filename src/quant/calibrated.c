@@ -316,13 +316,15 @@ static char *folder_of(const struct nb_allocator *a, const char *path)
                          : nb_strndup(a, path, (size_t)NB_MAX(slash - path, (ptrdiff_t)1));
 }
 
-/* The windows that go through the float model too: of those that are not held out all, or every second,
- * third ... of a longer text. */
+/* The windows that go through the float model too: of those that are not held out all, or, of a long text, every
+ * third, fourth ... The shift is damped by the mean of H, so it takes fewer tokens to be as sure of it (design 009). */
 static enum nb_status make_ideal(struct nb_calibrated *k, const struct nb_acts_options *like,
                                  struct nb_error *err)
 {
     const struct nb_windows *text = k->text;
-    const size_t step = (text->n * text->ctx + NB_IDEAL_TOKENS - 1) / NB_IDEAL_TOKENS;
+    const size_t tokens = text->n * text->ctx;
+    const size_t step =
+        tokens <= NB_IDEAL_WHOLE ? 1 : (tokens + NB_IDEAL_TOKENS - 1) / NB_IDEAL_TOKENS;
     struct nb_acts_options o = *like;
     size_t seen = 0;
     k->ideal_window = nb_alloc(k->a, text->n, sizeof *k->ideal_window);

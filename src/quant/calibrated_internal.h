@@ -8,7 +8,8 @@
 #include "quant/quant_internal.h"
 
 #define NB_CALIBRATED_WEIGHTS 64      /* matrices of a block */
-#define NB_IDEAL_TOKENS       131072U /* through the float model, at most */
+#define NB_IDEAL_WHOLE        131072U /* a text of so many tokens runs through the float model whole */
+#define NB_IDEAL_TOKENS       65536U /* ... of a longer one, at most */
 
 /* Sums over tokens of the columns of an input, for biases (calibrated_bias.c). Owns: x. */
 struct nb_calibrated_means {

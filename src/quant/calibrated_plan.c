@@ -96,7 +96,7 @@ static uint64_t dense_bytes(const struct nb_quant_plan *p, const struct nb_site 
     if (!two_streams(p))
         return pair + NB_MAX(panels_bytes(p, s->n, 0), rounding);
     const uint64_t elements = rows * s->n;
-    const uint64_t ideal = text->n * text->ctx > NB_IDEAL_TOKENS ? square : 0;
+    const uint64_t ideal = text->n * text->ctx > NB_IDEAL_WHOLE ? square : 0;
     const uint64_t sums = sizeof(double) * elements + panels_bytes(p, s->n, rows);
     const uint64_t shift = (sizeof(double) + sizeof(float)) * elements + square + panels +
                            sizeof(double) * NB_MIN(elements, SLAB_ELEMENTS / 2);

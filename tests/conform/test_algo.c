@@ -95,12 +95,12 @@ static bool is_variant(const struct nb_numfmt *const *f, size_t i)
     return false;
 }
 
-/* An emulated machine is content with every fifth format, and no search through large codebooks. */
+/* An emulated machine is content with every tenth format, and no search through large codebooks. */
 static bool too_slow(const struct nb_numfmt *f, size_t i)
 {
     if (nb_env("NB_EMULATED") == NULL)
         return false;
-    return i % 5 != 0 || (f->grid != NULL && f->grid->elem->dim > 1);
+    return i % 10 != 0 || (f->grid != NULL && f->grid->elem->dim > 1);
 }
 
 static size_t check_formats(const struct nb_algo *algo, const struct nb_numfmt *const *f, size_t n)

@@ -80,6 +80,8 @@ static void test_is_the_score(void **state)
 static void test_foreign(void **state)
 {
     (void)state;
+    if (getenv("NB_EMULATED") != NULL) /* a property of the text, not of the machine */
+        skip();
     static const char prose[] =
         "It was a cold morning, and the old man went down to the river with his dog. ";
     static const char code[] = "static int x[16] = {0}; for (i = 0; i < n; i++) { x[i] ^= (y << "
