@@ -393,5 +393,6 @@ void nb_net_close(struct nb_net *net)
         return;
     nb_graph_fini(&net->g);
     nb_onnx_close(net->file);
+    nb_net_close(net->under);
     nb_free(net->a, net);
 }

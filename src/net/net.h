@@ -52,6 +52,7 @@ struct nb_net {
     struct nb_net_port *inputs, *outputs;
     uint32_t *input_values, *output_values; /* (n_inputs), (n_outputs): the ports' */
     size_t n_inputs, n_outputs;             /* without inputs that are fixed */
+    struct nb_net *under; /* owned: a step on the way here, whose constants are used */
 };
 
 /* NB_ERR_UNSUPPORTED names an operator, or a type, that nibble does not know, and the node; NB_ERR_FORMAT says
@@ -64,6 +65,19 @@ NB_CHECKED enum nb_status nb_net_import(struct nb_net **out, const struct nb_onn
                                         const struct nb_net_options *o,
                                         const struct nb_allocator *a, struct nb_error *err);
 void nb_net_close(struct nb_net *net);
+
+/* ---- passes ---- */
+
+enum nb_net_pass {
+    NB_NET_AFFINE = 1 << 0, /* batch norms go into the layers before them                 */
+    NB_NET_FUSE = 1 << 1,   /* activations and sums go into the layers before them        */
+    NB_NET_LAYOUT = 1 << 2, /* channels last inside                                       */
+    NB_NET_ALL = (1 << 3) - 1
+};
+/* A net after these passes, of the same inputs and outputs (design 011). It borrows from `from`, which stays as it
+ * is, and from its file. What several readers share, or leaves the net, is kept. */
+NB_CHECKED enum nb_status nb_net_derive(struct nb_net **out, const struct nb_net *from,
+                                        unsigned passes, struct nb_error *err);
 
 /* ---- element types ---- */
 

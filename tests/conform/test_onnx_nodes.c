@@ -1,5 +1,6 @@
 /* Every node test of ONNX whose operators nibble imports: a model, inputs, outputs (Debian's
- * libonnx-testdata; skipped without it). Inputs that a rule must know beforehand are fixed to their data. */
+ * libonnx-testdata; skipped without it), as the file says and after all passes. Inputs that a rule must know
+ * beforehand are fixed to their data. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -278,6 +279,20 @@ static bool run_net(struct nb_net *net, const struct nb_onnx_model *m, const str
     return ok;
 }
 
+static bool run_derived(const struct nb_net *net, const struct nb_onnx_model *m,
+                        const struct ports *p, char *why, size_t room)
+{
+    struct nb_net *derived;
+    struct nb_error err;
+    char text[300] = "";
+    assert_ok(nb_net_derive(&derived, net, NB_NET_ALL, &err), &err);
+    const bool ok = run_net(derived, m, p, text, sizeof text);
+    if (!ok)
+        (void)snprintf(why, room, "after passes: %s", text);
+    nb_net_close(derived);
+    return ok;
+}
+
 enum result { PASSED, FAILED, UNKNOWN_OP, OUTSIDE };
 
 static enum result run_case(const char *folder, const char *name, char *why, size_t room)
@@ -307,7 +322,9 @@ static enum result run_case(const char *folder, const char *name, char *why, siz
                            strstr(err.message, "training"));
              fix++)
             st = open_net(&net, m, &p, fix, &err);
-        result = st == NB_OK && run_net(net, m, &p, why, room) ? PASSED : FAILED;
+        result = st == NB_OK && run_net(net, m, &p, why, room) && run_derived(net, m, &p, why, room)
+                     ? PASSED
+                     : FAILED;
         if (st != NB_OK)
             (void)snprintf(why, room, "%s", err.message);
         else

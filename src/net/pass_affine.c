@@ -1,0 +1,177 @@
+/* net/pass_affine.c: what multiplies and adds a constant for each channel behind a convolution or a product goes
+ * into its weights and bias: batch norms, biases that come as nodes of their own.
+ *
+ *     a (W x + b) + c = (a W) x + (a b + c)
+ *
+ * Computed in doubles, rounded once. A convolution's channels are dimension 1 of its output, a product's the last.
+ */
+#include <string.h>
+
+#include "net/passes.h"
+
+/* A layer that takes an affine map in: which inputs are its weights and bias, and where channels are. */
+struct layer {
+    const struct nb_node *n;
+    const struct nb_value *w, *bias, *y; /* bias: NULL, none */
+    uint64_t channels;
+    uint64_t before, after; /* of w's elements: before and after the dimension of channels */
+    uint32_t channel_dim;   /* of y */
+};
+
+static bool is_const_f32(const struct nb_value *v)
+{
+    return v->kind == NB_VALUE_CONST && v->type == NB_VALUE_F32;
+}
+
+static bool conv_layer(const struct nb_rewrite *r, const struct nb_node *n, struct layer *l)
+{
+    const struct nb_value *v = r->from->values;
+    const struct nb_attr *act = nb_node_attr(n, "act"), *last = nb_node_attr(n, "last");
+    if (strcmp(n->op->name, "conv") != 0 || (act && act->i != 0) || (last && last->i != 0) ||
+        n->in[3])
+        return false;
+    *l = (struct layer){.n = n,
+                        .w = &v[n->in[1]],
+                        .bias = n->in[2] ? &v[n->in[2]] : NULL,
+                        .y = &v[n->out[0]],
+                        .before = 1,
+                        .channel_dim = 1};
+    if (!is_const_f32(l->w) || (l->bias && !is_const_f32(l->bias)))
+        return false;
+    l->channels = l->w->dim[0].n;
+    l->after = l->channels ? nb_value_count(l->w) / l->channels : 0;
+    return l->channels > 0;
+}
+
+/* Of a value that is read beside the layer's output: does it have one number, or one for each channel? */
+static bool per_channel(const struct layer *l, const struct nb_value *c)
+{
+    if (!is_const_f32(c) || c->rank > l->y->rank)
+        return false;
+    for (uint32_t i = 0; i < c->rank; i++) { /* from the right */
+        const uint32_t at = l->y->rank - 1 - i;
+        const uint64_t n = c->dim[c->rank - 1 - i].n;
+        if (n != 1 && (at != l->channel_dim || n != l->channels))
+            return false;
+    }
+    return true;
+}
+
+static double channel_of(const struct nb_value *c, uint64_t i)
+{
+    const float *data = c->data;
+    return (double)data[nb_value_count(c) == 1 ? 0 : i];
+}
+
+/* The next node of the chain, if it multiplies or adds such a constant. c: its value. */
+static uint32_t next_affine(const struct nb_rewrite *r, const struct layer *l, uint32_t value,
+                            const struct nb_value **c, int64_t *op)
+{
+    const uint32_t i = nb_rewrite_only_reader(r, value);
+    if (i == UINT32_MAX || r->from->nodes[i].op != &nb_op_binary)
+        return UINT32_MAX;
+    const struct nb_node *n = &r->from->nodes[i];
+    const bool left = n->in[0] == value;
+    *op = nb_node_attr(n, "op")->i;
+    *c = &r->from->values[n->in[left ? 1 : 0]];
+    if (n->in[0] == n->in[1] || !per_channel(l, *c))
+        return UINT32_MAX;
+    if (*op == NB_BINARY_MUL || *op == NB_BINARY_ADD ||
+        (left && (*op == NB_BINARY_SUB || *op == NB_BINARY_DIV)))
+        return i;
+    return UINT32_MAX;
+}
+
+static void absorb(double *scale, double *shift, uint64_t n, int64_t op, const struct nb_value *c)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const double x = channel_of(c, i);
+        if (op == NB_BINARY_MUL) {
+            scale[i] *= x;
+            shift[i] *= x;
+        } else if (op == NB_BINARY_DIV) {
+            scale[i] /= x;
+            shift[i] /= x;
+        } else {
+            shift[i] += op == NB_BINARY_SUB ? -x : x;
+        }
+    }
+}
+
+static uint32_t new_weights(struct nb_rewrite *r, const struct layer *l, const double *scale)
+{
+    uint64_t dims[NB_VALUE_DIMS];
+    const float *from = l->w->data;
+    void *data;
+    for (uint32_t i = 0; i < l->w->rank; i++)
+        dims[i] = l->w->dim[i].n;
+    const uint32_t v = nb_rewrite_const(r, l->w->name, NB_VALUE_F32, dims, l->w->rank, &data);
+    float *to = data;
+    for (uint64_t b = 0, k = 0; v != 0 && b < l->before; b++)
+        for (uint64_t i = 0; i < l->channels; i++)
+            for (uint64_t j = 0; j < l->after; j++, k++)
+                to[k] = (float)((double)from[k] * scale[i]);
+    return v;
+}
+
+static uint32_t new_bias(struct nb_rewrite *r, const struct layer *l, const double *scale,
+                         const double *shift)
+{
+    void *data;
+    const uint32_t v = nb_rewrite_const(r, NULL, NB_VALUE_F32, &l->channels, 1, &data);
+    float *to = data;
+    for (uint64_t i = 0; v != 0 && i < l->channels; i++)
+        to[i] = (float)((l->bias ? (double)((const float *)l->bias->data)[i] * scale[i] : 0.0) +
+                        shift[i]);
+    return v;
+}
+
+/* Follows the chain behind a layer; *end: its last node, UINT32_MAX when there is none. */
+static void follow(struct nb_rewrite *r, const struct layer *l, double *scale, double *shift,
+                   uint32_t *end)
+{
+    uint32_t value = l->n->out[0];
+    *end = UINT32_MAX;
+    for (uint64_t i = 0; i < l->channels; i++) {
+        scale[i] = 1.0;
+        shift[i] = 0.0;
+    }
+    for (;;) {
+        const struct nb_value *c;
+        int64_t op;
+        const uint32_t next = next_affine(r, l, value, &c, &op);
+        if (next == UINT32_MAX)
+            return;
+        absorb(scale, shift, l->channels, op, c);
+        *end = next;
+        r->instead[next] = UINT32_MAX;
+        value = r->from->nodes[next].out[0];
+    }
+}
+
+enum nb_status nb_pass_affine(struct nb_rewrite *r, uint32_t node, bool *done, struct nb_error *err)
+{
+    struct layer l;
+    uint32_t end;
+    if (!conv_layer(r, &r->from->nodes[node], &l))
+        return NB_OK;
+    double *scale = nb_alloc(r->to->arena.a, 2 * (size_t)l.channels, sizeof *scale);
+    if (scale == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory for %llu channels",
+                (unsigned long long)l.channels);
+    double *shift = scale + l.channels;
+    follow(r, &l, scale, shift, &end);
+    if (end != UINT32_MAX) {
+        struct nb_node_args args;
+        struct nb_attr attrs[NB_NODE_ATTRS];
+        const uint32_t out = r->from->nodes[end].out[0];
+        nb_rewrite_args(r, node, &args, attrs);
+        args.in[1] = new_weights(r, &l, scale);
+        args.in[2] = new_bias(r, &l, scale, shift);
+        args.name = r->from->values[out].name;
+        r->map[out] = nb_graph_add_folded(r->to, &args);
+        *done = true;
+    }
+    nb_free(r->to->arena.a, scale);
+    return NB_OK;
+}
