@@ -1,0 +1,186 @@
+/* ptq/opset.c: a model of operator set 7 to 12 as one of 13, where DequantizeLinear has a scale for each channel.
+ *
+ * Operators that did not change their meaning stay; Clip's bounds and the axes of Squeeze and Unsqueeze become inputs; a
+ * Softmax over the last dimension is what it was. Others that changed are refused by name.
+ */
+#include <string.h>
+
+#include "ptq/ptq_internal.h"
+
+#define WANTED 13
+
+static enum nb_status no_memory(struct nb_error *err)
+{
+    NB_FAIL(err, NB_ERR_NOMEM, "out of memory to raise an operator set");
+}
+
+static const char *const unchanged[] = {"Conv",
+                                        "Relu",
+                                        "Add",
+                                        "Mul",
+                                        "Sub",
+                                        "Div",
+                                        "Gemm",
+                                        "MatMul",
+                                        "Reshape",
+                                        "Flatten",
+                                        "Transpose",
+                                        "Concat",
+                                        "AveragePool",
+                                        "MaxPool",
+                                        "Sigmoid",
+                                        "Tanh",
+                                        "Sqrt",
+                                        "Exp",
+                                        "Shape",
+                                        "Gather",
+                                        "Cast",
+                                        "LeakyRelu",
+                                        "PRelu",
+                                        "Pow",
+                                        "Constant",
+                                        "Identity",
+                                        "GlobalAveragePool",
+                                        "GlobalMaxPool",
+                                        "ConvTranspose",
+                                        "HardSigmoid",
+                                        "ReduceMean",
+                                        "BatchNormalization",
+                                        "Elu",
+                                        "Erf",
+                                        "Log",
+                                        "Neg",
+                                        "Abs",
+                                        "ConstantOfShape",
+                                        "Where",
+                                        "Equal",
+                                        "Expand",
+                                        "Slice"};
+
+static bool is_unchanged(const char *op)
+{
+    for (size_t i = 0; i < NB_COUNTOF(unchanged); i++)
+        if (nb_str_eq(unchanged[i], op))
+            return true;
+    return false;
+}
+
+/* An attribute that became input `at`: an initializer. */
+static enum nb_status add_input(struct nb_edit *e, size_t node, size_t at, const char *name,
+                                struct nb_error *err)
+{
+    struct nb_onnx_node *n = &e->nodes[node];
+    const size_t count = NB_MAX(n->n_inputs, at + 1);
+    const char **inputs = nb_arena_alloc(&e->arena, count, sizeof *inputs);
+    if (inputs == NULL || name == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < count; i++)
+        inputs[i] = i < n->n_inputs ? n->inputs[i] : "";
+    inputs[at] = name;
+    n->inputs = inputs;
+    n->n_inputs = count;
+    return NB_OK;
+}
+
+static enum nb_status raise_clip(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    static const char *const bounds[] = {"min", "max"};
+    const struct nb_onnx_node n = e->nodes[i];
+    for (size_t k = 0; k < 2; k++) {
+        const struct nb_onnx_attr *a = nb_onnx_find_attr(&n, bounds[k]);
+        if (a == NULL)
+            continue;
+        NB_TRY(add_input(e, i, k + 1,
+                         nb_ptq_scalar(e, nb_edit_name(e, n.outputs[0], k == 0 ? "_min" : "_max"),
+                                       NB_ONNX_FLOAT32, (double)a->f, err),
+                         err));
+    }
+    e->nodes[i].n_attrs = 0;
+    return NB_OK;
+}
+
+static enum nb_status raise_axes(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    const struct nb_onnx_node n = e->nodes[i];
+    const struct nb_onnx_attr *a = nb_onnx_find_attr(&n, "axes");
+    int64_t *dims = nb_arena_alloc(&e->arena, 1, sizeof *dims);
+    const char *name = nb_edit_name(e, n.outputs[0], "_axes");
+    if (a == NULL)
+        return NB_OK;
+    if (dims == NULL || name == NULL)
+        return no_memory(err);
+    dims[0] = (int64_t)a->n;
+    const void *bytes = a->ints;
+    NB_TRY(nb_edit_add_tensor(e,
+                              &(struct nb_onnx_tensor){.name = name,
+                                                       .type = NB_ONNX_INT64,
+                                                       .rank = 1,
+                                                       .dims = dims,
+                                                       .n = a->n,
+                                                       .data = bytes,
+                                                       .bytes = a->n * sizeof(int64_t)},
+                              err));
+    NB_TRY(add_input(e, i, 1, name, err));
+    e->nodes[i].n_attrs = 0;
+    return NB_OK;
+}
+
+/* Axis 1 was the start of what is normalized together: of two dimensions, the last. The default is now -1. */
+static enum nb_status raise_softmax(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    const struct nb_onnx_attr *a = nb_onnx_find_attr(&e->nodes[i], "axis");
+    struct nb_onnx_attr *last = nb_arena_alloc(&e->arena, 1, sizeof *last);
+    if (last == NULL)
+        return no_memory(err);
+    if (a != NULL && a->i == -1)
+        return NB_OK;
+    if (a != NULL && a->i != 1)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "a Softmax of axis %lld in an operator set below 13",
+                (long long)a->i);
+    *last = (struct nb_onnx_attr){.name = "axis", .type = NB_ONNX_ATTR_INT, .i = 1};
+    e->nodes[i].attrs = last;
+    e->nodes[i].n_attrs = 1;
+    return NB_OK;
+}
+
+static enum nb_status raise_node(struct nb_edit *e, size_t i, int64_t from, struct nb_error *err)
+{
+    const char *op = e->nodes[i].op_type;
+    if (is_unchanged(op))
+        return NB_OK;
+    if (nb_str_eq(op, "Clip"))
+        return from < 11 ? raise_clip(e, i, err) : NB_OK;
+    if (nb_str_eq(op, "Squeeze") || nb_str_eq(op, "Unsqueeze"))
+        return raise_axes(e, i, err);
+    if (nb_str_eq(op, "Softmax"))
+        return raise_softmax(e, i, err);
+    NB_FAIL(
+        err, NB_ERR_UNSUPPORTED,
+        "operator '%s' of operator set %lld cannot be raised to %d, which a scale for each channel "
+        "needs",
+        op, (long long)from, WANTED);
+}
+
+enum nb_status nb_ptq_raise_opset(struct nb_edit *e, struct nb_error *err)
+{
+    const int64_t from = nb_onnx_opset_version(&e->model, "");
+    struct nb_onnx_opset *opsets = nb_arena_alloc(&e->arena, e->model.n_opsets + 1, sizeof *opsets);
+    if (from >= WANTED)
+        return NB_OK;
+    if (opsets == NULL)
+        return no_memory(err);
+    if (from < 7)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "operator set %lld; 7 and later can be quantized",
+                (long long)from);
+    for (size_t i = 0; i < e->n_nodes; i++)
+        if (e->nodes[i].op_type != NULL)
+            NB_TRY(raise_node(e, i, from, err));
+    for (size_t i = 0; i < e->model.n_opsets; i++) {
+        opsets[i] = e->model.opsets[i];
+        if (opsets[i].domain[0] == '\0' || nb_str_eq(opsets[i].domain, "ai.onnx"))
+            opsets[i].version = WANTED;
+    }
+    e->model.opsets = opsets;
+    e->model.ir_version = NB_MAX(e->model.ir_version, (int64_t)7);
+    return NB_OK;
+}

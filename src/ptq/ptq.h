@@ -1,0 +1,65 @@
+/* ptq/ptq.h: static post-training quantization of nets: ranges of activations from data, then a model with
+ * QuantizeLinear and DequantizeLinear nodes (QDQ) as engines want it (docs/design/012-static-int8.md).
+ */
+#ifndef NB_PTQ_PTQ_H
+#define NB_PTQ_PTQ_H
+
+#include "container/onnx.h"
+#include "net/net.h"
+
+/* Whose rules the Q and DQ nodes follow. */
+enum nb_ptq_profile {
+    NB_PTQ_ORT_CPU, /* uint8 activations with a zero point, every convolution's output quantized     */
+    NB_PTQ_OPENVINO, /* the same                                                                      */
+    NB_PTQ_TENSORRT, /* int8, symmetric, at the inputs of weighted layers alone; biases float         */
+    NB_PTQ_QNN, /* as ort-cpu, and whatever can be quantized is                                  */
+    NB_N_PTQ_PROFILES
+};
+const char *nb_ptq_profile_name(enum nb_ptq_profile p); /* "ort-cpu" */
+
+/* How the range of an activation is found from what was seen. */
+enum nb_ptq_range {
+    NB_PTQ_MINMAX, /* least and greatest                                                          */
+    NB_PTQ_MOVING, /* moving average (0.01) of the least and greatest of each sample              */
+    NB_PTQ_PERCENTILE, /* what `percentile` percent lie within                                        */
+    NB_PTQ_MSE, /* least squared error of the grid                                             */
+    NB_PTQ_ENTROPY, /* least Kullback-Leibler divergence (Migacz 2017)                             */
+    NB_N_PTQ_RANGES
+};
+const char *nb_ptq_range_name(enum nb_ptq_range r); /* "minmax" */
+
+struct nb_ptq_options {
+    enum nb_ptq_profile profile;
+    enum nb_ptq_range range;
+    double percentile;       /* 99.999 if 0 */
+    bool per_tensor;         /* one scale for all of a weight, not one for each output channel */
+    const char *const *keep; /* (n_keep) nodes, by name or operator, that stay float */
+    size_t n_keep;
+};
+
+/* Samples: of each input of the net one array, (n_samples, as large as the input). Borrows: all. */
+struct nb_ptq_data {
+    const float *const *inputs; /* (n_inputs of the net), all F32 */
+    size_t n_samples;
+};
+
+struct nb_ptq_report {
+    size_t n_nodes, n_quantized; /* of operators that have an integer form */
+    size_t n_activations;        /* with a Q and DQ */
+    uint64_t float_bytes, bytes; /* of the initializers before and after */
+};
+
+/* Owns: a model and what it points to. */
+struct nb_ptq;
+/* m: must outlive the result. o: of the net's import (dimensions). NB_ERR_ARG: data that do not fit; NB_ERR_NUMERIC: a
+ * value that is not finite. */
+NB_CHECKED enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
+                                        const struct nb_net_options *net,
+                                        const struct nb_ptq_options *o,
+                                        const struct nb_ptq_data *data, struct nb_pool *pool,
+                                        const struct nb_allocator *a, struct nb_error *err);
+void nb_ptq_destroy(struct nb_ptq *p);
+const struct nb_onnx_model *nb_ptq_model(const struct nb_ptq *p);
+const struct nb_ptq_report *nb_ptq_report(const struct nb_ptq *p);
+
+#endif

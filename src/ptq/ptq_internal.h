@@ -1,0 +1,110 @@
+/* ptq/ptq_internal.h: what the steps of static quantization share. */
+#ifndef NB_PTQ_PTQ_INTERNAL_H
+#define NB_PTQ_PTQ_INTERNAL_H
+
+#include "ptq/edit.h"
+#include "ptq/ptq.h"
+
+/* simplify.c */
+NB_CHECKED enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err);
+
+/* ---- observe.c: what the values of a net were, by the observers of calib/ ---- */
+
+/* Bins of equal width from 0 on; count NULL: not asked for, or nothing seen. */
+struct nb_ptq_histogram {
+    double width;
+    const double *count; /* (n) */
+    size_t n;
+};
+struct nb_seen {
+    bool any;
+    double least, greatest;               /* of all samples */
+    double low, high;                     /* moving averages of the samples' */
+    struct nb_ptq_histogram above, below; /* x >= 0; -x of x < 0 */
+};
+/* Owns: arena. */
+struct nb_observed_net {
+    struct nb_arena arena;
+    struct nb_seen *seen; /* (values of the graph) */
+};
+NB_CHECKED enum nb_status nb_ptq_observe(struct nb_observed_net *out, const struct nb_net *net,
+                                         const struct nb_ptq_data *data, bool histograms,
+                                         struct nb_pool *pool, const struct nb_allocator *a,
+                                         struct nb_error *err);
+void nb_observed_net_fini(struct nb_observed_net *o);
+
+/* ---- range.c ---- */
+struct nb_ptq_bounds {
+    double low, high; /* low <= 0 <= high */
+};
+struct nb_ptq_bounds nb_ptq_bounds(const struct nb_seen *s, const struct nb_ptq_options *o,
+                                   bool symmetric);
+
+/* q = clamp(round_half_even(x / scale) + zero), of 8 bits */
+struct nb_ptq_grid {
+    float scale;
+    int32_t zero;
+};
+struct nb_ptq_grid nb_ptq_unsigned(struct nb_ptq_bounds b); /* 0 .. 255 */
+struct nb_ptq_grid nb_ptq_signed(struct nb_ptq_bounds b);   /* symmetric, -127 .. 127, zero 0 */
+
+/* ---- plan.c: what is quantized ---- */
+
+enum nb_ptq_kind {
+    NB_PTQ_OTHER,    /* stays float                                                           */
+    NB_PTQ_WEIGHTED, /* Conv, Gemm, MatMul                                                    */
+    NB_PTQ_POINT,    /* has an integer form of its own: Add, AveragePool, Sigmoid ...         */
+    NB_PTQ_SAME      /* moves elements: input and output have one grid                        */
+};
+/* A float value of the file that gets a grid, or may. */
+struct nb_ptq_tensor {
+    const char *name;
+    uint32_t value; /* of the net */
+    uint32_t group; /* index of a tensor with the same grid: the root points to itself */
+    bool quantized;
+    struct nb_ptq_bounds bounds; /* of a root: of its group */
+};
+/* Owns: map. Borrows: the edit's arena. */
+struct nb_ptq_plan {
+    struct nb_ptq_tensor *tensors; /* (n) */
+    size_t n;
+    struct nb_map index;     /* name -> tensor */
+    enum nb_ptq_kind *kinds; /* (nodes of the edit) */
+};
+NB_CHECKED enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e,
+                                      const struct nb_net *net, const struct nb_observed_net *seen,
+                                      const struct nb_ptq_options *o, struct nb_error *err);
+void nb_ptq_plan_fini(struct nb_ptq_plan *p);
+struct nb_ptq_tensor *nb_ptq_find(const struct nb_ptq_plan *p, const char *name); /* NULL */
+const struct nb_ptq_tensor *nb_ptq_root(const struct nb_ptq_plan *p, const struct nb_ptq_tensor *t);
+struct nb_ptq_grid nb_ptq_grid_of(const struct nb_ptq_plan *p, const struct nb_ptq_tensor *t,
+                                  const struct nb_ptq_options *o);
+
+/* ---- weights.c: initializers on their grids ---- */
+/* Replaces input i of a node, an initializer, by what a DequantizeLinear makes of its integers. scales: (*n), of
+ * the edit's arena. axis -1: one scale for all. */
+NB_CHECKED enum nb_status nb_ptq_weight(struct nb_edit *e, size_t node, size_t i, int64_t axis,
+                                        const struct nb_ptq_options *o, const float **scales,
+                                        size_t *n, struct nb_error *err);
+NB_CHECKED enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_scale,
+                                      const float *scales, size_t n, struct nb_error *err);
+/* A constant beside an activation (Add, Mul): unsigned, one scale. */
+NB_CHECKED enum nb_status nb_ptq_operand(struct nb_edit *e, size_t node, size_t i,
+                                         struct nb_error *err);
+/* An initializer of one number, or of n. NULL: no memory. */
+const char *nb_ptq_scalar(struct nb_edit *e, const char *name, int32_t type, double value,
+                          struct nb_error *err);
+/* QuantizeLinear or DequantizeLinear. axis -1: none. */
+NB_CHECKED enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const char *x,
+                                      const char *scale, const char *zero, const char *y,
+                                      int64_t axis, struct nb_error *err);
+
+/* ---- qdq.c ---- */
+NB_CHECKED enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p,
+                                        const struct nb_ptq_options *o,
+                                        struct nb_ptq_report *report, struct nb_error *err);
+
+/* ---- opset.c: to the operator set that a scale for each channel needs (13) ---- */
+NB_CHECKED enum nb_status nb_ptq_raise_opset(struct nb_edit *e, struct nb_error *err);
+
+#endif

@@ -1,0 +1,169 @@
+/* ptq/simplify.c: a model as engines have it before they quantize: constants are initializers, nodes that do nothing
+ * are gone, batch norms are in the convolutions before them:
+ *
+ *     W' = W s, b' = (b - mean) s + beta, s = gamma / sqrt(var + epsilon)     per output channel, in doubles.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "net/net.h"
+#include "ptq/ptq_internal.h"
+
+static enum nb_status lift_constants(struct nb_edit *e, struct nb_error *err)
+{
+    for (size_t i = 0; i < e->n_nodes; i++) {
+        const struct nb_onnx_node *n = &e->nodes[i];
+        const struct nb_onnx_attr *a = n->op_type != NULL && nb_str_eq(n->op_type, "Constant")
+                                           ? nb_onnx_find_attr(n, "value")
+                                           : NULL;
+        if (a == NULL || a->type != NB_ONNX_ATTR_TENSOR || n->n_outputs != 1)
+            continue;
+        struct nb_onnx_tensor t = *a->t;
+        t.name = n->outputs[0];
+        NB_TRY(nb_edit_add_tensor(e, &t, err));
+        nb_edit_drop(e, i);
+    }
+    return NB_OK;
+}
+
+static bool does_nothing(const struct nb_edit *e, const struct nb_onnx_node *n)
+{
+    size_t reader;
+    if (n->op_type == NULL)
+        return false;
+    if (nb_str_eq(n->op_type, "Identity"))
+        return true;
+    return nb_str_eq(n->op_type, "Dropout") && n->n_inputs < 3 &&
+           (n->n_outputs < 2 || n->outputs[1][0] == '\0' ||
+            nb_edit_readers(e, n->outputs[1], &reader) == 0);
+}
+
+/* What reads them inside other graphs, or leaves the net, keeps the node. */
+static enum nb_status drop_idle(struct nb_edit *e, struct nb_error *err)
+{
+    for (size_t i = 0; i < e->n_nodes; i++) {
+        size_t reader;
+        if (!does_nothing(e, &e->nodes[i]) || nb_edit_is_output(e, e->nodes[i].outputs[0]))
+            continue;
+        const char *from = e->nodes[i].outputs[0], *to = e->nodes[i].inputs[0];
+        NB_TRY(nb_edit_rename_reads(e, from, to, err));
+        if (nb_edit_readers(e, from, &reader) == 0)
+            nb_edit_drop(e, i);
+    }
+    return NB_OK;
+}
+
+/* ---- batch norms ---- */
+
+/* Floats of an initializer; NULL: it is none, or not so many floats. */
+static const float *floats_of(struct nb_edit *e, const char *name, uint64_t n)
+{
+    const struct nb_onnx_tensor *t = nb_edit_tensor(e, name);
+    enum nb_value_type type;
+    if (t == NULL || t->n != n || !nb_net_type(t->type, &type) || type != NB_VALUE_F32)
+        return NULL;
+    float *copy = nb_arena_alloc(&e->arena, (size_t)n + 1, sizeof *copy);
+    if (copy != NULL)
+        nb_net_decode(copy, t);
+    return copy;
+}
+
+/* Borrows: the arena's. */
+struct norm {
+    const float *gamma, *beta, *mean, *var; /* (channels) */
+    double epsilon;
+};
+
+static bool find_norm(struct nb_edit *e, const struct nb_onnx_node *n, uint64_t channels,
+                      struct norm *out)
+{
+    const struct nb_onnx_attr *eps = nb_onnx_find_attr(n, "epsilon");
+    const struct nb_onnx_attr *training = nb_onnx_find_attr(n, "training_mode");
+    if (n->n_inputs != 5 || n->n_outputs != 1 || (training != NULL && training->i != 0))
+        return false;
+    *out = (struct norm){.gamma = floats_of(e, n->inputs[1], channels),
+                         .beta = floats_of(e, n->inputs[2], channels),
+                         .mean = floats_of(e, n->inputs[3], channels),
+                         .var = floats_of(e, n->inputs[4], channels),
+                         .epsilon = eps != NULL ? (double)eps->f : 1e-5};
+    return out->gamma != NULL && out->beta != NULL && out->mean != NULL && out->var != NULL;
+}
+
+static enum nb_status put_floats(struct nb_edit *e, const char *name, const float *data,
+                                 const int64_t *dims, size_t rank, struct nb_error *err)
+{
+    struct nb_onnx_tensor t = {.name = name, .type = NB_ONNX_FLOAT32, .rank = rank, .dims = dims};
+    const void *bytes = data;
+    if (!nb_onnx_count(&t.n, &t.bytes, t.type, dims, rank))
+        NB_FAIL(err, NB_ERR_INTERNAL, "'%s' has no size", name);
+    t.data = bytes;
+    return nb_edit_add_tensor(e, &t, err);
+}
+
+/* New weights and bias of a convolution. Channels are dimension 0. */
+static enum nb_status fold_into(struct nb_edit *e, size_t conv, const struct norm *norm,
+                                struct nb_error *err)
+{
+    const struct nb_onnx_node *n = &e->nodes[conv];
+    const struct nb_onnx_tensor *t = nb_edit_tensor(e, n->inputs[1]);
+    const uint64_t channels = (uint64_t)t->dims[0], per = t->n / channels;
+    const bool has_bias = n->n_inputs > 2 && n->inputs[2][0] != '\0';
+    const float *w = floats_of(e, n->inputs[1], t->n);
+    const float *b = has_bias ? floats_of(e, n->inputs[2], channels) : NULL;
+    float *new_w = nb_arena_alloc(&e->arena, (size_t)t->n, sizeof *new_w);
+    float *new_b = nb_arena_alloc(&e->arena, (size_t)channels, sizeof *new_b);
+    const char **inputs = nb_arena_alloc(&e->arena, 3, sizeof *inputs);
+    int64_t *dims = nb_arena_alloc(&e->arena, 1, sizeof *dims);
+    if (w == NULL || (has_bias && b == NULL) || new_w == NULL || new_b == NULL || inputs == NULL ||
+        dims == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to fold a batch norm");
+    dims[0] = (int64_t)channels;
+    for (uint64_t c = 0; c < channels; c++) {
+        const double s = (double)norm->gamma[c] / sqrt((double)norm->var[c] + norm->epsilon);
+        for (uint64_t i = 0; i < per; i++)
+            new_w[c * per + i] = (float)((double)w[c * per + i] * s);
+        new_b[c] = (float)(((b != NULL ? (double)b[c] : 0.0) - (double)norm->mean[c]) * s +
+                           (double)norm->beta[c]);
+    }
+    inputs[0] = n->inputs[0];
+    inputs[1] = nb_edit_name(e, n->inputs[1], "_folded");
+    inputs[2] = nb_edit_name(e, n->inputs[1], "_bias");
+    if (inputs[1] == NULL || inputs[2] == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to fold a batch norm");
+    NB_TRY(put_floats(e, inputs[1], new_w, t->dims, t->rank, err));
+    NB_TRY(put_floats(e, inputs[2], new_b, dims, 1, err));
+    e->nodes[conv].inputs = inputs;
+    e->nodes[conv].n_inputs = 3;
+    return NB_OK;
+}
+
+static enum nb_status fold_norm(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    const struct nb_onnx_node n = e->nodes[i];
+    const size_t conv = nb_edit_producer(e, n.inputs[0]);
+    size_t reader;
+    struct norm norm;
+    if (conv == SIZE_MAX || !nb_str_eq(e->nodes[conv].op_type, "Conv") ||
+        nb_edit_readers(e, n.inputs[0], &reader) != 1)
+        return NB_OK;
+    const struct nb_onnx_node *c = &e->nodes[conv];
+    const struct nb_onnx_tensor *w = nb_edit_tensor(e, c->inputs[1]);
+    const bool has_bias = c->n_inputs > 2 && c->inputs[2][0] != '\0';
+    if (w == NULL || w->rank < 3 || w->dims[0] < 1 || floats_of(e, c->inputs[1], w->n) == NULL ||
+        (has_bias && floats_of(e, c->inputs[2], (uint64_t)w->dims[0]) == NULL) ||
+        !find_norm(e, &n, (uint64_t)w->dims[0], &norm))
+        return NB_OK;
+    NB_TRY(fold_into(e, conv, &norm, err));
+    nb_edit_drop(e, i);
+    return nb_edit_set_output(e, conv, 0, n.outputs[0], err);
+}
+
+enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err)
+{
+    NB_TRY(lift_constants(e, err));
+    NB_TRY(drop_idle(e, err));
+    for (size_t i = 0; i < e->n_nodes; i++)
+        if (e->nodes[i].op_type != NULL && nb_str_eq(e->nodes[i].op_type, "BatchNormalization"))
+            NB_TRY(fold_norm(e, i, err));
+    return NB_OK;
+}
