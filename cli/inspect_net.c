@@ -53,6 +53,21 @@ static void print_ops(const struct nb_net_info *info)
     nb_cli_table_fini(&t);
 }
 
+/* Whether `nibble run` has all operators. */
+static void print_runs(const struct nb_net_info *info)
+{
+    size_t n = 0;
+
+    label("runs");
+    for (size_t i = 0; i < info->n_ops; i++) {
+        if (info->ops[i].known)
+            continue;
+        fputs(n++ == 0 ? "not: nibble has no " : ", ", stdout);
+        nb_cli_puts_safe(stdout, info->ops[i].name, strlen(info->ops[i].name));
+    }
+    puts(n == 0 ? "all operators are known (nibble run)" : "");
+}
+
 static void print_types(const struct nb_net_info *info)
 {
     struct nb_cli_table t;
@@ -130,6 +145,7 @@ static void print_summary(const struct nb_net_info *info)
         printf(": %" PRIu64 " tensors, %s\n", info->files[i].tensors,
                nb_cli_bytes(info->files[i].bytes).s);
     }
+    print_runs(info);
     if (info->n_ops > 0)
         print_ops(info);
     if (info->n_types > 0)
@@ -210,6 +226,11 @@ static void print_json(const struct nb_net_info *info, const struct nb_inspect_n
     nb_jw_object(&w, "operators");
     for (size_t i = 0; i < info->n_ops; i++)
         nb_jw_u64(&w, info->ops[i].name, info->ops[i].n);
+    nb_jw_end(&w);
+    nb_jw_array(&w, "unknown_operators");
+    for (size_t i = 0; i < info->n_ops; i++)
+        if (!info->ops[i].known)
+            nb_jw_string(&w, NULL, info->ops[i].name);
     nb_jw_end(&w);
     nb_jw_u64(&w, "parameters", info->parameters);
     nb_jw_u64(&w, "n_tensors", info->n_tensors);

@@ -1,10 +1,11 @@
 /* cli/verb_bench.c: how fast a model runs here, and how near that is to what the machine can. */
-#include "cli.h"
+#include "net.h"
 
 struct args {
     struct nb_cli_common common;
     uint32_t prompt, generate, repeat, depth;
     const char *kv_type;
+    struct nb_cli_list inputs, dims, shapes, sets; /* of nets */
 };
 #define AT(field) offsetof(struct args, field)
 
@@ -32,7 +33,7 @@ static const struct nb_cli_opt options[] = {
      .arg = "N",
      .type = NB_CLI_U32,
      .offset = AT(repeat),
-     .fallback = "3",
+     .fallback = "(3; a net: as many as fit into a second, 10 to 1000)",
      .group = "What is measured",
      .help = "runs; the median counts",
      .brief = 1},
@@ -51,6 +52,32 @@ static const struct nb_cli_opt options[] = {
      .fallback = "f16",
      .group = "What is measured",
      .help = "number format of the attention cache: f16 or f32"},
+    {.name = "input",
+     .letter = 'i',
+     .arg = "NAME=FILE",
+     .type = NB_CLI_LIST,
+     .offset = AT(inputs),
+     .group = "Nets",
+     .help = "an input from an .npy file; others are zeros"},
+    {.name = "dim",
+     .arg = "NAME=N",
+     .type = NB_CLI_LIST,
+     .offset = AT(dims),
+     .group = "Nets",
+     .help = "the size of an open dimension, by its name in the file"},
+    {.name = "shape",
+     .arg = "NAME=SIZES",
+     .type = NB_CLI_LIST,
+     .offset = AT(shapes),
+     .group = "Nets",
+     .help = "all dimensions of an input without a file, as x=1x3x224x224"},
+    {.name = "set",
+     .arg = "NAME=VALUE",
+     .type = NB_CLI_LIST,
+     .offset = AT(sets),
+     .group = "Nets",
+     .help = "fix an input, and with it what depends on it alone, to a number or an .npy file; "
+             "inputs that say shapes must be"},
     {0},
 };
 
@@ -84,9 +111,22 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     struct nb_bench_options o;
     struct nb_bench_result r;
     int code = NB_CLI_OK;
-    nb_context *ctx = nb_cli_context(cli, &code);
 
     (void)n;
+    if (nb_is_net(positional[0]))
+        return nb_cli_bench_net(cli, positional[0],
+                                &(struct nb_cli_net_bench_args){.in = {.inputs = &a->inputs,
+                                                                       .dims = &a->dims,
+                                                                       .shapes = &a->shapes,
+                                                                       .sets = &a->sets},
+                                                                .repeat = a->repeat,
+                                                                .json = a->common.json});
+    if (a->inputs.n + a->dims.n + a->shapes.n + a->sets.n > 0)
+        return nb_cli_usage(cli, "this is no net; --input, --dim, --shape and --set are for nets");
+    if (a->repeat == 0)
+        a->repeat = 3;
+    nb_context *ctx = nb_cli_context(cli, &code);
+
     if (ctx == NULL)
         return code;
     nb_bench_options_init(&o);
@@ -116,15 +156,19 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 
 const struct nb_cli_verb nb_cli_verb_bench = {
     .name = "bench",
-    .synopsis = "MODEL",
+    .synopsis = "MODEL | NET",
     .summary = "measure speed, and its share of what this machine can",
     .description = "Times reading a prompt (prefill, bound by arithmetic) and generating token by "
                    "token (decode, "
                    "bound by memory), and measures in the same run what this machine's arithmetic "
                    "and memory can "
-                   "do at most.",
+                   "do at most.\n"
+                   "\n"
+                   "Of a net in ONNX it gives the time of a run, with one thread and with all, and "
+                   "how many multiplications with an addition that makes a second.",
     .examples = "nibble bench q.gguf\n"
-                "nibble bench q.gguf -p 1024 -n 128 -t 2 --json",
+                "nibble bench q.gguf -p 1024 -n 128 -t 2 --json\n"
+                "nibble bench net.onnx --dim batch=8",
     .options = options,
     .args_bytes = sizeof(struct args),
     .min_positional = 1,

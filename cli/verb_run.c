@@ -1,5 +1,6 @@
-/* cli/verb_run.c: continues a text, or chats on a terminal. */
+/* cli/verb_run.c: continues a text, or chats on a terminal; runs a net. */
 #include "generate.h"
+#include "net.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,10 @@ struct args {
     uint64_t seed;
     struct nb_cli_list stop;
     int32_t echo, special, chat;
+    struct nb_cli_list inputs, dims, shapes, sets, outputs; /* of nets, from here on */
+    const char *labels, *dump;
+    uint32_t repeat;
+    int32_t profile, force;
 };
 #define AT(field) offsetof(struct args, field)
 
@@ -158,6 +163,71 @@ static const struct nb_cli_opt options[] = {
      .group = "Sampling",
      .help = "the same seed gives the same text",
      .brief = 1},
+    {.name = "input",
+     .letter = 'i',
+     .arg = "NAME=FILE",
+     .type = NB_CLI_LIST,
+     .offset = AT(inputs),
+     .group = "Nets",
+     .help = "an input from an .npy file; others are zeros",
+     .brief = 1},
+    {.name = "dim",
+     .arg = "NAME=N",
+     .type = NB_CLI_LIST,
+     .offset = AT(dims),
+     .group = "Nets",
+     .help = "the size of an open dimension, by its name in the file"},
+    {.name = "shape",
+     .arg = "NAME=SIZES",
+     .type = NB_CLI_LIST,
+     .offset = AT(shapes),
+     .group = "Nets",
+     .help = "all dimensions of an input without a file, as x=1x3x224x224"},
+    {.name = "set",
+     .arg = "NAME=VALUE",
+     .type = NB_CLI_LIST,
+     .offset = AT(sets),
+     .group = "Nets",
+     .help = "fix an input, and with it what depends on it alone, to a number or an .npy file; "
+             "inputs that say shapes must be"},
+    {.name = "output",
+     .letter = 'o',
+     .arg = "WHERE",
+     .type = NB_CLI_LIST,
+     .offset = AT(outputs),
+     .group = "Nets",
+     .help = "write outputs as .npy: FOLDER or NAME=FILE",
+     .brief = 1},
+    {.name = "labels",
+     .arg = "FILE",
+     .type = NB_CLI_STRING,
+     .offset = AT(labels),
+     .group = "Nets",
+     .help = "names of classes, one a line: show the five best of an output with so many"},
+    {.name = "repeat",
+     .letter = 'r',
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(repeat),
+     .fallback = "1",
+     .group = "Nets",
+     .help = "runs; the time is their median"},
+    {.name = "profile",
+     .type = NB_CLI_FLAG,
+     .offset = AT(profile),
+     .group = "Nets",
+     .help = "time of each operator and node"},
+    {.name = "dump",
+     .arg = "FOLDER",
+     .type = NB_CLI_STRING,
+     .offset = AT(dump),
+     .group = "Nets",
+     .help = "write every value between the nodes of the file as .npy too, named in values.tsv"},
+    {.name = "force",
+     .type = NB_CLI_FLAG,
+     .offset = AT(force),
+     .group = "Nets",
+     .help = "overwrite files of outputs and values"},
     {0},
 };
 
@@ -329,6 +399,35 @@ static int choose_chat(struct nb_cli *cli, const struct args *a, const nb_genera
     return NB_CLI_OK;
 }
 
+static bool says_text(const struct args *a)
+{
+    return a->prompt != NULL || a->file != NULL || a->system != NULL || a->chat_vars != NULL ||
+           a->date != NULL || a->stop.n > 0 || a->echo;
+}
+
+static bool says_net(const struct args *a)
+{
+    return a->inputs.n + a->dims.n + a->shapes.n + a->sets.n + a->outputs.n > 0 ||
+           a->labels != NULL || a->dump != NULL || a->profile || a->force;
+}
+
+static int run_net(struct nb_cli *cli, const struct args *a, const char *path)
+{
+    const struct nb_cli_net_run_args net = {
+        .in = {.inputs = &a->inputs, .dims = &a->dims, .shapes = &a->shapes, .sets = &a->sets},
+        .outputs = &a->outputs,
+        .labels = a->labels,
+        .dump = a->dump,
+        .repeat = a->repeat,
+        .json = a->common.json,
+        .profile = a->profile,
+        .force = a->force};
+
+    if (says_text(a))
+        return nb_cli_usage(cli, "this file is a net; prompts and chats are for language models");
+    return nb_cli_run_net(cli, path, &net);
+}
+
 static int run(struct nb_cli *cli, void *args, int n, char **positional)
 {
     struct args *a = args;
@@ -340,6 +439,11 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     int code;
 
     (void)n;
+    if (nb_is_net(positional[0]))
+        return run_net(cli, a, positional[0]);
+    if (says_net(a))
+        return nb_cli_usage(cli, "this is no net; --input, --output and what goes with them are "
+                                 "for nets");
     if (a->chat == 0 && (a->system != NULL || a->chat_vars != NULL || a->date != NULL))
         return nb_cli_usage(cli, "--system, --chat-vars and --date are for a chat: not --no-chat");
     nb_chat_options_init(&conversation.options);
@@ -380,19 +484,30 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 
 const struct nb_cli_verb nb_cli_verb_run = {
     .name = "run",
-    .synopsis = "MODEL",
-    .summary = "continue a text, or chat on a terminal",
+    .synopsis = "MODEL | NET",
+    .summary = "continue a text, chat on a terminal, or run a net",
     .description =
         "Answers a prompt and streams the text to standard output; the speed goes to standard "
         "error. If the model has a chat template the prompt is a message put into it, and the "
         "answer ends where the template ends one; --no-chat, or a model without a template, "
         "continues the prompt as it stands. A template that nibble cannot apply is said to be so. "
         "On a terminal without a prompt it takes turns: /reset forgets, /quit leaves, Ctrl-C "
-        "stops an answer.",
+        "stops an answer.\n"
+        "\n"
+        "A net in ONNX takes its inputs from .npy files (NAME= may be left out if there is one "
+        "input; "
+        "those without a file are zeros, and a note says so) and gives its outputs: type, shape, "
+        "lowest, mean and highest value, or the values themselves if they are few. -o FOLDER "
+        "writes "
+        "all of them, -o NAME=FILE one, and is repeatable. Open dimensions take the sizes of the "
+        "files, or those of --dim and --shape. Results are the same bits for any number of threads "
+        "and any CPU.",
     .examples = "nibble run q.gguf -p \"Why is the sky blue?\" --system \"Answer in one line.\"\n"
                 "nibble run q.gguf --no-chat -p \"Once upon a time\" -n 100\n"
                 "nibble run q.gguf -f story.txt --temp 0 --stop \"THE END\"\n"
-                "nibble run q.gguf",
+                "nibble run q.gguf\n"
+                "nibble run net.onnx --input image.npy --labels classes.txt\n"
+                "nibble run net.onnx -i x=x.npy --set sr=16000 -o results --profile",
     .options = options,
     .args_bytes = sizeof(struct args),
     .min_positional = 1,

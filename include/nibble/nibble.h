@@ -114,6 +114,7 @@ struct nb_net_value {
 struct nb_net_count {
     const char *name; /* "Conv", "com.microsoft.QGemm" */
     uint64_t n;
+    int32_t known; /* nibble has it, for some types and attributes at least */
 };
 struct nb_net_type {
     const char *name;

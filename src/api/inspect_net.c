@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "container/onnx.h"
+#include "net/net.h"
 
 #define PROBE_BYTES 64
 
@@ -71,7 +72,8 @@ static enum nb_status count_op(struct net_owner *o, struct nb_net_info *info,
         if (!nb_grow(&o->a, &o->op, &o->op_cap, info->n_ops, sizeof *o->op) ||
             nb_map_put(&o->ops, name, strlen(name), i) != NB_OK)
             return no_memory(err);
-        o->op[info->n_ops++] = (struct nb_net_count){.name = name};
+        o->op[info->n_ops++] = (struct nb_net_count){
+            .name = name, .known = domain[0] == '\0' && nb_net_knows(n->op_type)};
     }
     o->op[i].n++;
     info->n_nodes++;

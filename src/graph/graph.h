@@ -257,6 +257,9 @@ struct nb_op {
     /* Scratch that the workers of a call share, likewise. */
     bool (*shared_bytes)(const struct nb_op_call *largest, size_t *bytes);
     void (*run)(const struct nb_op_call *c);
+    /* Multiplications with an addition each, of a run, in graphs of constant dimensions: for operators that are sums
+     * of products. NULL: none worth counting. */
+    uint64_t (*macs)(const struct nb_graph *g, const struct nb_node *n);
 
     /* ---- gradients; grad == NULL: none, or nothing to differentiate ---- */
     uint32_t grad_to;    /* bit i: input i can get one; f32 small weights among them */

@@ -6,6 +6,8 @@
 
 #include "net/net_internal.h"
 
+#define NAME_SHOWN 64 /* bytes of a node's name in a message */
+
 struct entry {
     const char *type;
     nb_net_rule *rule;
@@ -59,10 +61,11 @@ static enum nb_status blame(const struct nb_onnx_node *n, enum nb_status st,
 {
     const char *output = n->n_outputs > 0 ? n->outputs[0] : "";
     const char *name = n->name != NULL && n->name[0] != '\0' ? n->name : output;
+    const char *cut = strlen(name) > NAME_SHOWN ? "..." : ""; /* room for the reason */
     if (st == NB_ERR_NOMEM || st == NB_ERR_LIMIT)
         NB_FAIL(err, st, "%s", why->message);
-    NB_FAIL(err, st == NB_ERR_INTERNAL ? NB_ERR_FORMAT : st, "node '%s' (%s): %s", name, n->op_type,
-            why->message);
+    NB_FAIL(err, st == NB_ERR_INTERNAL ? NB_ERR_FORMAT : st, "node '%.*s%s' (%s): %s", NAME_SHOWN,
+            name, cut, n->op_type, why->message);
 }
 
 static enum nb_status find_inputs(struct nb_net_node *n, struct nb_error *err)

@@ -1,0 +1,102 @@
+/* cli/net.h: running nets in ONNX: what `nibble run` and `nibble bench` share. */
+#ifndef NB_CLI_NET_H
+#define NB_CLI_NET_H
+
+#include "cli.h"
+
+#include <nibble/net.h>
+
+/* What the command line says of inputs. Borrows: all. */
+struct nb_cli_net_args {
+    const struct nb_cli_list *inputs; /* NAME=FILE.npy, or FILE.npy if there is but one input */
+    const struct nb_cli_list *dims;   /* NAME=N                                               */
+    const struct nb_cli_list *shapes; /* NAME=1x3x224x224                                     */
+    const struct nb_cli_list *sets;   /* NAME=VALUE                                           */
+};
+
+/* A net that can be opened: names, files, shapes. Owns: all. */
+struct nb_cli_net {
+    const char *path;
+    struct nb_net_info info;
+    struct nb_executor_options options;
+    struct nb_executor_dim *dims;
+    struct nb_executor_shape *shapes;
+    struct nb_executor_fixed *fixed;
+    char **strings; /* names cut out of arguments */
+    size_t n_strings;
+    int64_t (*shape_dims)[NB_NET_MAX_DIMS]; /* (shapes) */
+    struct nb_npy *files;                   /* (n_files) */
+    const char **file_inputs;               /* (n_files) the input each is for */
+    size_t n_files;
+};
+/* Reads the files and finds all dimensions. Exit code; nb_cli_net_free in any case. */
+int nb_cli_net_prepare(struct nb_cli *cli, nb_context *ctx, const char *path,
+                       const struct nb_cli_net_args *args, struct nb_cli_net *net);
+void nb_cli_net_free(struct nb_cli_net *net);
+
+/* An open net with memory for what goes in and out. Owns: all but what it feeds from the files. */
+struct nb_cli_net_run {
+    nb_executor *e;
+    struct nb_executor_port *in, *out; /* (n_in), (n_out) */
+    const void **inputs;
+    void **outputs, **zeros; /* zeros (n_in): of inputs without a file; NULL */
+    size_t n_in, n_out;
+    double load_seconds;
+};
+/* threads, flags: as nb_executor_options has them. Exit code; nb_cli_net_close in any case. */
+int nb_cli_net_open(struct nb_cli *cli, nb_context *ctx, const struct nb_cli_net *net,
+                    uint32_t flags, uint32_t threads, struct nb_cli_net_run *run);
+void nb_cli_net_close(struct nb_cli_net_run *run);
+
+/* n runs, seconds each, ascending; false: cancelled or failed, *code set. */
+bool nb_cli_net_time(struct nb_cli *cli, struct nb_cli_net_run *run, double *seconds, size_t n,
+                     int *code);
+
+/* ---- net_values.c ---- */
+/* "float32 [1, 3, 224, 224]" */
+struct nb_cli_net_text {
+    char s[256];
+};
+struct nb_cli_net_text nb_cli_net_shape(const char *type, const int64_t *dims, int64_t rank,
+                                        const char *const *names);
+/* Element i of an array; of float8 and such: 0. */
+double nb_cli_net_value(const char *type, const void *data, uint64_t i);
+struct nb_cli_net_stats {
+    double min, mean, max; /* of the finite ones; NaN: there are none */
+    uint64_t n_nan, n_inf;
+};
+void nb_cli_net_stats(struct nb_cli_net_stats *s, const struct nb_executor_port *p,
+                      const void *data);
+/* The k largest of n values from `first` on, the largest first, in at (k); as many as there are. */
+size_t nb_cli_net_top(uint64_t *at, size_t k, const struct nb_executor_port *p, const void *data,
+                      uint64_t first, uint64_t n);
+
+/* ---- net_run.c, net_profile.c, net_dump.c, net_bench.c ---- */
+struct nb_cli_net_run_args {
+    struct nb_cli_net_args in;
+    const struct nb_cli_list *outputs; /* FOLDER, or NAME=FILE.npy */
+    const char *labels, *dump;
+    uint32_t repeat;
+    bool json, profile, force;
+};
+int nb_cli_run_net(struct nb_cli *cli, const char *path, const struct nb_cli_net_run_args *a);
+
+void nb_cli_net_profile_print(const nb_executor *e);
+void nb_cli_net_profile_json(struct nb_jw *w, const nb_executor *e);
+
+/* Runs once as the file says and writes every value into the folder. Exit code. */
+int nb_cli_net_dump(struct nb_cli *cli, nb_context *ctx, const struct nb_cli_net *net,
+                    const char *folder, bool force);
+/* FOLDER/NAME.npy, or FOLDER/0012-NAME.npy for number 12; what a file name cannot have becomes '_'. NULL: no memory. */
+char *nb_cli_net_file_name(const char *folder, const char *name, int64_t number);
+/* The folder is there, or is made; exit code. */
+int nb_cli_net_folder(const char *folder);
+
+struct nb_cli_net_bench_args {
+    struct nb_cli_net_args in;
+    uint32_t repeat; /* 0: as many as fit */
+    bool json;
+};
+int nb_cli_bench_net(struct nb_cli *cli, const char *path, const struct nb_cli_net_bench_args *a);
+
+#endif

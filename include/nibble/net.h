@@ -1,0 +1,172 @@
+/* nibble/net.h: running nets that bring their own graph (ONNX), and arrays in .npy files.
+ *
+ * What a net holds is told by nb_inspect_net (nibble.h) without reading weights; here it is opened, planned
+ * and run. Dimensions are fixed when a net is opened: another size is another executor. Conventions are those
+ * of nibble.h. Results are the same bits for any number of threads and any instruction set of the CPU.
+ *
+ * Example (compiled by the tests):
+ *
+ *     nb_executor *e;
+ *     struct nb_executor_options o;
+ *     struct nb_executor_port in, out;
+ *     const struct nb_executor_dim dims[] = {{"N", 1}};
+ *     nb_executor_options_init(&o);
+ *     o.dims = dims;
+ *     o.n_dims = 1;
+ *     if (nb_executor_create(&e, ctx, "net.onnx", &o, &err) == NB_OK) {
+ *         if (nb_executor_input(e, 0, &in) == NB_OK && nb_executor_output(e, 0, &out) == NB_OK) {
+ *             const void *x = ...;        in.bytes of type in.type
+ *             void *y = malloc(out.bytes);
+ *             if (nb_executor_run(e, &x, &y, &err) != NB_OK) ...
+ *         }
+ *         nb_executor_destroy(e);
+ *     }
+ */
+#ifndef NIBBLE_NET_H
+#define NIBBLE_NET_H
+
+#include <nibble/nibble.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NB_NET_MAX_DIMS 8
+
+/* ---- opening ---- */
+
+/* A dimension that the file leaves open, by the name it has there. */
+struct nb_executor_dim {
+    const char *name;
+    int64_t n; /* >= 0 */
+};
+/* All dimensions of an input; those that the file fixes must agree. */
+struct nb_executor_shape {
+    const char *input;
+    const int64_t *dims; /* (rank) */
+    uint32_t rank;
+};
+/* An input that always has this value. It is an input no more, and what follows from it is worked out once, when the
+ * net is opened: inputs that say shapes or axes must be fixed. */
+struct nb_executor_fixed {
+    const char *input;
+    double value; /* of all its elements, or ...                                              */
+    const void *
+        data; /* ... if not NULL: (dims) elements of the input's type, which has 8 bits or more and is not
+                         float16 or bfloat16; borrowed until the executor is destroyed */
+};
+
+enum nb_executor_flags {
+    NB_EXECUTOR_AS_FILE =
+        1 /* nodes stay as the file has them: slower, and every value has its name there */
+};
+
+/* Borrowed for the call that takes it, but for data. */
+struct nb_executor_options {
+    uint32_t size;
+    uint32_t flags;   /* enum nb_executor_flags */
+    uint32_t threads; /* 0: the context's; else so many of its own */
+    const struct nb_executor_dim *dims;
+    size_t n_dims;
+    const struct nb_executor_shape *shapes;
+    size_t n_shapes;
+    const struct nb_executor_fixed *fixed;
+    size_t n_fixed;
+};
+NB_API void nb_executor_options_init(struct nb_executor_options *o);
+
+/* A net, planned and ready to run: it owns its memory and holds the file open; nothing of the options. It must not
+ * outlive its context, and a call on it counts as one on the context, unless it has threads of its own: then
+ * executors run at the same time, each in one call at a time. */
+typedef struct nb_executor nb_executor;
+
+/* NB_ERR_UNSUPPORTED names the operator or type that nibble does not have, and the node; NB_ERR_ARG names a
+ * dimension that is still open, or an option that fits nothing; NB_ERR_FORMAT says where the file contradicts
+ * itself, NB_ERR_LIMIT what is too large. */
+NB_API NB_CHECKED enum nb_status nb_executor_create(nb_executor **e, nb_context *ctx,
+                                                    const char *path,
+                                                    const struct nb_executor_options *o,
+                                                    struct nb_error *err);
+NB_API void nb_executor_destroy(nb_executor *e); /* NULL: nothing */
+
+/* ---- inputs and outputs ---- */
+
+/* Borrows: name, from the executor; type is static. */
+struct nb_executor_port {
+    const char *name;
+    const char *type; /* the file's: "float32", "float16", "int64", "bool"... */
+    uint32_t rank;
+    int64_t dims[NB_NET_MAX_DIMS]; /* (rank), row-major */
+    uint64_t elements;
+    uint64_t
+        bytes; /* as the caller holds it: elements one after the other, those of 4 and 2 bits packed, the
+                       first in the low bits */
+};
+/* i counts from 0; NB_ERR_NOT_FOUND after the last. Inputs that are fixed, or are weights, do not count. */
+NB_API NB_CHECKED enum nb_status nb_executor_input(const nb_executor *e, size_t i,
+                                                   struct nb_executor_port *port);
+NB_API NB_CHECKED enum nb_status nb_executor_output(const nb_executor *e, size_t i,
+                                                    struct nb_executor_port *port);
+
+/* inputs, outputs: memory for each, in the order of nb_executor_input and nb_executor_output, `bytes` long and
+ * aligned for its elements; no two overlap. No memory is allocated. bool: any byte but 0 is true, outputs are 0 or
+ * 1. Nothing but NULL can fail (NB_ERR_ARG): nets have no way to say that they do not like their data. */
+NB_API NB_CHECKED enum nb_status nb_executor_run(nb_executor *e, const void *const *inputs,
+                                                 void *const *outputs, struct nb_error *err);
+
+/* ---- looking inside ---- */
+
+struct nb_executor_memory {
+    uint64_t weight_bytes; /* constants, most of them in the file's mapping            */
+    uint64_t activation_bytes, scratch_bytes;
+    uint64_t staging_bytes; /* of inputs and outputs whose type the graph does not have */
+};
+NB_API void nb_executor_memory(const nb_executor *e, struct nb_executor_memory *out);
+NB_API uint32_t nb_executor_threads(const nb_executor *e);
+
+/* Nodes as they run, after rewriting, in their order. Borrows: name, from the executor; op is static. */
+struct nb_executor_node {
+    const char
+        *name; /* of what it makes first; of nodes that stay as the file has them the file's name */
+    const char *op; /* nibble's name of the operator                                          */
+    uint64_t runs;  /* since profiling was switched on                                        */
+    double seconds; /* of all of them                                                         */
+    uint64_t
+        macs; /* multiplications and additions of a run, for those that are sums of products; else 0 */
+};
+/* Times nodes from now on, from 0; off: the figures stay. Timing costs about 0.1 us a node. */
+NB_API void nb_executor_profile(nb_executor *e, int32_t on);
+/* i counts from 0; NB_ERR_NOT_FOUND after the last. */
+NB_API NB_CHECKED enum nb_status nb_executor_node(const nb_executor *e, size_t i,
+                                                  struct nb_executor_node *node);
+
+/* Called by nb_executor_run with each value that a node has made, in order, on the calling thread. value, data:
+ * for the call alone; the type is the graph's ("float32" for float16). */
+typedef void nb_executor_tap_fn(void *ctx, const struct nb_executor_port *value, const void *data);
+NB_API void nb_executor_tap(nb_executor *e, nb_executor_tap_fn *fn, void *ctx); /* NULL: off */
+
+/* ---- arrays in .npy files ---- */
+
+/* Owns (through owner): data. */
+struct nb_npy {
+    const char *type; /* static: "float16", "float32", "float64", "int8" to "uint64", "bool" */
+    uint32_t rank;
+    int64_t dims[NB_NET_MAX_DIMS]; /* (rank), row-major */
+    uint64_t elements, bytes;
+    const void *data; /* (dims), aligned for any type; never NULL */
+    void *owner;
+};
+/* NB_ERR_UNSUPPORTED: Fortran order, big-endian numbers, Python objects, types that are no numbers. */
+NB_API NB_CHECKED enum nb_status nb_npy_read(nb_context *ctx, const char *path, struct nb_npy *out,
+                                             struct nb_error *err);
+NB_API void nb_npy_free(struct nb_npy *npy);
+/* data: (dims) elements of a type of nb_npy or a port. What NumPy has no type for is widened: bfloat16 to float32,
+ * int4 and int2 to int8, uint4 and uint2 to uint8. The file appears when it is complete. */
+NB_API NB_CHECKED enum nb_status nb_npy_write(nb_context *ctx, const char *path,
+                                              const struct nb_executor_port *port, const void *data,
+                                              int32_t overwrite, struct nb_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

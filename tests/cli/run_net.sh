@@ -1,0 +1,160 @@
+# run and bench: a net in ONNX, its inputs and outputs as .npy, open dimensions, what is refused.
+. "$NB_TESTS/support/cli-lib.bash"
+cat >make.py <<'PY'
+# The nets, written field by field; arrays.
+import struct
+def varint(v):
+    out = b""
+    v &= (1 << 64) - 1
+    while v > 127:
+        out += bytes([v & 127 | 128])
+        v >>= 7
+    return out + bytes([v])
+def num(field, v):
+    return varint(field << 3) + varint(v)
+def blob(field, v):
+    v = v.encode() if isinstance(v, str) else v
+    return varint(field << 3 | 2) + varint(len(v)) + v
+def value(name, kind, dims):
+    if dims is None:
+        return blob(1, name) + blob(2, blob(1, num(1, kind)))
+    shape = b"".join(blob(1, num(1, d) if isinstance(d, int) else blob(2, d) if d else b"") for d in dims)
+    return blob(1, name) + blob(2, blob(1, num(1, kind) + blob(2, shape)))
+def tensor(name, kind, dims, data):
+    return b"".join(num(1, d) for d in dims) + num(2, kind) + blob(8, name) + blob(9, data)
+def node(name, op, ins, outs, domain=""):
+    return b"".join(blob(1, i) for i in ins) + b"".join(blob(2, o) for o in outs) + blob(3, name) + blob(4, op) + \
+        (blob(7, domain) if domain else b"")
+def net(path, nodes, inputs, outputs, tensors=()):
+    graph = b"".join(blob(1, n) for n in nodes) + blob(2, "g") + b"".join(blob(5, t) for t in tensors) + \
+        b"".join(blob(11, value(*v)) for v in inputs) + b"".join(blob(12, value(*v)) for v in outputs)
+    open(path, "wb").write(num(1, 8) + blob(7, graph) + blob(8, blob(1, "") + num(2, 13)))
+def npy(path, descr, shape, data):
+    head = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }\n" % (descr, shape)
+    open(path, "wb").write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + data)
+F32, I64, BOOL, F16 = 1, 7, 9, 10
+w = tensor("w", F32, [3], struct.pack("<3f", 1, 10, 100))
+net("net.onnx", [node("scale", "Mul", ["x", "w"], ["h"]), node("shift", "Add", ["h", "b"], ["y"])],
+    [("x", F32, ["N", 3]), ("b", F32, ["N", 1])], [("y", F32, ["N", 3])], [w])
+net("half.onnx", [node("", "Add", ["x", "x"], ["y"]), node("", "Equal", ["x", "y"], ["same"])],
+    [("x", F16, [None])], [("y", F16, [None]), ("same", BOOL, [None])])
+net("shape.onnx", [node("", "Reshape", ["x", "to"], ["y/0"])], [("x", I64, None), ("to", I64, ["R"])], [("y/0", I64, None)])
+net("lacks.onnx", [node("n" * 300, "NoSuchThing", ["x"], ["y"])], [("x", F32, [2])], [("y", F32, [2])])
+net("other.onnx", [node("it", "Relu", ["x"], ["y"], "com.other")], [("x", F32, [2])], [("y", F32, [2])])
+npy("x.npy", "<f4", "(2, 3)", struct.pack("<6f", 1, 2, 3, 4, 5, 6))
+npy("b.npy", "<f4", "(2, 1)", struct.pack("<2f", 0.5, -0.5))
+npy("many.npy", "<f4", "(4, 3)", struct.pack("<12f", *range(12)))
+npy("x64.npy", "<f8", "(2, 3)", struct.pack("<6d", *range(6)))
+npy("wide.npy", "<f4", "(2, 4)", struct.pack("<8f", *range(8)))
+npy("h.npy", "<f2", "(4,)", struct.pack("<4e", 0, 1.5, -2, 40000))
+npy("i.npy", "<i8", "(6,)", struct.pack("<6q", 1, -2, 3, 1 << 40, 5, 6))
+npy("to.npy", "<i8", "(2,)", struct.pack("<2q", 3, -1))
+PY
+python3 make.py
+cat >floats.py <<'PY'
+import struct, sys
+data = open(sys.argv[1], "rb").read()
+n = struct.unpack("<H", data[8:10])[0]
+print(data[10:10 + n].decode().strip(), *struct.unpack("<%d%s" % ((len(data) - 10 - n) // int(sys.argv[3]), sys.argv[2]), data[10 + n:]))
+PY
+# Two inputs; a name stands for one size everywhere.
+expect 0 run net.onnx -i x=x.npy -i b=b.npy
+says out "y  float32 [2, 3]   1.5 20.5 300.5 3.5 49.5 599.5" "time" "threads" "weights 12 B"
+silent err
+expect 0 run net.onnx -i x=x.npy --json
+says err "no --input for 'b', float32 [2, 1]: it is zeros"
+json "d['inputs'][0] == {'name': 'x', 'type': 'float32', 'shape': [2, 3], 'zeros': False}" "d['inputs'][1]['zeros']" \
+    "d['outputs'][0]['values'] == [1, 20, 300, 4, 50, 600]" "d['outputs'][0]['min'] == 1" "d['outputs'][0]['max'] == 600" \
+    "abs(d['outputs'][0]['mean'] - 975 / 6) < 1e-9" "d['runs'] == 1" "d['seconds'] >= 0" "d['threads'] >= 1" "d['weight_bytes'] == 12"
+expect 0 run net.onnx --dim N=4 -q
+silent err
+says out "y  float32 [4, 3]   min 0  mean 0  max 0"
+expect 0 run net.onnx --shape x=5x3 --set b=-2 -q
+says out "y  float32 [5, 3]   min -2  mean -2  max -2"
+# Outputs as files, whichever way; the same bytes for any number of threads and any instruction set.
+expect 0 run net.onnx -i x=many.npy -o out1 -o y=one.npy -t 1
+says out "written to one.npy"
+expect 0 run net.onnx -i x=many.npy -o results -t 3
+NIBBLE_ISA=ref expect 0 run net.onnx -i x=many.npy -o y=ref.npy
+cmp one.npy results/y.npy
+cmp one.npy ref.npy
+expect 1 run net.onnx -i x=many.npy -o results
+says err "results/y.npy exists; --force to overwrite"
+expect 0 run net.onnx -i x=many.npy -o results --force
+# The file's types: halves, bools, 64-bit integers; odd names.
+expect 0 run half.onnx -i h.npy -o halves
+says out "y  float16 [4]   0 3 -4 inf" "same  bool [4]   1 0 0 0"
+[ "$(python3 floats.py halves/y.npy e 2)" = "{'descr': '<f2', 'fortran_order': False, 'shape': (4,), } 0.0 3.0 -4.0 inf" ]
+expect 0 run shape.onnx -i x=i.npy --set to=to.npy -o folder
+says out "y/0  int64 [3, 2]   1 -2 3 1.09951163e+12 5 6"
+[ "$(python3 floats.py folder/y_0.npy q 8)" = "{'descr': '<i8', 'fortran_order': False, 'shape': (3, 2), } 1 -2 3 1099511627776 5 6" ]
+# Labels.
+printf 'cat\ndog\nbird\n' >labels
+expect 0 run net.onnx -i x=x.npy -i b=b.npy --labels labels
+says out "row 0         2  300.5       bird" "row 1         0  3.5         cat"
+expect 0 run net.onnx -i x=x.npy -i b=b.npy --labels labels --json
+json "d['outputs'][0]['top'][1][0] == {'index': 2, 'value': 599.5, 'label': 'bird'}"
+# Looking inside.
+expect 0 run net.onnx -i x=x.npy -i b=b.npy --repeat 5 --profile
+says out "median of 5 runs" "operator" "GMAC/s" "binary"
+expect 0 run net.onnx -i x=x.npy -i b=b.npy --profile --json
+json "len(d['profile']) == 2" "{p['node'] for p in d['profile']} == {'h', 'y'}" "all(p['seconds'] >= 0 for p in d['profile'])"
+expect 0 run net.onnx -i x=x.npy -i b=b.npy --dump values
+[ "$(python3 floats.py values/0000-h.npy f 4)" = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } 1.0 20.0 300.0 4.0 50.0 600.0" ]
+[ "$(cut -f 2 values/values.tsv | tr '\n' ' ')" = "h y " ]
+expect 1 run net.onnx -i x=x.npy -i b=b.npy --dump values
+says err "--force to overwrite"
+expect 0 bench net.onnx --dim N=2 -r 20 -q
+says out "latency" "median of 20 runs" "load" "activations"
+expect 0 bench net.onnx --dim N=2 -r 3 -q --json -t 2
+json "d['latency_ms'] >= 0" "d['one_thread']['threads'] == 1" "d['all_threads']['threads'] == 2" "d['all_threads']['runs'] == 3" "d['file_bytes'] > 0"
+expect 0 inspect net.onnx
+says out "runs          all operators are known (nibble run)"
+expect 0 inspect lacks.onnx
+says out "runs          not: nibble has no NoSuchThing"
+expect 0 inspect lacks.onnx --json
+json "d['unknown_operators'] == ['NoSuchThing']"
+# What cannot be.
+expect 2 run net.onnx
+says err "input 'x' is float32 [N, 3]: dimension 0 is open; give --dim N=N, --shape x=SIZES, or --input x=FILE.npy"
+expect 2 run half.onnx
+says err "input 'x' is float16 [?]: dimension 0 is open; give --shape x=SIZES"
+expect 2 run shape.onnx
+says err "input 'x' has no shape in the file: give --shape x=SIZES"
+expect 3 run shape.onnx -i x=i.npy -i to=to.npy
+says err "shape.onnx: node 'y/0' (Reshape)" "must be known when the net is opened"
+expect 2 run net.onnx -i z=x.npy
+says err "the net has no input 'z'; its inputs: 'x', 'b'"
+expect 2 run net.onnx -i x.npy
+says err "expected NAME=FILE.npy; the net has 2 inputs"
+expect 2 run net.onnx -i x=x.npy --dim N=7
+says err "dimension 'N' is 2 in input 'x', and 7 elsewhere"
+expect 2 run net.onnx --dim M=7
+says err "input 'x' is float32 [N, 3]"
+expect 2 run net.onnx --dim N=7 --dim M=7
+says err "no input of the net has a dimension 'M'"
+expect 2 run net.onnx --dim N=many
+says err "--dim N=many: expected NAME=N"
+expect 2 run net.onnx --shape x=2x
+says err "--shape x=2x: expected NAME=SIZES"
+expect 2 run net.onnx -i x=x.npy -o z=y.npy
+says err "the net has no output 'z'"
+expect 2 run net.onnx --set b
+says err "--set b: expected NAME=NUMBER"
+expect 3 run net.onnx -i x=x64.npy
+says err "x64.npy holds float64 [2, 3], but input 'x' takes float32 [N, 3]"
+expect 3 run net.onnx -i x=wide.npy
+says err "wide.npy holds float32 [2, 4], but input 'x' takes float32 [N, 3]"
+expect 3 run net.onnx -i x=none.npy
+says err "none.npy"
+expect 3 run net.onnx -i x=net.onnx
+expect 3 run lacks.onnx -q
+says err "(NoSuchThing): nibble has no such operator"
+expect 3 run other.onnx -q
+says err "node 'it' (Relu): nibble has no such operator of domain com.other"
+expect 2 run net.onnx -p "Once upon a time"
+says err "this file is a net"
+expect 2 run "$MODEL" -i x=x.npy -p "Once upon a time"
+says err "this is no net"
+expect 2 bench "$MODEL" --dim N=1
+says err "this is no net"
