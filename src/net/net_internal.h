@@ -68,6 +68,7 @@ enum nb_status nb_net_give(struct nb_net_node *n, const struct nb_node_args *arg
 uint32_t nb_net_reshape(struct nb_net_node *n, uint32_t x, const int64_t *dims, size_t rank);
 uint32_t nb_net_transpose(struct nb_net_node *n, uint32_t x, const int64_t *perm, size_t rank);
 uint32_t nb_net_binary(struct nb_net_node *n, enum nb_binary op, uint32_t a, uint32_t b);
+uint32_t nb_net_matmul(struct nb_net_node *n, uint32_t a, uint32_t b); /* of rank 2 or more */
 uint32_t nb_net_cast(struct nb_net_node *n, uint32_t x, enum nb_value_type type); /* x if it is */
 /* Constants of the arena. dims (rank); rank 0: one number. */
 uint32_t nb_net_scalar(struct nb_net_node *n, enum nb_value_type type, double value);

@@ -30,6 +30,13 @@ enum nb_binary { /* op/binary.c */
                  NB_BINARY_XOR,
                  NB_N_BINARY
 };
+enum nb_norm { /* op/norm.c */
+               NB_NORM_STANDARD,
+               NB_NORM_RMS,
+               NB_NORM_L1,
+               NB_NORM_L2,
+               NB_N_NORM
+};
 /* The dimensions two arrays broadcast to (out's rank and dim). false: they do not. */
 bool nb_binary_dims(const struct nb_value *a, const struct nb_value *b, struct nb_value *out);
 

@@ -28,6 +28,8 @@ static const struct {
     {"test_cast_FLOAT_to_BFLOAT16", "likewise"},
     {"test_castlike_BFLOAT16", "likewise"},
     {"test_castlike_FLOAT_to_BFLOAT16", "likewise"},
+    {"test_batchnorm_epsilon_training_mode", "training"},
+    {"test_batchnorm_example_training_mode", "training"},
     {"test_training_dropout", "training"},
 };
 
