@@ -1,4 +1,4 @@
-/* cli/inspect_net.c: what an ONNX file holds. */
+/* cli/inspect_net.c: what an ONNX or TFLite file holds. */
 #include "inspect.h"
 
 #include <inttypes.h>
@@ -18,7 +18,7 @@ static void line(const char *what, const char *text)
     fputc('\n', stdout);
 }
 
-/* "float32 [N, 3, 224, ?]"; "float32" where nothing is known of the shape. */
+/* "float32 [N, 3, 224, ?]"; "float32" where nothing is known of the shape. Then how it is quantized. */
 static void print_value(const char *what, const struct nb_net_value *v)
 {
     label(what);
@@ -34,7 +34,12 @@ static void print_value(const char *what, const struct nb_net_value *v)
         else
             fputc('?', stdout);
     }
-    fputs(v->rank > 0 ? "]\n" : v->rank == 0 ? " []\n" : "\n", stdout);
+    fputs(v->rank > 0 ? "]" : v->rank == 0 ? " []" : "", stdout);
+    if (v->n_scales == 1)
+        printf("  scale %.9g, zero point %" PRId64, (double)v->scales[0], v->zero_points[0]);
+    else if (v->n_scales > 1)
+        printf("  %" PRIu32 " scales of dimension %" PRId32, v->n_scales, v->scales_dim);
+    fputc('\n', stdout);
 }
 
 static void print_ops(const struct nb_net_info *info)
@@ -114,7 +119,8 @@ static void print_summary(const struct nb_net_info *info)
 {
     line("net", info->path);
     line("name", info->name);
-    printf("%-13s onnx, IR version %" PRId64 "\n", "format", info->ir_version);
+    printf("%-13s %s, %s version %" PRId64 "\n", "format", info->dialect,
+           strcmp(info->dialect, "onnx") == 0 ? "IR" : "schema", info->ir_version);
     if (info->producer != NULL) {
         label("made by");
         nb_cli_puts_safe(stdout, info->producer, strlen(info->producer));
@@ -138,6 +144,9 @@ static void print_summary(const struct nb_net_info *info)
         printf(", %" PRIu64 " subgraphs", info->n_subgraphs);
     printf("\n%-13s %s parameters in %zu tensors, %s\n", "weights",
            nb_cli_count(info->parameters).s, info->n_tensors, nb_cli_bytes(info->tensor_bytes).s);
+    if (info->n_quantized > 0)
+        printf("%-13s %" PRIu64 " tensors, %" PRIu64 " of them with a scale for each channel\n",
+               "quantized", info->n_quantized, info->n_by_dimension);
     printf("%-13s %s\n", "size", nb_cli_bytes(info->file_bytes).s);
     for (size_t i = 0; i < info->n_files; i++) {
         label(i == 0 ? "external data" : "");
@@ -150,6 +159,21 @@ static void print_summary(const struct nb_net_info *info)
         print_ops(info);
     if (info->n_types > 0)
         print_types(info);
+}
+
+static void json_scales(struct nb_jw *w, const struct nb_net_value *v)
+{
+    nb_jw_object(w, "quantization");
+    nb_jw_array(w, "scales");
+    for (uint32_t i = 0; i < v->n_scales; i++)
+        nb_jw_real(w, NULL, (double)v->scales[i]);
+    nb_jw_end(w);
+    nb_jw_array(w, "zero_points");
+    for (uint32_t i = 0; i < v->n_scales; i++)
+        nb_jw_i64(w, NULL, v->zero_points[i]);
+    nb_jw_end(w);
+    nb_jw_i64(w, "dimension", v->scales_dim);
+    nb_jw_end(w);
 }
 
 /* Shapes: a number, a name, or null for each dimension; null if even their count is not known. */
@@ -176,6 +200,8 @@ static void json_values(struct nb_jw *w, const char *key, const struct nb_net_va
             nb_jw_u64(w, "bytes", v[i].bytes);
             nb_jw_string(w, "file", v[i].file);
         }
+        if (v[i].n_scales > 0)
+            json_scales(w, &v[i]);
         nb_jw_end(w);
     }
     nb_jw_end(w);
@@ -210,7 +236,7 @@ static void print_json(const struct nb_net_info *info, const struct nb_inspect_n
     nb_jw_begin(&w, stdout);
     nb_jw_string(&w, "path", info->path);
     nb_jw_string(&w, "name", info->name);
-    nb_jw_string(&w, "dialect", "onnx");
+    nb_jw_string(&w, "dialect", info->dialect);
     nb_jw_u64(&w, "ir_version", info->ir_version > 0 ? (uint64_t)info->ir_version : 0);
     nb_jw_string(&w, "producer", info->producer);
     nb_jw_string(&w, "producer_version", info->producer_version);
@@ -236,6 +262,7 @@ static void print_json(const struct nb_net_info *info, const struct nb_inspect_n
     nb_jw_u64(&w, "n_tensors", info->n_tensors);
     nb_jw_u64(&w, "tensor_bytes", info->tensor_bytes);
     nb_jw_u64(&w, "file_bytes", info->file_bytes);
+    nb_jw_u64(&w, "n_quantized", info->n_quantized);
     json_constants(&w, info);
     if (o->tensors)
         json_values(&w, "tensors", info->tensors, info->n_tensors, true);

@@ -516,6 +516,85 @@ def onnx_seeds():
         put("onnx", name, data)
 
 
+# ---- TFLite: a table is {field: (kind, value)}, written front to back, each field in 8 bytes ----
+def fb_pad(out, to):
+    out.extend(bytes(-len(out) % to))
+
+
+def fb_list(out, kind, items):
+    fb_pad(out, 16)
+    out.extend(bytes(12))
+    at = len(out)
+    out.extend(struct.pack("<I", len(items)))
+    if kind == "tables":
+        first = len(out)
+        out.extend(bytes(4 * len(items)))
+        for i, item in enumerate(items):
+            struct.pack_into("<I", out, first + 4 * i, fb_table(out, item) - first - 4 * i)
+    else:
+        out.extend(items.encode() + b"\0" if kind == "text" else
+                   b"".join(struct.pack("<" + kind, v) for v in items))
+    return at
+
+
+def fb_table(out, fields):
+    n = max(fields, default=-1) + 1
+    fb_pad(out, 8)
+    vtable = len(out)
+    out.extend(struct.pack("<HH", 4 + 2 * n, 4 + 8 * n))
+    out.extend(b"".join(struct.pack("<H", 4 + 8 * i if i in fields else 0) for i in range(n)))
+    out.extend(bytes((4 - len(out)) % 8))
+    at = len(out)
+    out.extend(struct.pack("<I", at - vtable) + bytes(8 * n))
+    for i, v in fields.items():
+        place = at + 4 + 8 * i
+        if isinstance(v, int):
+            struct.pack_into("<q", out, place, v)
+        else:
+            kind, items = v
+            to = fb_table(out, items) if kind == "table" else fb_list(out, kind, items)
+            struct.pack_into("<I", out, place, to - place)
+    return at
+
+
+def tflite_file(root):
+    out = bytearray(b"\0\0\0\0TFL3")
+    struct.pack_into("<I", out, 0, fb_table(out, root))
+    return bytes(out)
+
+
+def tflite_model(tensors, ops=(), **more):
+    graph = {0: ("tables", tensors), 1: ("i", [0]), 2: ("i", [0]), 3: ("tables", ops), 4: ("text", "main")}
+    codes = [{0: 3, 2: 1}, {0: 32, 1: ("text", "Mine"), 3: 32}, {0: 127, 3: 128}]
+    buffers = [{}, {0: ("B", struct.pack("<2f", 1, 2))}, {0: ("B", b"1.5.0\0")}]
+    root = {0: 3, 1: ("tables", codes), 2: ("tables", [graph] * more.get("graphs", 1)), 3: ("text", "us"),
+            4: ("tables", buffers), 6: ("tables", [{0: ("text", "min_runtime_version"), 1: 2}]),
+            7: ("tables", [{0: ("tables", [{0: ("text", "in")}]), 2: ("text", "serving_default")}])}
+    root.update(more.get("root", {}))
+    return tflite_file(root)
+
+
+def tflite_seeds():
+    x = {0: ("i", [1, 2]), 1: 9, 3: ("text", "x"), 7: ("i", [-1, 2]),
+         4: ("table", {2: ("f", [0.5]), 3: ("q", [-128])})}
+    w = {0: ("i", [2]), 2: 1, 3: ("text", "w"), 4: ("table", {2: ("f", [1, 2]), 3: ("q", [0, 1]), 6: 0})}
+    conv = {1: ("i", [0, 1, -1]), 2: ("i", [0]), 3: 1, 4: ("table", {0: 1, 1: 2, 2: 2})}
+    own = {0: 1, 1: ("i", [0]), 5: ("B", b"opt")}
+    late = {0: 2, 1: ("i", [0]), 11: 1, 12: ("table", {0: ("q", [1, 2])})}
+    good = tflite_model([x, w], [conv, own, late])
+    for name, data in [
+            ("good-small", good), ("good-empty", tflite_model([{}])), ("good-graphs", tflite_model([x], [own], graphs=3)),
+            ("bad-version", tflite_model([x], root={0: 1})), ("bad-graphs", tflite_model([x], graphs=0)),
+            ("bad-type", tflite_model([{1: 99}])), ("bad-buffer", tflite_model([{2: 7}])),
+            ("bad-size", tflite_model([{0: ("i", [3]), 2: 1}])), ("bad-dims", tflite_model([{0: ("i", [-7])}])),
+            ("bad-scales", tflite_model([{**x, 4: ("table", {2: ("f", [1, 2, 3])})}])),
+            ("bad-axis", tflite_model([{**x, 4: ("table", {2: ("f", [1]), 6: 2})}])),
+            ("bad-input", tflite_model([x], [{1: ("i", [9])}])), ("bad-code", tflite_model([x], [{0: 77}])),
+            ("bad-outside", tflite_model([x], root={4: ("tables", [{1: 1 << 62, 2: 8}])})),
+            ("bad-root", b"\xff\xff\xff\x7fTFL3" + good[8:]), ("bad-cut", good[:200])]:
+        put("tflite", name, data)
+
+
 gguf_seeds()
 safetensors_seeds()
 tokenizer_seeds()
@@ -523,3 +602,4 @@ config_seeds()
 npy_seeds()
 imatrix_seeds()
 onnx_seeds()
+tflite_seeds()

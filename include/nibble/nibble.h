@@ -102,7 +102,7 @@ NB_API NB_CHECKED enum nb_status nb_inspect(nb_context *ctx, const char *path, u
 NB_API void nb_model_info_free(struct nb_model_info *info);
 
 /* ---- inspect: nets ---- */
-/* What an ONNX file holds. Weights are not read; files of external data need not be there. */
+/* What an ONNX or TFLite file holds. Weights are not read; files of external data need not be there. */
 struct nb_net_value {
     const char *name, *type;      /* "float32"; NULL: not a tensor, or not given           */
     int32_t rank;                 /* -1: not known                                         */
@@ -110,9 +110,14 @@ struct nb_net_value {
     const char *const *dim_names; /* (rank) of inputs and outputs; NULL where it has none  */
     uint64_t bytes;               /* of a tensor */
     const char *file;             /* of a tensor that is external data; NULL */
+    /* TFLite: element = scale * (code - zero point); one for all, or one for each index of a dimension */
+    const float *scales; /* (n_scales) */
+    const int64_t *zero_points;
+    uint32_t n_scales; /* 0: not quantized */
+    int32_t scales_dim;
 };
 struct nb_net_count {
-    const char *name; /* "Conv", "com.microsoft.QGemm" */
+    const char *name; /* "Conv", "com.microsoft.QGemm", "CONV_2D", "custom.Mine" */
     uint64_t n;
     int32_t known; /* nibble has it, for some types and attributes at least */
 };
@@ -130,8 +135,8 @@ struct nb_net_file {
 };
 struct nb_net_info {
     const char *path, *name, *producer, *producer_version; /* NULL: not said */
-    int64_t ir_version;
-    uint64_t n_nodes, n_subgraphs; /* nodes of subgraphs count */
+    int64_t ir_version;                                    /* of TFLite: of its schema */
+    uint64_t n_nodes, n_subgraphs;                         /* nodes of subgraphs count */
     uint64_t parameters, tensor_bytes, file_bytes;
     const struct nb_net_opset *opsets;
     const struct nb_net_value *inputs, *outputs, *tensors; /* tensors: all constants */
@@ -141,8 +146,10 @@ struct nb_net_info {
     const struct nb_meta_info *meta;
     size_t n_opsets, n_inputs, n_outputs, n_tensors, n_ops, n_types, n_files, n_meta;
     void *owner;
+    const char *dialect;                  /* "onnx", "tflite" */
+    uint64_t n_quantized, n_by_dimension; /* tensors with scales; with several each */
 };
-/* 1 if the file begins like an ONNX model, or is called one. */
+/* 1 if the file begins like an ONNX or a TFLite model, or is called one. */
 NB_API int32_t nb_is_net(const char *path);
 NB_API NB_CHECKED enum nb_status nb_inspect_net(nb_context *ctx, const char *path,
                                                 struct nb_net_info *info, struct nb_error *err);

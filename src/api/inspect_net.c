@@ -1,34 +1,21 @@
-/* api/inspect_net.c: nb_inspect_net: what an ONNX file holds, from its graph alone; no weight is read. */
-#include "api/api.h"
+/* api/inspect_net.c: nb_inspect_net: what an ONNX file holds, from its graph alone; no weight is read. TFLite:
+ * inspect_tflite.c. */
+#include "api/inspect_net.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "container/onnx.h"
 #include "net/net.h"
 
 #define PROBE_BYTES 64
 
-/* Owns: everything the public struct points to. */
-struct net_owner {
-    struct nb_allocator a;
-    struct nb_arena arena;
-    struct nb_onnx *net;
-    struct nb_map ops, files; /* -> index below */
-    struct nb_map weights;    /* names of initializers */
-    struct nb_net_count *op;
-    struct nb_net_file *file;
-    struct nb_net_value *tensor;
-    size_t op_cap, file_cap, tensor_cap;
-    struct nb_net_type type[NB_ONNX_INT2 + 1]; /* by ONNX's number */
-};
-
 void nb_net_info_free(struct nb_net_info *info)
 {
-    struct net_owner *o = info->owner;
+    struct nb_net_owner *o = info->owner;
     if (o != NULL) {
         const struct nb_allocator a = o->a;
         nb_onnx_close(o->net);
+        nb_tflite_close(o->tflite);
         nb_map_fini(&o->ops);
         nb_map_fini(&o->files);
         nb_map_fini(&o->weights);
@@ -48,7 +35,8 @@ int32_t nb_is_net(const char *path)
     if (path == NULL || nb_path_is_dir(path) || nb_mapping_open(&m, path, &err) != NB_OK)
         return 0;
     const size_t n = (size_t)NB_MIN(m.size, (uint64_t)PROBE_BYTES);
-    const bool is = nb_str_ends(path, ".onnx") || (n > 0 && nb_onnx_probe(m.data, n));
+    const bool is = nb_str_ends(path, ".onnx") || nb_str_ends(path, ".tflite") ||
+                    (n > 0 && (nb_onnx_probe(m.data, n) || nb_tflite_probe(m.data, n)));
     nb_mapping_close(&m);
     return is;
 }
@@ -58,29 +46,34 @@ static enum nb_status no_memory(struct nb_error *err)
     NB_FAIL(err, NB_ERR_NOMEM, "out of memory to describe a net");
 }
 
-static enum nb_status count_op(struct net_owner *o, struct nb_net_info *info,
-                               const struct nb_onnx_node *n, struct nb_error *err)
+enum nb_status nb_net_count_op(struct nb_net_owner *o, struct nb_net_info *info, const char *name,
+                               bool known, struct nb_error *err)
 {
-    const char *domain = n->domain != NULL && !nb_str_eq(n->domain, "ai.onnx") ? n->domain : "";
-    const char *name =
-        domain[0] == '\0' ? n->op_type : nb_arena_printf(&o->arena, "%s.%s", domain, n->op_type);
     uint64_t i;
-    if (name == NULL)
-        return no_memory(err);
     if (!nb_map_get(&o->ops, name, strlen(name), &i)) {
         i = info->n_ops;
         if (!nb_grow(&o->a, &o->op, &o->op_cap, info->n_ops, sizeof *o->op) ||
             nb_map_put(&o->ops, name, strlen(name), i) != NB_OK)
             return no_memory(err);
-        o->op[info->n_ops++] = (struct nb_net_count){
-            .name = name, .known = domain[0] == '\0' && nb_net_knows(n->op_type)};
+        o->op[info->n_ops++] = (struct nb_net_count){.name = name, .known = known};
     }
     o->op[i].n++;
     info->n_nodes++;
     return NB_OK;
 }
 
-static enum nb_status count_file(struct net_owner *o, struct nb_net_info *info,
+static enum nb_status count_op(struct nb_net_owner *o, struct nb_net_info *info,
+                               const struct nb_onnx_node *n, struct nb_error *err)
+{
+    const char *domain = n->domain != NULL && !nb_str_eq(n->domain, "ai.onnx") ? n->domain : "";
+    const char *name =
+        domain[0] == '\0' ? n->op_type : nb_arena_printf(&o->arena, "%s.%s", domain, n->op_type);
+    if (name == NULL)
+        return no_memory(err);
+    return nb_net_count_op(o, info, name, domain[0] == '\0' && nb_net_knows(n->op_type), err);
+}
+
+static enum nb_status count_file(struct nb_net_owner *o, struct nb_net_info *info,
                                  const struct nb_onnx_tensor *t, struct nb_error *err)
 {
     uint64_t i;
@@ -96,30 +89,38 @@ static enum nb_status count_file(struct net_owner *o, struct nb_net_info *info,
     return NB_OK;
 }
 
-static enum nb_status count_tensor(struct net_owner *o, struct nb_net_info *info,
+enum nb_status nb_net_count_tensor(struct nb_net_owner *o, struct nb_net_info *info, size_t type,
+                                   const struct nb_net_value *v, uint64_t n, struct nb_error *err)
+{
+    struct nb_net_type *t = &o->type[type];
+    t->name = v->type;
+    t->tensors++;
+    t->elements += n;
+    t->bytes += v->bytes;
+    info->parameters += n;
+    info->tensor_bytes += v->bytes;
+    if (!nb_grow(&o->a, &o->tensor, &o->tensor_cap, info->n_tensors, sizeof *o->tensor))
+        return no_memory(err);
+    o->tensor[info->n_tensors++] = *v;
+    return NB_OK;
+}
+
+static enum nb_status count_tensor(struct nb_net_owner *o, struct nb_net_info *info,
                                    const struct nb_onnx_tensor *t, const char *name,
                                    struct nb_error *err)
 {
-    struct nb_net_type *type = &o->type[t->type];
-    type->name = nb_onnx_type_info(t->type)->name;
-    type->tensors++;
-    type->elements += t->n;
-    type->bytes += t->bytes;
-    info->parameters += t->n;
-    info->tensor_bytes += t->bytes;
-    if (!nb_grow(&o->a, &o->tensor, &o->tensor_cap, info->n_tensors, sizeof *o->tensor))
-        return no_memory(err);
-    o->tensor[info->n_tensors++] = (struct nb_net_value){.name = name != NULL ? name : "",
-                                                         .type = type->name,
-                                                         .rank = (int32_t)t->rank,
-                                                         .dims = t->dims,
-                                                         .bytes = t->bytes,
-                                                         .file = t->location};
+    const struct nb_net_value v = {.name = name != NULL ? name : "",
+                                   .type = nb_onnx_type_info(t->type)->name,
+                                   .rank = (int32_t)t->rank,
+                                   .dims = t->dims,
+                                   .bytes = t->bytes,
+                                   .file = t->location};
+    NB_TRY(nb_net_count_tensor(o, info, (size_t)t->type, &v, t->n, err));
     return t->location != NULL ? count_file(o, info, t, err) : NB_OK;
 }
 
 /* Weights are initializers, or tensors in attributes (Constant nodes: the name of what they define). */
-static enum nb_status count_graph(struct net_owner *o, struct nb_net_info *info,
+static enum nb_status count_graph(struct nb_net_owner *o, struct nb_net_info *info,
                                   const struct nb_onnx_graph *g, struct nb_error *err)
 {
     for (size_t i = 0; i < g->n_initializers; i++)
@@ -141,7 +142,7 @@ static enum nb_status count_graph(struct net_owner *o, struct nb_net_info *info,
     return NB_OK;
 }
 
-static enum nb_status name_weights(struct net_owner *o, const struct nb_onnx_graph *g,
+static enum nb_status name_weights(struct nb_net_owner *o, const struct nb_onnx_graph *g,
                                    struct nb_error *err)
 {
     for (size_t i = 0; i < g->n_initializers; i++) {
@@ -153,7 +154,7 @@ static enum nb_status name_weights(struct net_owner *o, const struct nb_onnx_gra
 }
 
 /* Inputs that have an initializer are weights, which old files list among the inputs. */
-static enum nb_status list_values(struct net_owner *o, const struct nb_net_value **out,
+static enum nb_status list_values(struct nb_net_owner *o, const struct nb_net_value **out,
                                   size_t *n_out, const struct nb_onnx_value *v, size_t n,
                                   struct nb_error *err)
 {
@@ -193,7 +194,7 @@ static int by_count(const void *pa, const void *pb)
     return strcmp(a->name, b->name);
 }
 
-static enum nb_status list_model(struct net_owner *o, struct nb_net_info *info,
+static enum nb_status list_model(struct nb_net_owner *o, struct nb_net_info *info,
                                  const struct nb_onnx_model *m, struct nb_error *err)
 {
     struct nb_net_opset *opsets = nb_arena_alloc(&o->arena, m->n_opsets + 1, sizeof *opsets);
@@ -219,13 +220,34 @@ static enum nb_status list_model(struct net_owner *o, struct nb_net_info *info,
     return list_values(o, &info->inputs, &info->n_inputs, m->graph.inputs, m->graph.n_inputs, err);
 }
 
-static enum nb_status fill(struct net_owner *o, struct nb_net_info *info, const char *path,
-                           struct nb_error *err)
+static enum nb_status fill_onnx(struct nb_net_owner *o, struct nb_net_info *info, const char *path,
+                                struct nb_error *err)
 {
+    info->dialect = "onnx";
     NB_TRY(nb_onnx_open(&o->net, path, NB_ONNX_NO_DATA, &o->a, err));
     const struct nb_onnx_model *m = nb_onnx_model(o->net);
     NB_TRY(list_model(o, info, m, err));
-    NB_TRY(count_graph(o, info, &m->graph, err));
+    return count_graph(o, info, &m->graph, err);
+}
+
+/* By what it begins with; if that says nothing, by its name. */
+static enum nb_status is_tflite(const char *path, bool *is, struct nb_error *err)
+{
+    struct nb_mapping m;
+    NB_TRY(nb_mapping_open(&m, path, err));
+    const size_t n = (size_t)NB_MIN(m.size, (uint64_t)PROBE_BYTES);
+    const bool onnx = n > 0 && nb_onnx_probe(m.data, n);
+    *is = (n > 0 && nb_tflite_probe(m.data, n)) || (!onnx && nb_str_ends(path, ".tflite"));
+    nb_mapping_close(&m);
+    return NB_OK;
+}
+
+static enum nb_status fill(struct nb_net_owner *o, struct nb_net_info *info, const char *path,
+                           struct nb_error *err)
+{
+    bool tflite;
+    NB_TRY(is_tflite(path, &tflite, err));
+    NB_TRY(tflite ? nb_net_fill_tflite(o, info, path, err) : fill_onnx(o, info, path, err));
     NB_TRY(nb_path_size(path, &info->file_bytes, err));
     info->path = nb_arena_strndup(&o->arena, path, strlen(path));
     if (info->path == NULL)
@@ -249,7 +271,7 @@ enum nb_status nb_inspect_net(nb_context *ctx, const char *path, struct nb_net_i
     if (ctx == NULL || path == NULL || info == NULL)
         NB_FAIL(err, NB_ERR_ARG, "nb_inspect_net needs a context, a file and a result");
     *info = (struct nb_net_info){.path = NULL};
-    struct net_owner *o = nb_alloc_zero(&ctx->allocator, 1, sizeof *o);
+    struct nb_net_owner *o = nb_alloc_zero(&ctx->allocator, 1, sizeof *o);
     if (o == NULL)
         return no_memory(err);
     o->a = ctx->allocator;

@@ -5,6 +5,7 @@
  */
 #include "container/container_internal.h"
 #include "container/onnx.h"
+#include "container/tflite.h"
 
 #include <string.h>
 
@@ -53,6 +54,9 @@ static enum nb_status unknown_file(const struct nb_file *f, struct nb_error *err
     if (nb_onnx_probe(m->data, (size_t)NB_MIN(m->size, (uint64_t)PROBE_BYTES)))
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "this is a net in ONNX, not a table of tensors; inspect shows what it holds");
+    if (nb_tflite_probe(m->data, (size_t)NB_MIN(m->size, (uint64_t)PROBE_BYTES)))
+        NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                "this is a net in TFLite, not a table of tensors; inspect shows what it holds");
     NB_FAIL(err, NB_ERR_UNSUPPORTED,
             "not a file nibble knows (first bytes %02x %02x %02x %02x %02x %02x %02x %02x)",
             m->data[0], m->data[1], m->data[2], m->data[3], m->data[4], m->data[5], m->data[6],

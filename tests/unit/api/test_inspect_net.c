@@ -103,6 +103,33 @@ static void test_no_memory(void **state)
     assert_true(strlen(made) < sizeof path);
     memcpy(path, made, strlen(made) + 1);
     assert_true(nbtest_oom(inspect, path) > 5);
+    assert_true(
+        nbtest_oom(inspect, (void *)(uintptr_t)nbtest_root("fuzz/corpus/tflite/good-small")) > 5);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_counts), cmocka_unit_test(test_no_memory))
+static void test_tflite(void **state)
+{
+    (void)state;
+    nb_context *ctx;
+    struct nb_net_info info;
+    struct nb_error err;
+    const char *path = nbtest_root("fuzz/corpus/tflite/good-small");
+    assert_ok(nb_context_create(&ctx, NULL, &err), &err);
+    assert_int_equal(nb_is_net(path), 1);
+    assert_ok(nb_inspect_net(ctx, path, &info, &err), &err);
+    assert_string_equal(info.dialect, "tflite");
+    assert_int_equal(info.n_inputs, 1);
+    assert_true(info.inputs[0].rank == 2 && info.inputs[0].dims[0] == -1);
+    assert_int_equal(info.inputs[0].n_scales, 1);
+    assert_int_equal(info.inputs[0].zero_points[0], -128);
+    assert_int_equal(info.n_tensors, 1);
+    assert_int_equal(info.tensors[0].n_scales, 2);
+    assert_true(info.n_quantized == 2 && info.n_by_dimension == 1);
+    assert_int_equal(info.n_ops, 3);
+    assert_int_equal(info.n_meta, 2);
+    nb_net_info_free(&info);
+    nb_context_destroy(ctx);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_counts), cmocka_unit_test(test_tflite),
+             cmocka_unit_test(test_no_memory))
