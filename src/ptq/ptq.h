@@ -62,4 +62,19 @@ void nb_ptq_destroy(struct nb_ptq *p);
 const struct nb_onnx_model *nb_ptq_model(const struct nb_ptq *p);
 const struct nb_ptq_report *nb_ptq_report(const struct nb_ptq *p);
 
+/* Sums over samples, of one output of a net; all 0 of one that is no float. */
+struct nb_ptq_error {
+    double signal, noise; /* of squares: of the reference, of the difference */
+    double most;          /* the largest difference */
+    uint64_t n, n_samples;
+    uint64_t n_same_top; /* samples whose largest element is at the same place */
+};
+/* errors (outputs of the models, zeros): filled. Two models of the same inputs and outputs. */
+NB_CHECKED enum nb_status nb_ptq_measure(struct nb_ptq_error *errors,
+                                         const struct nb_onnx_model *reference,
+                                         const struct nb_onnx_model *model,
+                                         const struct nb_net_options *o,
+                                         const struct nb_ptq_data *data, struct nb_pool *pool,
+                                         const struct nb_allocator *a, struct nb_error *err);
+
 #endif
