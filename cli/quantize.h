@@ -19,6 +19,11 @@ struct nb_quantize_args {
     const char *eval_text;
     uint32_t eval_chunks;
     double max_kld;
+    /* of nets */
+    const char *profile, *range;
+    double percentile;
+    struct nb_cli_list keep, dims, sets;
+    int32_t per_tensor;
 };
 
 /* The call to the library. Owns: rules, recipe, made_out, journal. */
@@ -53,6 +58,10 @@ bool nb_quantize_is_array(const char *path);
 /* Exit code. */
 int nb_quantize_array(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
                       char **positional);
+
+/* ---- quantize_net.c: a net in ONNX. Exit code. ---- */
+int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
+                         char **positional);
 
 /* ---- quantize_print.c ---- */
 void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,

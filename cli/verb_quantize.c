@@ -200,6 +200,51 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .fallback = "(5GB)",
      .group = "Limits",
      .help = "size of one file when a Hugging Face folder is written"},
+    {.name = "profile",
+     .arg = "ENGINE",
+     .type = NB_CLI_STRING,
+     .offset = AT(profile),
+     .fallback = "(ort-cpu)",
+     .group = "Nets (ONNX)",
+     .help = "who will run it: ort-cpu, openvino, tensorrt or qnn; says where "
+             "QuantizeLinear nodes stand"},
+    {.name = "range",
+     .arg = "RULE",
+     .type = NB_CLI_STRING,
+     .offset = AT(range),
+     .fallback = "(minmax)",
+     .group = "Nets (ONNX)",
+     .help = "of activations: minmax, moving, percentile, mse or entropy"},
+    {.name = "percentile",
+     .arg = "P",
+     .type = NB_CLI_REAL,
+     .offset = AT(percentile),
+     .fallback = "(99.999)",
+     .group = "Nets (ONNX)",
+     .help = "what share of the values --range percentile keeps, in percent"},
+    {.name = "per-tensor",
+     .type = NB_CLI_FLAG,
+     .offset = AT(per_tensor),
+     .group = "Nets (ONNX)",
+     .help = "one scale for a weight, not one for each output channel"},
+    {.name = "keep",
+     .arg = "NODE",
+     .type = NB_CLI_LIST,
+     .offset = AT(keep),
+     .group = "Nets (ONNX)",
+     .help = "node, by name or operator, that stays float; repeatable"},
+    {.name = "dim",
+     .arg = "NAME=N",
+     .type = NB_CLI_LIST,
+     .offset = AT(dims),
+     .group = "Nets (ONNX)",
+     .help = "a dimension that the file leaves open; repeatable"},
+    {.name = "set",
+     .arg = "INPUT=VALUE",
+     .type = NB_CLI_LIST,
+     .offset = AT(sets),
+     .group = "Nets (ONNX)",
+     .help = "an input that always has this value; repeatable"},
     {0},
 };
 
@@ -209,6 +254,8 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     struct nb_quantize_job job;
     if (nb_quantize_is_array(positional[0]))
         return nb_quantize_array(cli, a, n, positional);
+    if (nb_is_net(positional[0]))
+        return nb_quantize_net_file(cli, a, n, positional);
     int code = nb_quantize_prepare(cli, a, n, positional, &job);
 
     if (code == NB_CLI_OK)
@@ -234,12 +281,18 @@ const struct nb_cli_verb nb_cli_verb_quantize = {
         "along "
         "its last dimension. OUT ending in .npy gets the values after rounding in f32, one ending "
         "in "
-        ".gguf the blocks themselves.",
+        ".gguf the blocks themselves.\n"
+        "\n"
+        "MODEL may be a net in ONNX: --calib names samples of its input (an .npy file, or "
+        "NAME=FILE.npy "
+        "for each input), and OUT is a model in 8 bits with QuantizeLinear and DequantizeLinear "
+        "nodes, as --profile's engine wants them.",
     .examples = "nibble quantize Llama-3.2-1B\n"
                 "nibble quantize model-f16.gguf small.gguf Q4_K_M\n"
                 "nibble quantize Llama-3.2-1B -o q.gguf --type q4_0 --tensor-type 'ffn_down=q6_k'\n"
                 "nibble quantize Llama-3.2-1B -o q.gguf --eval book.txt --max-kld 0.02\n"
-                "nibble quantize x.npy -o y.npy --type q4_k --importance w.npy",
+                "nibble quantize x.npy -o y.npy --type q4_k --importance w.npy\n"
+                "nibble quantize net.onnx --calib images.npy --range mse",
     .options = nb_quantize_options,
     .args_bytes = sizeof(struct nb_quantize_args),
     .min_positional = 1,

@@ -145,6 +145,57 @@ NB_API NB_CHECKED enum nb_status nb_executor_node(const nb_executor *e, size_t i
 typedef void nb_executor_tap_fn(void *ctx, const struct nb_executor_port *value, const void *data);
 NB_API void nb_executor_tap(nb_executor *e, nb_executor_tap_fn *fn, void *ctx); /* NULL: off */
 
+/* ---- quantizing ---- */
+
+/* Samples of an input: an .npy file of numbers (S, dims of the input without a leading 1 ...), that is S inputs one
+ * behind the other. Numbers that are not float32 are converted as they are: 255 becomes 255.0. */
+struct nb_net_samples {
+    const char *input; /* NULL: the net has but one */
+    const char *path;
+};
+
+/* Borrowed for the call. */
+struct nb_quantize_net_options {
+    uint32_t size;
+    int32_t per_tensor;  /* one scale for a weight, not one for each output channel             */
+    int32_t overwrite;   /* of a file that is there                                             */
+    uint32_t n_keep;     /* of keep                                                             */
+    const char *profile; /* who will run it: "ort-cpu", "openvino", "tensorrt", "qnn"           */
+    const char *range;   /* of activations: "minmax", "moving", "percentile", "mse", "entropy" */
+    double percentile;   /* of that rule                                                        */
+    const char *const
+        *keep; /* nodes, by name or operator, that stay float                         */
+    const struct nb_net_samples
+        *samples; /* one for each input that is not fixed; all have as many samples */
+    size_t n_samples;
+    const struct nb_executor_dim
+        *dims; /* as nb_executor_options has them; an open first dimension is 1, others are
+                                           those of the samples */
+    size_t n_dims;
+    const struct nb_executor_fixed *fixed;
+    size_t n_fixed;
+};
+NB_API void nb_quantize_net_options_init(struct nb_quantize_net_options *o);
+
+struct nb_quantize_net_result {
+    uint64_t float_bytes, bytes; /* of the weights before and after                              */
+    uint64_t n_nodes,
+        n_quantized;        /* nodes of the simplified net; of them with an integer form    */
+    uint64_t n_activations; /* values that have a grid                                      */
+    uint64_t n_samples;
+    double sqnr_db;  /* of the worst output over the samples, against the float net             */
+    double same_top; /* share of samples whose largest element is at the same place; of that one */
+    double seconds;
+};
+/* Static quantization to 8 bits: the net runs over the samples, every activation gets a range, and `out` gets the
+ * model with QuantizeLinear and DequantizeLinear nodes (docs/nets.md). Batch norms go into convolutions,
+ * names of inputs, outputs and kept values stay. NB_ERR_UNSUPPORTED names what nibble cannot run; NB_ERR_ARG says
+ * which samples do not fit; NB_ERR_NUMERIC which value was not finite. */
+NB_API NB_CHECKED enum nb_status nb_quantize_net(nb_context *ctx, const char *path, const char *out,
+                                                 const struct nb_quantize_net_options *o,
+                                                 struct nb_quantize_net_result *result,
+                                                 struct nb_error *err);
+
 /* ---- arrays in .npy files ---- */
 
 /* Owns (through owner): data. */

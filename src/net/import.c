@@ -48,9 +48,10 @@ uint32_t nb_net_named(const struct nb_importer *im, const char *name)
 static enum nb_status name_value(struct nb_importer *im, const char *name, uint32_t value,
                                  struct nb_error *err)
 {
-    if (nb_map_put(&im->names, name, strlen(name), value) != NB_OK)
-        return no_memory(err);
-    return NB_OK;
+    const enum nb_status st = nb_map_put(&im->names, name, strlen(name), value);
+    if (st == NB_ERR_EXISTS)
+        NB_FAIL(err, NB_ERR_FORMAT, "'%s' is defined twice", name);
+    return st == NB_OK ? NB_OK : no_memory(err);
 }
 
 /* ---- nodes ---- */

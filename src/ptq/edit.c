@@ -12,7 +12,8 @@ static enum nb_status take_name(struct nb_edit *e, const char *name, struct nb_e
 {
     if (name == NULL || name[0] == '\0')
         return NB_OK;
-    return nb_map_put(&e->names, name, strlen(name), 1) == NB_OK ? NB_OK : no_memory(err);
+    const enum nb_status st = nb_map_put(&e->names, name, strlen(name), 1);
+    return st == NB_OK || st == NB_ERR_EXISTS ? NB_OK : no_memory(err);
 }
 
 static enum nb_status take_names(struct nb_edit *e, struct nb_error *err)
@@ -75,7 +76,10 @@ enum nb_status nb_edit_add_tensor(struct nb_edit *e, const struct nb_onnx_tensor
     if (!nb_grow(e->a, &e->tensors, &e->cap_tensors, e->n_tensors, sizeof *e->tensors))
         return no_memory(err);
     e->tensors[e->n_tensors] = *t;
-    if (nb_map_put(&e->tensor_of, t->name, strlen(t->name), e->n_tensors) != NB_OK)
+    const enum nb_status st = nb_map_put(&e->tensor_of, t->name, strlen(t->name), e->n_tensors);
+    if (st == NB_ERR_EXISTS)
+        NB_FAIL(err, NB_ERR_FORMAT, "two initializers are called '%s'", t->name);
+    if (st != NB_OK)
         return no_memory(err);
     e->n_tensors++;
     return take_name(e, t->name, err);

@@ -4,7 +4,7 @@
 #include "ptq/ptq_internal.h"
 #include "support/nbtest.h"
 
-enum { BINS = 4096 };
+#define BINS 4096
 static double above[BINS], below[BINS];
 
 /* x uniform in 0 .. 4 with one outlier at 64; no negative numbers. */
