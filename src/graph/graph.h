@@ -218,7 +218,8 @@ struct nb_op_call {
     struct nb_pool *pool;
     uint8_t *scratch; /* (workers, scratch_stride), each aligned to NB_ALIGN */
     size_t scratch_stride;
-    void *shared; /* one for all workers, aligned to NB_ALIGN                */
+    void *shared;         /* one for all workers, aligned to NB_ALIGN                */
+    const void *prepared; /* what op->prepare made; NULL: it has not been asked           */
     uint64_t sym[NB_N_SYMS];
     uint64_t position; /* in the cache, of the first token of this call */
 };
@@ -260,6 +261,13 @@ struct nb_op {
     /* Multiplications with an addition each, of a run, in graphs of constant dimensions: for operators that are sums
      * of products. NULL: none worth counting. */
     uint64_t (*macs)(const struct nb_graph *g, const struct nb_node *n);
+    /* ---- inputs brought into another form, once, by a session; NULL: nothing to prepare ----
+     * prepared_bytes: memory for it; false: nothing of this node is worth it, or its inputs are not known
+     * (they are no constants) or too large. prepare fills the memory, aligned to NB_ALIGN, from the inputs that are
+     * constants, and run gets it as c->prepared; scratch_bytes and shared_bytes, too, may look whether it is
+     * there. run must do without it as well, slower and with the same bits. */
+    bool (*prepared_bytes)(const struct nb_op_call *c, size_t *bytes);
+    void (*prepare)(const struct nb_op_call *c, void *memory);
 
     /* ---- gradients; grad == NULL: none, or nothing to differentiate ---- */
     uint32_t grad_to;    /* bit i: input i can get one; f32 small weights among them */

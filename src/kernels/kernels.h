@@ -97,6 +97,17 @@ struct nb_wsum {
     size_t n_rows, n, d;
 };
 typedef void nb_wsum_f32_f32_f32_fn(const struct nb_wsum *w);
+/* y[r, i] = bias[i], then fma(x[r, t][i], w[t, i], y[r, i]) for t = 0 .. n_taps - 1: a convolution whose channels
+ * do not meet. y (n_rows, n), its rows y_stride apart. */
+struct nb_dwconv {
+    float *y;
+    const float *const *x; /* (n_rows, n_taps) of (n) */
+    const float *w, *bias; /* (n_taps, n), (n)        */
+    size_t y_stride, n_rows, n_taps, n;
+};
+typedef void nb_dwconv_f32_f32_f32_fn(const struct nb_dwconv *d);
+/* y = low where x < low, high where high < x, else x (NaN, too); y may be x */
+typedef void nb_clip_f32_fn(float *y, const float *x, size_t n, float low, float high);
 /* exp is the polynomial of exp.h everywhere, tanh and GELU are those of act.h. */
 enum nb_act {
     NB_ACT_SILU,      /* x / (1 + exp(-x))                                   */
@@ -265,6 +276,8 @@ struct nb_kernels {
     nb_axpy_f32_f32_fn *axpy_f32_f32;
     nb_axpy_f32_f16_fn *axpy_f32_f16;
     nb_wsum_f32_f32_f32_fn *wsum_f32_f32_f32;
+    nb_dwconv_f32_f32_f32_fn *dwconv_f32_f32_f32;
+    nb_clip_f32_fn *clip_f32;
     nb_outer_f64_f32_f32_fn *outer_f64_f32_f32;
     nb_tile_f64_f64_f64_fn *tile_f64_f64_f64;
     nb_solve_f64_f64_fn *solve_f64_f64;

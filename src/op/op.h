@@ -40,4 +40,14 @@ enum nb_norm { /* op/norm.c */
 /* The dimensions two arrays broadcast to (out's rank and dim). false: they do not. */
 bool nb_binary_dims(const struct nb_value *a, const struct nb_value *b, struct nb_value *out);
 
+enum nb_conv_act { /* op/conv.c, what follows the sum */
+                   NB_CONV_NONE,
+                   NB_CONV_CLIP,      /* to low .. high; ReLU is 0 .. infinity             */
+                   NB_CONV_HARDSWISH, /* x times x / 6 + 1 / 2, clipped to 0 .. 1          */
+                   NB_CONV_SILU,
+                   NB_CONV_GELU,
+                   NB_CONV_GELU_TANH,
+                   NB_N_CONV_ACT
+};
+
 #endif

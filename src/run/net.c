@@ -21,6 +21,8 @@ struct nb_net_session {
     struct nb_slot *slots; /* (g->n_values) */
     uint32_t *root;        /* (g->n_values) whose memory a value has; itself if its own */
     uint8_t *activations, *scratch;
+    uint8_t *prepared;
+    const void **prepared_of; /* (g->n_nodes) in `prepared`, NULL: nothing */
     size_t scratch_stride;
     struct nb_net_memory memory;
     nb_net_tap_fn *tap;
@@ -38,6 +40,7 @@ static void call_of(const struct nb_net_session *s, const struct nb_node *n, str
         .scratch = s->scratch,
         .scratch_stride = s->scratch_stride,
         .shared = s->scratch ? s->scratch + s->scratch_stride * nb_pool_threads(s->pool) : NULL,
+        .prepared = s->prepared_of[n - s->g->nodes],
         .sym = {1, 1, 1, 1, 1}};
     for (uint32_t i = 0; i < NB_NODE_INPUTS; i++)
         out->in[i] = n->in[i] ? &s->slots[n->in[i]] : NULL;
@@ -114,6 +117,38 @@ static enum nb_status plan_activations(struct nb_net_session *s, struct nb_error
     return st;
 }
 
+static bool wants_prepared(const struct nb_op_call *c, size_t *bytes)
+{
+    *bytes = 0;
+    return c->node->op->prepared_bytes && c->node->op->prepared_bytes(c, bytes);
+}
+
+/* Constants in the form their operators like best. */
+static enum nb_status prepare(struct nb_net_session *s, struct nb_error *err)
+{
+    const struct nb_graph *g = s->g;
+    struct nb_op_call call;
+    size_t total = NB_ALIGN, at = 0, bytes;
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        call_of(s, &g->nodes[i], &call);
+        if (wants_prepared(&call, &bytes) && !nb_add_size(&total, total, nb_place_round(bytes)))
+            NB_FAIL(err, NB_ERR_LIMIT, "session: prepared weights are too large");
+    }
+    s->memory.prepared_bytes = total;
+    s->prepared = nb_alloc(s->a, total, 1);
+    if (!s->prepared)
+        NB_FAIL(err, NB_ERR_NOMEM, "session: no memory for %zu bytes of prepared weights", total);
+    for (size_t i = 0; i < g->n_nodes; i++) {
+        call_of(s, &g->nodes[i], &call);
+        if (!wants_prepared(&call, &bytes))
+            continue;
+        g->nodes[i].op->prepare(&call, s->prepared + at);
+        s->prepared_of[i] = s->prepared + at;
+        at += (size_t)nb_place_round(bytes);
+    }
+    return NB_OK;
+}
+
 static enum nb_status plan_scratch(struct nb_net_session *s, struct nb_error *err)
 {
     size_t most = NB_ALIGN, shared = 0, total;
@@ -145,9 +180,11 @@ static enum nb_status set_up(struct nb_net_session *s, struct nb_error *err)
 {
     s->slots = nb_alloc_zero(s->a, s->g->n_values + 1, sizeof *s->slots);
     s->root = nb_alloc_zero(s->a, s->g->n_values + 1, sizeof *s->root);
-    if (!s->slots || !s->root)
+    s->prepared_of = nb_alloc_zero(s->a, s->g->n_nodes + 1, sizeof *s->prepared_of);
+    if (!s->slots || !s->root || !s->prepared_of)
         NB_FAIL(err, NB_ERR_NOMEM, "session: no memory for %zu values", s->g->n_values);
     NB_TRY(bind(s, err));
+    NB_TRY(prepare(s, err));
     NB_TRY(plan_activations(s, err));
     return plan_scratch(s, err);
 }
@@ -181,6 +218,8 @@ void nb_net_session_destroy(struct nb_net_session *s)
         return;
     nb_free(s->a, s->slots);
     nb_free(s->a, s->root);
+    nb_free(s->a, s->prepared);
+    nb_free(s->a, s->prepared_of);
     nb_free(s->a, s->activations);
     nb_free(s->a, s->scratch);
     nb_free(s->a, s);

@@ -38,7 +38,7 @@ typedef void nb_net_probe_fn(void *ctx, const struct nb_node *node, bool after);
 void nb_net_session_probe(struct nb_net_session *s, nb_net_probe_fn *fn, void *ctx);
 
 struct nb_net_memory {
-    uint64_t activation_bytes, scratch_bytes, const_bytes;
+    uint64_t activation_bytes, scratch_bytes, const_bytes, prepared_bytes;
 };
 void nb_net_session_memory(const struct nb_net_session *s, struct nb_net_memory *out);
 

@@ -161,12 +161,12 @@ static void call_dot16(void (*fn)(void), struct work *w, const struct kase *c)
     *(float *)w->p[2] = ((nb_dot_f16_f32_fn *)fn)(w->p[0], w->p[1], c->n);
 }
 
-static size_t gemm_count(void)
+size_t gemm_count(void)
 {
     return 7 * 9 * 24;
 }
 
-static void gemm_case(struct kase *c, size_t i)
+void gemm_case(struct kase *c, size_t i)
 {
     c->rows = i % 7;
     c->cols = i / 7 % 9;
@@ -186,32 +186,6 @@ static void call_gemm(void (*fn)(void), struct work *w, const struct kase *c)
 {
     ((nb_gemm_f32_f32_f32_fn *)fn)(w->p[2], c->rows + 1, w->p[0], c->rows, w->p[1], c->n + 3,
                                    c->cols, c->n);
-}
-
-/* rows of weights, cols of values, n rows of values; even cases have gaps, odd ones transposed weights */
-static void setup_wsum(struct work *w, const struct kase *c)
-{
-    const size_t gap = c->seed % 2 ? 0 : 2;
-    floats(w, 0, c->rows && c->cols ? (c->rows - 1) * (c->cols + gap) + c->cols : 0, c);
-    floats(w, 1, c->cols ? (c->cols - 1) * (c->n + gap) + c->n : 0, c);
-    const size_t n_out = c->rows ? (c->rows - 1) * (c->n + gap) + c->n : 0;
-    work_add_out(w, floats(w, 2, n_out, c), n_out * sizeof(float), true);
-}
-
-static void call_wsum(void (*fn)(void), struct work *w, const struct kase *c)
-{
-    const size_t gap = c->seed % 2 ? 0 : 2;
-    const struct nb_wsum s = {.y = w->p[2],
-                              .p = w->p[0],
-                              .v = w->p[1],
-                              .y_stride = c->n + gap,
-                              .p_stride = gap ? c->cols + gap : 1,
-                              .p_step = gap ? 1 : c->rows,
-                              .v_stride = c->n + gap,
-                              .n_rows = c->rows,
-                              .n = c->cols,
-                              .d = c->n};
-    ((nb_wsum_f32_f32_f32_fn *)fn)(&s);
 }
 
 /* All 65536 halves in one run, then lengths. */
@@ -741,6 +715,9 @@ static const struct op ops[] = {
     {"axpy_f32_f16", length_count, length_case, setup_axpy_f16, call_axpy_f16, {VEC}, bytes10},
     {"wsum_f32_f32_f32", gemm_count, gemm_case, setup_wsum, call_wsum,
      {.rows = 32, .cols = 64, .n = 64}, ops_gemm},
+    {"dwconv_f32_f32_f32", gemm_count, gemm_case, setup_dwconv, call_dwconv,
+     {.rows = 24, .cols = 9, .n = 64}, ops_gemm},
+    {"clip_f32", length_count, length_case, setup_act, call_clip, {VEC}, bytes8},
     {"outer_f64_f32_f32", panel_count, panel_case, setup_outer, call_outer, {.n = 256}, ops_outer},
     {"tile_f64_f64_f64", panel_count, panel_case, setup_tile64, call_tile64, {.n = 256}, ops_tile64},
     {"solve_f64_f64", solve_count, panel_case, setup_solve, call_solve, {.n = 128}, ops_solve},

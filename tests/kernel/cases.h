@@ -71,6 +71,9 @@ float *out_floats(struct work *w, size_t i, size_t n, const struct kase *c);
 size_t length_count(void);
 void length_case(struct kase *c, size_t i);
 
+size_t gemm_count(void);
+void gemm_case(struct kase *c, size_t i);
+
 /* cases_act.c */
 size_t act_count(void);
 void act_case(struct kase *c, size_t i);
@@ -110,6 +113,13 @@ size_t scores_count(void);
 void scores_case(struct kase *c, size_t i);
 void setup_scores(struct work *w, const struct kase *c);
 void call_scores(void (*fn)(void), struct work *w, const struct kase *c);
+
+/* cases_conv.c */
+void setup_wsum(struct work *w, const struct kase *c);
+void call_wsum(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_dwconv(struct work *w, const struct kase *c);
+void call_dwconv(void (*fn)(void), struct work *w, const struct kase *c);
+void call_clip(void (*fn)(void), struct work *w, const struct kase *c);
 
 /* cases_linalg.c */
 size_t panel_count(void);

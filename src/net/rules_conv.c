@@ -1,0 +1,104 @@
+/* net/rules_conv.c: convolutions and pools. Automatic padding becomes numbers here. */
+#include <math.h>
+#include <string.h>
+
+#include "net/net_internal.h"
+
+#define DIMS 3
+
+/* Attributes of a window as the operators want them. */
+struct window {
+    uint32_t dims;
+    const struct nb_value *x; /* not across nodes that are added */
+    int64_t kernel[DIMS], stride[DIMS], dilation[DIMS], pads[2 * DIMS];
+};
+
+static enum nb_status list_of(const struct nb_net_node *n, const char *name, size_t want,
+                              int64_t otherwise, int64_t *to, struct nb_error *err)
+{
+    size_t len;
+    const int64_t *list = nb_net_ints(n, name, &len);
+    if (list != NULL && len != want)
+        NB_FAIL(err, NB_ERR_FORMAT, "%s has %zu entries, expected %zu", name, len, want);
+    for (size_t i = 0; i < want; i++) {
+        to[i] = list != NULL ? list[i] : otherwise;
+        if (to[i] < 0 || to[i] > INT32_MAX)
+            NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s has the entry %lld", name, (long long)to[i]);
+    }
+    return NB_OK;
+}
+
+/* kernel: of the weights, if the file does not say. */
+static enum nb_status read_window(const struct nb_net_node *n, const struct nb_value *w,
+                                  struct window *out, struct nb_error *err)
+{
+    size_t len;
+    const struct nb_value *x = nb_net_in(n, 0);
+    *out = (struct window){.x = x, .dims = x->rank - 2};
+    if (x->rank < 3 || x->rank > 2 + DIMS)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "%u dimensions; 3 to 5 are possible", x->rank);
+    if (w != NULL && w->rank != x->rank)
+        NB_FAIL(err, NB_ERR_FORMAT, "weights of %u dimensions for %u", w->rank, x->rank);
+    if (w == NULL && nb_net_ints(n, "kernel_shape", &len) == NULL)
+        NB_FAIL(err, NB_ERR_FORMAT, "no kernel_shape");
+    NB_TRY(list_of(n, "kernel_shape", out->dims, 1, out->kernel, err));
+    for (uint32_t i = 0; w != NULL && i < out->dims; i++)
+        out->kernel[i] = (int64_t)w->dim[2 + i].n;
+    NB_TRY(list_of(n, "strides", out->dims, 1, out->stride, err));
+    NB_TRY(list_of(n, "dilations", out->dims, 1, out->dilation, err));
+    for (uint32_t i = 0; i < out->dims; i++)
+        if (out->stride[i] == 0 || out->dilation[i] == 0 || out->kernel[i] == 0)
+            NB_FAIL(err, NB_ERR_FORMAT, "a stride, dilation or kernel of 0");
+    return list_of(n, "pads", 2 * (size_t)out->dims, 0, out->pads, err);
+}
+
+static int64_t extent(const struct window *w, uint32_t i)
+{
+    return (w->kernel[i] - 1) * w->dilation[i] + 1;
+}
+
+/* auto_pad: SAME gives as many outputs as strides fit into the input; the odd one goes behind (UPPER) or before. */
+static enum nb_status auto_pad(const struct nb_net_node *n, struct window *w, struct nb_error *err)
+{
+    const bool upper = nb_net_is(n, "auto_pad", "SAME_UPPER", "NOTSET");
+    if (nb_net_is(n, "auto_pad", "NOTSET", "NOTSET") || nb_net_is(n, "auto_pad", "", "NOTSET"))
+        return NB_OK;
+    if (nb_net_is(n, "auto_pad", "VALID", "NOTSET")) {
+        memset(w->pads, 0, sizeof w->pads);
+        return NB_OK;
+    }
+    if (!upper && !nb_net_is(n, "auto_pad", "SAME_LOWER", "NOTSET"))
+        NB_FAIL(err, NB_ERR_FORMAT, "an unknown auto_pad");
+    for (uint32_t i = 0; i < w->dims; i++) {
+        const int64_t in = (int64_t)w->x->dim[2 + i].n;
+        const int64_t outs = (in + w->stride[i] - 1) / w->stride[i];
+        const int64_t total = NB_MAX((outs - 1) * w->stride[i] + extent(w, i) - in, (int64_t)0);
+        w->pads[i] = upper ? total / 2 : total - total / 2;
+        w->pads[w->dims + i] = total - w->pads[i];
+    }
+    return NB_OK;
+}
+
+#define WINDOW_ATTRS(w)                                                                            \
+    NB_ATTR_LIST("kernel", (w).kernel, (w).dims), NB_ATTR_LIST("stride", (w).stride, (w).dims),    \
+        NB_ATTR_LIST("dilation", (w).dilation, (w).dims),                                          \
+        NB_ATTR_LIST("pads", (w).pads, 2 * (size_t)(w).dims)
+
+enum nb_status nb_net_rule_conv(struct nb_net_node *n, struct nb_error *err)
+{
+    struct window w;
+    NB_TRY(nb_net_need(n, 2, err));
+    NB_TRY(read_window(n, nb_net_in(n, 1), &w, err));
+    NB_TRY(auto_pad(n, &w, err));
+    const struct nb_attr attrs[] = {
+        WINDOW_ATTRS(w),          NB_ATTR_INT("groups", nb_net_int(n, "group", 1)),
+        NB_ATTR_INT("last", 0),   NB_ATTR_INT("act", NB_CONV_NONE),
+        NB_ATTR_REAL("low", 0.0), NB_ATTR_REAL("high", 0.0)};
+    return nb_net_give(
+        n,
+        &(struct nb_node_args){.op = &nb_op_conv,
+                               .in = {n->in[0], n->in[1], n->n_in > 2 ? n->in[2] : 0},
+                               .attrs = attrs,
+                               .n_attrs = NB_COUNTOF(attrs)},
+        err);
+}
