@@ -277,6 +277,12 @@ static void run(const struct nb_op_call *call)
         nb_pool_for(call->pool, p.n_y * p.m, op_grain((uint64_t)p.n * p.k), part, &p);
 }
 
+static uint64_t macs(const struct nb_graph *g, const struct nb_node *n)
+{
+    const struct nb_value *a = &g->values[n->in[0]];
+    return nb_value_count(&g->values[n->out[0]]) * from_right(a, n->attr[TRANS_A].i != 0 ? 1 : 0);
+}
+
 const struct nb_op nb_op_matmul = {
     .name = "matmul",
     .n_in_min = 2,
@@ -288,4 +294,5 @@ const struct nb_op nb_op_matmul = {
     .scratch_bytes = scratch_bytes,
     .shared_bytes = shared_bytes,
     .run = run,
+    .macs = macs,
 };
