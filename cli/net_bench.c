@@ -107,6 +107,7 @@ static void print_json(const struct nb_cli_net *net, const struct latency *one,
     nb_jw_u64(&w, "macs", all->macs);
     nb_jw_real(&w, "load_seconds", all->load);
     nb_jw_u64(&w, "weight_bytes", all->memory.weight_bytes);
+    nb_jw_u64(&w, "prepared_bytes", all->memory.prepared_bytes);
     nb_jw_u64(&w, "activation_bytes", all->memory.activation_bytes);
     nb_jw_u64(&w, "scratch_bytes", all->memory.scratch_bytes + all->memory.staging_bytes);
     nb_jw_u64(&w, "file_bytes", net->info.file_bytes);
@@ -123,8 +124,9 @@ static void print_text(const struct nb_cli_net *net, const struct latency *one,
            nb_cli_bytes(net->info.file_bytes).s);
     if (all->macs > 0)
         printf("%-8s %12s  multiply-adds a run\n", "work", nb_cli_count(all->macs).s);
-    printf("%-8s %12s  weights, %s activations, %s scratch\n", "memory",
-           nb_cli_bytes(all->memory.weight_bytes).s, nb_cli_bytes(all->memory.activation_bytes).s,
+    printf("%-8s %12s  weights, %s prepared, %s activations, %s scratch\n", "memory",
+           nb_cli_bytes(all->memory.weight_bytes).s, nb_cli_bytes(all->memory.prepared_bytes).s,
+           nb_cli_bytes(all->memory.activation_bytes).s,
            nb_cli_bytes(all->memory.scratch_bytes + all->memory.staging_bytes).s);
 }
 

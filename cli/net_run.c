@@ -129,7 +129,8 @@ static void print_text(const struct report *r)
     if (r->n > 1)
         printf(", median of %zu runs; fastest %.3f ms", r->n, 1e3 * r->seconds[0]);
     printf("; %u threads\n", nb_executor_threads(r->run->e));
-    printf("memory   weights %s, activations %s, scratch %s\n", nb_cli_bytes(m.weight_bytes).s,
+    printf("memory   weights %s, prepared %s, activations %s, scratch %s\n",
+           nb_cli_bytes(m.weight_bytes).s, nb_cli_bytes(m.prepared_bytes).s,
            nb_cli_bytes(m.activation_bytes).s, nb_cli_bytes(m.scratch_bytes + m.staging_bytes).s);
     if (r->profile)
         nb_cli_net_profile_print(r->run->e);
@@ -220,6 +221,7 @@ static void print_json(const struct report *r)
     nb_jw_real(&w, "seconds_min", r->seconds[0]);
     nb_jw_u64(&w, "threads", nb_executor_threads(r->run->e));
     nb_jw_u64(&w, "weight_bytes", m.weight_bytes);
+    nb_jw_u64(&w, "prepared_bytes", m.prepared_bytes);
     nb_jw_u64(&w, "activation_bytes", m.activation_bytes);
     nb_jw_u64(&w, "scratch_bytes", m.scratch_bytes + m.staging_bytes);
     if (r->profile)

@@ -119,7 +119,8 @@ NB_API NB_CHECKED enum nb_status nb_executor_run(nb_executor *e, const void *con
 struct nb_executor_memory {
     uint64_t weight_bytes; /* constants, most of them in the file's mapping            */
     uint64_t activation_bytes, scratch_bytes;
-    uint64_t staging_bytes; /* of inputs and outputs whose type the graph does not have */
+    uint64_t staging_bytes;  /* of inputs and outputs whose type the graph does not have */
+    uint64_t prepared_bytes; /* copies of weights in the order in which they are used    */
 };
 NB_API void nb_executor_memory(const nb_executor *e, struct nb_executor_memory *out);
 NB_API uint32_t nb_executor_threads(const nb_executor *e);

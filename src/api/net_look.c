@@ -8,7 +8,8 @@ void nb_executor_memory(const nb_executor *e, struct nb_executor_memory *out)
     *out = (struct nb_executor_memory){.weight_bytes = m.const_bytes,
                                        .activation_bytes = m.activation_bytes,
                                        .scratch_bytes = m.scratch_bytes,
-                                       .staging_bytes = e->staging_bytes};
+                                       .staging_bytes = e->staging_bytes,
+                                       .prepared_bytes = m.prepared_bytes};
 }
 
 uint32_t nb_executor_threads(const nb_executor *e)
