@@ -50,4 +50,67 @@ enum nb_conv_act { /* op/conv.c, what follows the sum */
                    NB_N_CONV_ACT
 };
 
+enum nb_unary {               /* op/unary.c; attributes alpha, beta in brackets */
+                NB_UNARY_ABS, /* to CLIP: of floats and integers                          */
+                NB_UNARY_NEG,
+                NB_UNARY_SIGN,
+                NB_UNARY_RELU,
+                NB_UNARY_CLIP, /* (low, high)                                              */
+                NB_UNARY_CEIL,
+                NB_UNARY_FLOOR,
+                NB_UNARY_ROUND, /* half to even                                            */
+                NB_UNARY_SQRT,
+                NB_UNARY_RECIPROCAL,
+                NB_UNARY_EXP,
+                NB_UNARY_LOG,
+                NB_UNARY_ERF,
+                NB_UNARY_SIN,
+                NB_UNARY_COS,
+                NB_UNARY_TAN,
+                NB_UNARY_ASIN,
+                NB_UNARY_ACOS,
+                NB_UNARY_ATAN,
+                NB_UNARY_SINH,
+                NB_UNARY_COSH,
+                NB_UNARY_TANH,
+                NB_UNARY_ASINH,
+                NB_UNARY_ACOSH,
+                NB_UNARY_ATANH,
+                NB_UNARY_SIGMOID,
+                NB_UNARY_LEAKY_RELU, /* (slope below 0)                                    */
+                NB_UNARY_ELU,  /* (height, factor): factor x, below 0 factor height (exp x - 1) */
+                NB_UNARY_CELU, /* (a): x, below 0 a (exp(x / a) - 1)                 */
+                NB_UNARY_THRESHOLDED_RELU, /* (a): x above a, else 0                       */
+                NB_UNARY_HARD_SIGMOID,     /* (a, b): a x + b, between 0 and 1             */
+                NB_UNARY_HARD_SWISH,       /* x times (x / 6 + 0.5, between 0 and 1)       */
+                NB_UNARY_SOFTPLUS,         /* log(1 + exp x)                               */
+                NB_UNARY_SOFTSIGN,         /* x / (1 + |x|)                                */
+                NB_UNARY_MISH,             /* x tanh(softplus x)                           */
+                NB_UNARY_GELU,
+                NB_UNARY_GELU_TANH,
+                NB_UNARY_SWISH,       /* (a): x sigmoid(a x)                               */
+                NB_UNARY_SHRINK,      /* (l, b): x + b below -l, x - b above l, else 0     */
+                NB_UNARY_IS_NAN,      /* gives bools                                       */
+                NB_UNARY_IS_INF,      /* (is -inf one?, is inf?): gives bools              */
+                NB_UNARY_NOT,         /* of bools                                          */
+                NB_UNARY_BITWISE_NOT, /* of integers                                       */
+                NB_N_UNARY
+};
+
+enum nb_reduce { /* op/reduce.c */
+                 NB_REDUCE_SUM,
+                 NB_REDUCE_MEAN,
+                 NB_REDUCE_L1,
+                 NB_REDUCE_L2,
+                 NB_REDUCE_SUM_SQUARE,
+                 NB_REDUCE_LOG_SUM,
+                 NB_REDUCE_LOG_SUM_EXP,
+                 NB_REDUCE_PROD,
+                 NB_REDUCE_MAX, /* from here on also of 8-bit integers and bools           */
+                 NB_REDUCE_MIN,
+                 NB_N_REDUCE
+};
+
+enum nb_softmax { NB_SOFTMAX, NB_SOFTMAX_LOG, NB_SOFTMAX_HARD, NB_N_SOFTMAX }; /* op/softmax.c */
+
 #endif

@@ -1,0 +1,268 @@
+/* op/unary_f32.c: functions of floats, fast, the same bits on every ISA.
+ *
+ * Piecewise linear ones are plain loops. Tanh, GELU, SiLU are kernels (kernels/act.h says how near they come), and
+ * two more follow from them:
+ *   sigmoid x = SiLU(x) / x
+ *   erf x = 1 - 2 GELU(z) / z with z = -sqrt(2) x, for x > 0.75, and odd; near 0 its Taylor series
+ * What grows from exp is computed in doubles from
+ *   exp x = 2^n exp r,  n = round(x / ln 2),  exp r = sum of r^k / k!, k <= 9
+ * (relative error 1e-11), without libm, so that a compiler makes vectors of the loop.
+ */
+#include "op/unary_f32.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "op/op_internal.h"
+
+#define PIECE 256U
+
+/* ---- exp in doubles ---- */
+
+#define MAGIC   6755399441055744.0 /* 1.5 * 2^52: adding it rounds to an integer, in the low bits */
+#define LOG2_E  1.4426950408889634074
+#define LN2_HI  0x1.62e42fee00000p-1 /* 33 bits: n LN2_HI is exact */
+#define LN2_LO  0x1.a39ef35793c76p-33
+#define EXP_LOW (-110.0) /* beyond, a float is 0 or infinity */
+#define EXP_TOP 90.0
+
+/* (exp r - 1) / r */
+static inline double growth(double r)
+{
+    double p = 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    return p * r + 1.0;
+}
+
+static inline double exp_wide(double x)
+{
+    const double low = x < EXP_LOW ? EXP_LOW : x, v = low > EXP_TOP ? EXP_TOP : low;
+    const double shifted = v * LOG2_E + MAGIC, n = shifted - MAGIC;
+    const double r = (v - n * LN2_HI) - n * LN2_LO;
+    uint64_t bits;
+    double power;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52;
+    memcpy(&power, &bits, sizeof power);
+    return (r * growth(r) + 1.0) * power;
+}
+
+/* exp x - 1 for x <= 0 */
+static inline double exp_less_one(double x)
+{
+    const double far = exp_wide(x) - 1.0, near = x * growth(x);
+    return x > -0.3 ? near : far;
+}
+
+#define EACH(expr)                                                                                 \
+    do {                                                                                           \
+        for (size_t i = 0; i < n; i++) {                                                           \
+            const float v = x[i];                                                                  \
+            y[i] = (expr);                                                                         \
+        }                                                                                          \
+        return true;                                                                               \
+    } while (0)
+
+/* ---- from kernels ---- */
+
+static void sigmoid(float *y, const float *x, size_t n, const struct nb_kernels *k)
+{
+    k->act_f32(y, x, n, NB_ACT_SILU);
+    for (size_t i = 0; i < n; i++) {
+        const float v = x[i], a = fabsf(v), s = y[i] / v;
+        const float end = v > 0.0F ? 1.0F : 0.0F;
+        const float middle = a < 1e-30F ? 0.5F : s; /* products of less would be subnormal */
+        y[i] = a > FLT_MAX ? end : middle;
+    }
+}
+
+static void swish(float *y, const float *x, size_t n, float alpha, const struct nb_kernels *k)
+{
+    float z[PIECE], s[PIECE];
+    for (size_t at = 0; at < n; at += PIECE) {
+        const size_t m = NB_MIN((size_t)PIECE, n - at);
+        for (size_t i = 0; i < m; i++)
+            z[i] = alpha * x[at + i];
+        sigmoid(s, z, m, k);
+        for (size_t i = 0; i < m; i++)
+            y[at + i] = x[at + i] * s[i];
+    }
+}
+
+/* 2 / sqrt(pi) times the sum of (-1)^k z^k / (k! (2k + 1)), z = x x <= 0.5625; the next term is below 2e-8 */
+static inline float erf_near(float x)
+{
+    const float z = x * x;
+    float p = 1.0F / 685440.0F;
+    p = p * z - 1.0F / 75600.0F;
+    p = p * z + 1.0F / 9360.0F;
+    p = p * z - 1.0F / 1320.0F;
+    p = p * z + 1.0F / 216.0F;
+    p = p * z - 1.0F / 42.0F;
+    p = p * z + 1.0F / 10.0F;
+    p = p * z - 1.0F / 3.0F;
+    p = p * z + 1.0F;
+    return x * (p * 1.12837917F);
+}
+
+static void erf_all(float *y, const float *x, size_t n, const struct nb_kernels *k)
+{
+    float z[PIECE], g[PIECE];
+    for (size_t at = 0; at < n; at += PIECE) {
+        const size_t m = NB_MIN((size_t)PIECE, n - at);
+        const float *v = x + at;
+        for (size_t i = 0; i < m; i++) { /* GELU is 0 from 13.2 on */
+            const float a = fabsf(v[i]);
+            z[i] = -1.41421356F * (a > 9.0F ? 9.0F : a);
+        }
+        k->act_f32(g, z, m, NB_ACT_GELU);
+        for (size_t i = 0; i < m; i++) {
+            const float far = 1.0F - 2.0F * (g[i] / z[i]), near = erf_near(v[i]);
+            const float with_sign = v[i] < 0.0F ? -far : far;
+            y[at + i] = fabsf(v[i]) > 0.75F ? with_sign : near;
+        }
+    }
+}
+
+static bool from_kernels(float *y, const float *x, size_t n, enum nb_unary op, float alpha,
+                         const struct nb_kernels *k)
+{
+    switch (op) {
+    case NB_UNARY_RELU:
+        k->act_f32(y, x, n, NB_ACT_RELU);
+        return true;
+    case NB_UNARY_TANH:
+        k->softcap_f32(y, x, n, 1.0F, 1.0F);
+        return true;
+    case NB_UNARY_GELU:
+        k->act_f32(y, x, n, NB_ACT_GELU);
+        return true;
+    case NB_UNARY_GELU_TANH:
+        k->act_f32(y, x, n, NB_ACT_GELU_TANH);
+        return true;
+    case NB_UNARY_SIGMOID:
+        sigmoid(y, x, n, k);
+        return true;
+    case NB_UNARY_SWISH:
+        if (alpha == 1.0F)
+            k->act_f32(y, x, n, NB_ACT_SILU);
+        else
+            swish(y, x, n, alpha, k);
+        return true;
+    case NB_UNARY_ERF:
+        erf_all(y, x, n, k);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* ---- from exp ---- */
+
+/* x tanh(log(1 + e)) = x (e e + 2 e) / (e e + 2 e + 2) */
+static inline float mish(float x)
+{
+    const double e = exp_wide((double)(x > 40.0F ? 40.0F : x)), s = e * (e + 2.0);
+    return (float)((double)x * (s / (s + 2.0)));
+}
+
+static inline float elu(float x, double height)
+{
+    const double below = height * exp_less_one((double)(x > 0.0F ? 0.0F : x));
+    return x > 0.0F ? x : (float)below;
+}
+
+static inline float celu(float x, double a)
+{
+    const double below = a * exp_less_one((double)(x > 0.0F ? 0.0F : x) / a);
+    return x > 0.0F ? x : (float)below;
+}
+
+static inline float selu(float x, double height, double factor)
+{
+    const double below = height * exp_less_one((double)(x > 0.0F ? 0.0F : x));
+    return (float)(factor * (x > 0.0F ? (double)x : below));
+}
+
+static bool from_exp(float *y, const float *x, size_t n, enum nb_unary op, float alpha, float beta)
+{
+    const double a = (double)alpha, b = (double)beta;
+    switch (op) {
+    case NB_UNARY_EXP:
+        EACH((float)exp_wide((double)v));
+    case NB_UNARY_ELU:
+        if (beta == 1.0F)
+            EACH(elu(v, a));
+        EACH(selu(v, a, b));
+    case NB_UNARY_CELU:
+        if (!(alpha > 0.0F))
+            return false;
+        EACH(celu(v, a));
+    case NB_UNARY_MISH:
+        EACH(mish(v));
+    default:
+        return false;
+    }
+}
+
+/* ---- piecewise ---- */
+
+static inline float between(float x, float low, float high)
+{
+    const float t = x < low ? low : x;
+    return t > high ? high : t;
+}
+
+/* NaN gives NaN */
+static inline float sign(float x)
+{
+    const float below = x < 0.0F ? -1.0F : x;
+    return x > 0.0F ? 1.0F : below;
+}
+
+static inline float shrink(float x, float lambda, float bias)
+{
+    const float up = x + bias, down = x - bias, nothing = x - x; /* 0, or NaN */
+    const float y = x < -lambda ? up : nothing;
+    return x > lambda ? down : y;
+}
+
+bool nb_unary_f32(float *y, const float *x, size_t n, enum nb_unary op, float alpha, float beta,
+                  const struct nb_kernels *k)
+{
+    switch (op) {
+    case NB_UNARY_ABS:
+        EACH(fabsf(v));
+    case NB_UNARY_NEG:
+        EACH(-v);
+    case NB_UNARY_SIGN:
+        EACH(sign(v));
+    case NB_UNARY_SQRT:
+        EACH(sqrtf(v));
+    case NB_UNARY_RECIPROCAL:
+        EACH(1.0F / v);
+    case NB_UNARY_CLIP:
+        EACH(between(v, alpha, beta));
+    case NB_UNARY_LEAKY_RELU:
+        EACH((v < 0.0F ? alpha : 1.0F) * v);
+    case NB_UNARY_THRESHOLDED_RELU:
+        EACH(v <= alpha ? 0.0F : v);
+    case NB_UNARY_HARD_SIGMOID:
+        EACH(between(alpha * v + beta, 0.0F, 1.0F));
+    case NB_UNARY_HARD_SWISH:
+        EACH(v * between(v * (1.0F / 6.0F) + 0.5F, 0.0F, 1.0F));
+    case NB_UNARY_SOFTSIGN:
+        EACH(v / (1.0F + fabsf(v)));
+    case NB_UNARY_SHRINK:
+        EACH(shrink(v, alpha, beta));
+    default:
+        return from_kernels(y, x, n, op, alpha, k) || from_exp(y, x, n, op, alpha, beta);
+    }
+}
