@@ -24,8 +24,7 @@
 #define LOG2_E  1.4426950408889634074
 #define LN2_HI  0x1.62e42fee00000p-1 /* 33 bits: n LN2_HI is exact */
 #define LN2_LO  0x1.a39ef35793c76p-33
-#define EXP_LOW (-110.0) /* beyond, a float is 0 or infinity */
-#define EXP_TOP 90.0
+#define EXP_TOP 700.0 /* beyond, a float has long been 0 or infinity */
 
 /* (exp r - 1) / r */
 static inline double growth(double r)
@@ -43,7 +42,7 @@ static inline double growth(double r)
 
 static inline double exp_wide(double x)
 {
-    const double low = x < EXP_LOW ? EXP_LOW : x, v = low > EXP_TOP ? EXP_TOP : low;
+    const double low = x < -EXP_TOP ? -EXP_TOP : x, v = low > EXP_TOP ? EXP_TOP : low;
     const double shifted = v * LOG2_E + MAGIC, n = shifted - MAGIC;
     const double r = (v - n * LN2_HI) - n * LN2_LO;
     uint64_t bits;
@@ -80,19 +79,6 @@ static void sigmoid(float *y, const float *x, size_t n, const struct nb_kernels 
         const float end = v > 0.0F ? 1.0F : 0.0F;
         const float middle = a < 1e-30F ? 0.5F : s; /* products of less would be subnormal */
         y[i] = a > FLT_MAX ? end : middle;
-    }
-}
-
-static void swish(float *y, const float *x, size_t n, float alpha, const struct nb_kernels *k)
-{
-    float z[PIECE], s[PIECE];
-    for (size_t at = 0; at < n; at += PIECE) {
-        const size_t m = NB_MIN((size_t)PIECE, n - at);
-        for (size_t i = 0; i < m; i++)
-            z[i] = alpha * x[at + i];
-        sigmoid(s, z, m, k);
-        for (size_t i = 0; i < m; i++)
-            y[at + i] = x[at + i] * s[i];
     }
 }
 
@@ -151,10 +137,9 @@ static bool from_kernels(float *y, const float *x, size_t n, enum nb_unary op, f
         sigmoid(y, x, n, k);
         return true;
     case NB_UNARY_SWISH:
-        if (alpha == 1.0F)
-            k->act_f32(y, x, n, NB_ACT_SILU);
-        else
-            swish(y, x, n, alpha, k);
+        if (alpha != 1.0F)
+            return false;
+        k->act_f32(y, x, n, NB_ACT_SILU);
         return true;
     case NB_UNARY_ERF:
         erf_all(y, x, n, k);
@@ -207,6 +192,8 @@ static bool from_exp(float *y, const float *x, size_t n, enum nb_unary op, float
         EACH(celu(v, a));
     case NB_UNARY_MISH:
         EACH(mish(v));
+    case NB_UNARY_SWISH:
+        EACH((float)((double)v / (1.0 + exp_wide(-a * (double)v))));
     default:
         return false;
     }
