@@ -37,6 +37,20 @@ enum nb_norm { /* op/norm.c */
                NB_NORM_L2,
                NB_N_NORM
 };
+enum nb_recurrent_act { /* op/recurrent.c; a, b: numbers of the function */
+                        NB_RECURRENT_TANH,
+                        NB_RECURRENT_SIGMOID,
+                        NB_RECURRENT_RELU,
+                        NB_RECURRENT_AFFINE,           /* a x + b                    */
+                        NB_RECURRENT_LEAKY_RELU,       /* a x below 0                */
+                        NB_RECURRENT_THRESHOLDED_RELU, /* x from a on, else 0        */
+                        NB_RECURRENT_SCALED_TANH,      /* a tanh(b x)                */
+                        NB_RECURRENT_HARD_SIGMOID,     /* a x + b within 0 .. 1      */
+                        NB_RECURRENT_ELU,              /* a (exp x - 1) below 0      */
+                        NB_RECURRENT_SOFTSIGN,         /* x / (1 + |x|)              */
+                        NB_RECURRENT_SOFTPLUS,         /* log(1 + exp x)             */
+                        NB_N_RECURRENT_ACT
+};
 /* The dimensions two arrays broadcast to (out's rank and dim). false: they do not. */
 bool nb_binary_dims(const struct nb_value *a, const struct nb_value *b, struct nb_value *out);
 
