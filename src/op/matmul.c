@@ -7,8 +7,8 @@
  * Order of sums: f32, the canonical dot of kernels/kernels.h over k, then alpha times it, then plus beta times c, each
  * rounded; f64 and integers, one product after the other, k ascending. So no cut into blocks changes a bit.
  *
- * Floats: both sides are packed into panels and groups (kernels/panel.h) once per call, by all workers; then blocks
- * of y are computed. Of one to three rows nothing is packed: b is read once per row. matmul_f32.c has both.
+ * Floats: both sides are packed into panels and groups (kernels/panel.h) once per call, by all workers, a b that is
+ * constant once per session; then blocks of y are computed. Of one to three rows nothing is packed: b is read once per row. matmul_f32.c has both.
  */
 #include "op/matmul.h"
 
@@ -293,6 +293,8 @@ const struct nb_op nb_op_matmul = {
     .shape = shape,
     .scratch_bytes = scratch_bytes,
     .shared_bytes = shared_bytes,
+    .prepared_bytes = nb_matmul_prepared_bytes,
+    .prepare = nb_matmul_prepare,
     .run = run,
     .macs = macs,
 };

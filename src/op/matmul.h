@@ -25,6 +25,8 @@ void nb_matmul_finish(const struct nb_matmul *p, size_t batch, size_t m, size_t 
 
 NB_CHECKED bool nb_matmul_f32_scratch(const struct nb_op_call *call, size_t *bytes);
 NB_CHECKED bool nb_matmul_f32_shared(const struct nb_op_call *call, size_t *bytes);
+bool nb_matmul_prepared_bytes(const struct nb_op_call *call, size_t *bytes);
+void nb_matmul_prepare(const struct nb_op_call *call, void *memory);
 void nb_matmul_f32(const struct nb_matmul *p);
 
 #endif

@@ -3,9 +3,8 @@
  *   one column of b             rows of a are read once
  *   up to three rows of a       columns of b are read once per row; where they are not contiguous, sixteen sums of
  *                               many columns go along instead
- *   else                        a in groups, b in panels (kernels/panel.h), all of both packed once per call
- *
- * Weights that are packed once for all calls would take the place of what pack_b makes.
+ *   else                        a in groups, b in panels (kernels/panel.h), all of both packed once per call; a b that
+ *                               is constant once per session
  */
 #include "op/matmul.h"
 
@@ -69,7 +68,7 @@ bool nb_matmul_f32_shared(const struct nb_op_call *call, size_t *bytes)
         return true;
     return p.k < SIZE_MAX / 64 && packed(&a, p.n_a, p.m, NB_PANEL_COLS, p.k) &&
            packed(&b, p.n_b, p.n, NB_PANEL_ROWS, p.k) && op_add_bytes(bytes, a, sizeof(float)) &&
-           op_add_bytes(bytes, b, sizeof(float));
+           op_add_bytes(bytes, call->prepared ? 0 : b, sizeof(float));
 }
 
 /* ---- panels ---- */
@@ -147,6 +146,34 @@ static void pack_b(void *ctx, size_t begin, size_t end, unsigned worker)
     }
 }
 
+static size_t panels_of(const struct nb_matmul *p)
+{
+    return p->n_b * ((p->n + NB_PANEL_ROWS - 1) / NB_PANEL_ROWS);
+}
+
+bool nb_matmul_prepared_bytes(const struct nb_op_call *call, size_t *bytes)
+{
+    struct nb_matmul p;
+    uint64_t b;
+    *bytes = 0;
+    if (call->in[1]->value->kind != NB_VALUE_CONST || call->in[1]->value->type != NB_VALUE_F32)
+        return false;
+    nb_matmul_of(call, &p);
+    return p.k > 0 && way_of(&p) == PANELS && p.k < SIZE_MAX / 64 &&
+           packed(&b, p.n_b, p.n, NB_PANEL_ROWS, p.k) && op_add_bytes(bytes, b, sizeof(float));
+}
+
+void nb_matmul_prepare(const struct nb_op_call *call, void *memory)
+{
+    struct nb_matmul p;
+    nb_matmul_of(call, &p);
+    struct work w = {.p = &p,
+                     .b = call->in[1]->data,
+                     .panels = memory,
+                     .b_floats = nb_panel_floats(p.n, NB_PANEL_ROWS, p.k)};
+    pack_b(&w, 0, panels_of(&p), 0);
+}
+
 static void blocks(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct work *w = ctx;
@@ -176,17 +203,17 @@ static void in_panels(struct work *w)
     w->a_floats = nb_panel_floats(p->m, NB_PANEL_COLS, p->k);
     w->b_floats = nb_panel_floats(p->n, NB_PANEL_ROWS, p->k);
     w->groups = op_take(&at, p->n_a * w->a_floats, sizeof(float));
-    w->panels = (void *)at;
+    w->panels = p->call->prepared ? (float *)(uintptr_t)p->call->prepared : (void *)at;
     w->rows = block_rows(p->k);
     w->cols = block_cols(p->k);
     w->n_rows = (p->m + w->rows - 1) / w->rows;
     w->n_cols = (p->n + w->cols - 1) / w->cols;
     const size_t n_groups = p->n_a * ((p->m + NB_PANEL_COLS - 1) / NB_PANEL_COLS);
-    const size_t n_panels = p->n_b * ((p->n + NB_PANEL_ROWS - 1) / NB_PANEL_ROWS);
     const size_t grain = NB_MAX(op_grain((uint64_t)p->k * NB_PANEL_ROWS), (size_t)PACK_PANELS);
     const size_t work = NB_MIN(w->rows, p->m) * NB_MIN(w->cols, p->n) * p->k;
     nb_pool_for(pool, n_groups, grain, pack_a, w);
-    nb_pool_for(pool, n_panels, grain / PACK_PANELS * PACK_PANELS, pack_b, w);
+    if (!p->call->prepared)
+        nb_pool_for(pool, panels_of(p), grain / PACK_PANELS * PACK_PANELS, pack_b, w);
     nb_pool_for(pool, p->n_y * w->n_rows * w->n_cols, NB_MAX(BLOCK_WORK / work, (size_t)1), blocks,
                 w);
 }
