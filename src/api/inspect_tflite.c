@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/inspect_net.h"
+#include "net/tflite.h"
 
 static enum nb_status no_memory(struct nb_error *err)
 {
@@ -61,7 +62,7 @@ static enum nb_status count_graph(struct nb_net_owner *o, struct nb_net_info *in
                                : op->name;
         if (name == NULL)
             return no_memory(err);
-        NB_TRY(nb_net_count_op(o, info, name, false, err));
+        NB_TRY(nb_net_count_op(o, info, name, nb_net_tflite_knows(op->code), err));
     }
     return NB_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "net/net_internal.h"
+#include "net/tflite.h"
 
 #define NAME_SHOWN 64 /* bytes of a node's name in a message */
 
@@ -377,11 +378,38 @@ enum nb_status nb_net_import(struct nb_net **out, const struct nb_onnx_model *m,
     return NB_OK;
 }
 
+static enum nb_status is_tflite(const char *path, bool *is, struct nb_error *err)
+{
+    struct nb_mapping m;
+    NB_TRY(nb_mapping_open(&m, path, err));
+    *is = nb_tflite_probe(m.data, (size_t)NB_MIN(m.size, UINT64_C(8)));
+    nb_mapping_close(&m);
+    return NB_OK;
+}
+
+static enum nb_status open_tflite(struct nb_net **out, const char *path,
+                                  const struct nb_net_options *o, const struct nb_allocator *a,
+                                  struct nb_error *err)
+{
+    struct nb_net_tflite *file;
+    NB_TRY(nb_net_tflite_open(&file, path, a, err));
+    const enum nb_status st = nb_net_import(out, nb_net_tflite_model(file), o, a, err);
+    if (st != NB_OK)
+        nb_net_tflite_close(file);
+    else
+        (*out)->tflite = file;
+    return st;
+}
+
 enum nb_status nb_net_open(struct nb_net **out, const char *path, const struct nb_net_options *o,
                            const struct nb_allocator *a, struct nb_error *err)
 {
     struct nb_onnx *file;
+    bool tflite;
     *out = NULL;
+    NB_TRY(is_tflite(path, &tflite, err));
+    if (tflite)
+        return open_tflite(out, path, o, a, err);
     NB_TRY(nb_onnx_open(&file, path, 0, a, err));
     const enum nb_status st = nb_net_import(out, nb_onnx_model(file), o, a, err);
     if (st != NB_OK)
@@ -397,6 +425,7 @@ void nb_net_close(struct nb_net *net)
         return;
     nb_graph_fini(&net->g);
     nb_onnx_close(net->file);
+    nb_net_tflite_close(net->tflite);
     nb_net_close(net->under);
     nb_free(net->a, net);
 }

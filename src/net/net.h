@@ -1,4 +1,4 @@
-/* net/net.h: nets that bring their own graph: an ONNX file becomes a graph with fixed dimensions
+/* net/net.h: nets that bring their own graph: an ONNX or TFLite file becomes a graph with fixed dimensions
  * (docs/design/011-nets.md).
  *
  * Importing folds: a node that reads constants alone is run at once, so what a file computes about shapes is
@@ -49,6 +49,7 @@ struct nb_net {
     const struct nb_allocator *a;
     struct nb_graph g;
     struct nb_onnx *file;
+    struct nb_net_tflite *tflite; /* instead */
     struct nb_net_port *inputs, *outputs;
     uint32_t *input_values, *output_values; /* (n_inputs), (n_outputs): the ports' */
     size_t n_inputs, n_outputs;             /* without inputs that are fixed */
