@@ -35,7 +35,11 @@ static enum nb_status list_values(struct nb_net_owner *o, const struct nb_net_va
         return no_memory(err);
     for (size_t i = 0; i < n; i++) {
         const struct nb_tflite_tensor *t = &g->tensors[tensors[i]];
+        const char **names = nb_arena_alloc(&o->arena, t->rank + 1, sizeof *names); /* no names */
+        if (names == NULL)
+            return no_memory(err);
         list[i] = value_of(t, t->signature);
+        list[i].dim_names = names;
         list[i].bytes = 0;
     }
     *out = list;
