@@ -51,7 +51,6 @@ static int read_lists(struct nb_cli *cli, const struct nb_quantize_args *a, stru
 {
     const size_t n = a->calib_texts.n + a->dims.n + a->sets.n;
     const char *rest;
-    char *end;
     j->names = calloc(n + 1, sizeof *j->names);
     j->samples = calloc(a->calib_texts.n + 1, sizeof *j->samples);
     j->dims = calloc(a->dims.n + 1, sizeof *j->dims);
@@ -64,15 +63,18 @@ static int read_lists(struct nb_cli *cli, const struct nb_quantize_args *a, stru
     }
     for (size_t i = 0; i < a->dims.n; i++) {
         j->dims[i].name = cut(j, a->dims.items[i], &rest);
-        j->dims[i].n = strtoll(rest, &end, 10);
-        if (j->dims[i].name == NULL || end == rest || *end != '\0' || j->dims[i].n < 0)
+        uint64_t v;
+        if (j->dims[i].name == NULL || !nb_cli_parse_u64(&v, rest) || v > INT32_MAX)
             return nb_cli_usage(cli, "--dim %s: expected NAME=N", a->dims.items[i]);
+        j->dims[i].n = (int64_t)v;
     }
     for (size_t i = 0; i < a->sets.n; i++) {
         j->fixed[i].input = cut(j, a->sets.items[i], &rest);
-        j->fixed[i].value = strtod(rest, &end);
-        if (j->fixed[i].input == NULL || end == rest || *end != '\0')
+        const bool minus = rest[0] == '-';
+        if (j->fixed[i].input == NULL || !nb_cli_parse_real(&j->fixed[i].value, rest + minus))
             return nb_cli_usage(cli, "--set %s: expected INPUT=VALUE", a->sets.items[i]);
+        if (minus)
+            j->fixed[i].value = -j->fixed[i].value;
     }
     j->o.samples = j->samples;
     j->o.n_samples = a->calib_texts.n;

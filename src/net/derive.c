@@ -58,14 +58,15 @@ static enum nb_status step(struct nb_net **net, const struct nb_net *source, uns
     if (pass == NB_NET_LAYOUT)
         NB_TRY(nb_pass_layout(&next->g, &from->g, err));
     else
-        NB_TRY(nb_rewrite_graph(&next->g, &from->g, nb_pass_affine, NULL, err));
+        NB_TRY(nb_rewrite_graph(&next->g, &from->g,
+                                pass == NB_NET_AFFINE ? nb_pass_affine : nb_pass_fuse, NULL, err));
     return find_ports(next, from, err);
 }
 
 enum nb_status nb_net_derive(struct nb_net **out, const struct nb_net *from, unsigned passes,
                              struct nb_error *err)
 {
-    static const unsigned order[] = {NB_NET_AFFINE, NB_NET_LAYOUT};
+    static const unsigned order[] = {NB_NET_AFFINE, NB_NET_FUSE, NB_NET_LAYOUT};
     struct nb_net *net = NULL;
     enum nb_status st = NB_OK;
     *out = NULL;

@@ -107,7 +107,7 @@ static void start(struct nb_rewrite *r, uint32_t node, struct nb_node_args *args
 
 /* ---- kinds of nodes; each says whether it dealt with it ---- */
 
-/* Operators that have a choice: x, and a residual (input 3) if there is one, with channels last. */
+/* Operators that have a choice say so by an attribute `last` (conv, pool, resize ...): x, and a residual (input 3) if there is one, with channels last. */
 static bool spatial(struct nb_rewrite *r, uint32_t node)
 {
     const struct nb_node *n = &r->from->nodes[node];

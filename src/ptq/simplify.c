@@ -55,13 +55,19 @@ static enum nb_status drop_idle(struct nb_edit *e, struct nb_error *err)
 
 /* ---- batch norms ---- */
 
-/* Floats of an initializer; NULL: it is none, or not so many floats. */
-static const float *floats_of(struct nb_edit *e, const char *name, uint64_t n)
+/* Is it an initializer of n floats? */
+static bool has_floats(const struct nb_edit *e, const char *name, uint64_t n)
 {
     const struct nb_onnx_tensor *t = nb_edit_tensor(e, name);
     enum nb_value_type type;
-    if (t == NULL || t->n != n || !nb_net_type(t->type, &type) || type != NB_VALUE_F32)
-        return NULL;
+    return t != NULL && t->n == n && t->data != NULL && nb_net_type(t->type, &type) &&
+           type == NB_VALUE_F32;
+}
+
+/* Those floats; NULL: no memory. */
+static const float *floats_of(struct nb_edit *e, const char *name, uint64_t n)
+{
+    const struct nb_onnx_tensor *t = nb_edit_tensor(e, name);
     float *copy = nb_arena_alloc(&e->arena, (size_t)n + 1, sizeof *copy);
     if (copy != NULL)
         nb_net_decode(copy, t);
@@ -74,19 +80,27 @@ struct norm {
     double epsilon;
 };
 
-static bool find_norm(struct nb_edit *e, const struct nb_onnx_node *n, uint64_t channels,
-                      struct norm *out)
+static bool is_norm(const struct nb_edit *e, const struct nb_onnx_node *n, uint64_t channels)
+{
+    const struct nb_onnx_attr *training = nb_onnx_find_attr(n, "training_mode");
+    bool is = n->n_inputs == 5 && n->n_outputs == 1 && (training == NULL || training->i == 0);
+    for (size_t i = 1; i < 5 && is; i++)
+        is = has_floats(e, n->inputs[i], channels);
+    return is;
+}
+
+static enum nb_status find_norm(struct nb_edit *e, const struct nb_onnx_node *n, uint64_t channels,
+                                struct norm *out, struct nb_error *err)
 {
     const struct nb_onnx_attr *eps = nb_onnx_find_attr(n, "epsilon");
-    const struct nb_onnx_attr *training = nb_onnx_find_attr(n, "training_mode");
-    if (n->n_inputs != 5 || n->n_outputs != 1 || (training != NULL && training->i != 0))
-        return false;
     *out = (struct norm){.gamma = floats_of(e, n->inputs[1], channels),
                          .beta = floats_of(e, n->inputs[2], channels),
                          .mean = floats_of(e, n->inputs[3], channels),
                          .var = floats_of(e, n->inputs[4], channels),
                          .epsilon = eps != NULL ? (double)eps->f : 1e-5};
-    return out->gamma != NULL && out->beta != NULL && out->mean != NULL && out->var != NULL;
+    if (out->gamma == NULL || out->beta == NULL || out->mean == NULL || out->var == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to fold a batch norm");
+    return NB_OK;
 }
 
 static enum nb_status put_floats(struct nb_edit *e, const char *name, const float *data,
@@ -149,10 +163,11 @@ static enum nb_status fold_norm(struct nb_edit *e, size_t i, struct nb_error *er
     const struct nb_onnx_node *c = &e->nodes[conv];
     const struct nb_onnx_tensor *w = nb_edit_tensor(e, c->inputs[1]);
     const bool has_bias = c->n_inputs > 2 && c->inputs[2][0] != '\0';
-    if (w == NULL || w->rank < 3 || w->dims[0] < 1 || floats_of(e, c->inputs[1], w->n) == NULL ||
-        (has_bias && floats_of(e, c->inputs[2], (uint64_t)w->dims[0]) == NULL) ||
-        !find_norm(e, &n, (uint64_t)w->dims[0], &norm))
+    if (w == NULL || w->rank < 3 || w->dims[0] < 1 || !has_floats(e, c->inputs[1], w->n) ||
+        (has_bias && !has_floats(e, c->inputs[2], (uint64_t)w->dims[0])) ||
+        !is_norm(e, &n, (uint64_t)w->dims[0]))
         return NB_OK;
+    NB_TRY(find_norm(e, &n, (uint64_t)w->dims[0], &norm, err));
     NB_TRY(fold_into(e, conv, &norm, err));
     nb_edit_drop(e, i);
     return nb_edit_set_output(e, conv, 0, n.outputs[0], err);
