@@ -1,5 +1,5 @@
 /* op/binary.c: two arrays, element by element, broadcast as numpy does (ONNX Add, Sub, Mul, Div, Pow, Min, Max,
- * Mod, PRelu, comparisons, logic).
+ * Mod, PRelu, BitShift, Bitwise..., comparisons, logic).
  *
  * a, b (of one type, dimensions that broadcast) -> y. attr op: enum nb_binary. Integers wrap around, their quotient
  * rounds toward zero, and what is divided by 0 gives 0. Pow is computed in doubles.
@@ -35,9 +35,12 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
     const struct nb_value *a = op_value(g, n->in[0]), *b = op_value(g, n->in[1]);
     const int64_t op = n->attr[OP].i;
     const bool logic = op >= NB_BINARY_AND && op <= NB_BINARY_XOR;
+    const bool bits = op >= NB_BINARY_BIT_AND && op <= NB_BINARY_SHIFT_RIGHT;
+    const bool real = a->type == NB_VALUE_F32 || a->type == NB_VALUE_F64;
     if (op < 0 || op >= NB_N_BINARY)
         return nb_graph_refuse(g, n, "no operation %lld", (long long)op);
-    if (a->type != b->type || !op_is_plain(a) || (logic && a->type != NB_VALUE_BOOL) ||
+    if (a->type != b->type || !op_is_plain(a) || (bits && real) ||
+        (logic && a->type != NB_VALUE_BOOL) ||
         (!logic && op != NB_BINARY_EQ && a->type == NB_VALUE_BOOL))
         return nb_graph_refuse(g, n, "inputs of types that do not go together");
     if (!nb_binary_dims(a, b, out))
@@ -118,6 +121,11 @@ struct work {
             EACH(T, T, fmod_fn(a, b));                                                             \
         case NB_BINARY_PRELU:                                                                      \
             EACH(T, T, a < 0 ? a * b : a);                                                         \
+        case NB_BINARY_BIT_AND:                                                                    \
+        case NB_BINARY_BIT_OR:                                                                     \
+        case NB_BINARY_BIT_XOR:                                                                    \
+        case NB_BINARY_SHIFT_LEFT:                                                                 \
+        case NB_BINARY_SHIFT_RIGHT:                                                                \
         case NB_BINARY_AND:                                                                        \
         case NB_BINARY_OR:                                                                         \
         case NB_BINARY_XOR:                                                                        \
@@ -163,6 +171,14 @@ static int64_t power(int64_t a, int64_t b)
     return (int64_t)y;
 }
 
+/* I64 stands for unsigned integers here, whose bits it holds. */
+static int64_t shift_right(int64_t a, uint64_t by, bool wide)
+{
+    if (wide || a >= 0)
+        return by < 64 ? (int64_t)((uint64_t)a >> by) : 0;
+    return by < 64 ? (int64_t) ~(~(uint64_t)a >> by) : -1;
+}
+
 #define INTEGERS(T, name)                                                                          \
     static void name(const struct work *w, size_t n, const int64_t *at, int64_t sa, int64_t sb)    \
     {                                                                                              \
@@ -188,6 +204,16 @@ static int64_t power(int64_t a, int64_t b)
             EACH(T, T, remainder_c(a, b));                                                         \
         case NB_BINARY_PRELU:                                                                      \
             EACH(T, T, below_zero(a) ? (uint64_t)a *(uint64_t)b : (uint64_t)a);                    \
+        case NB_BINARY_BIT_AND:                                                                    \
+            EACH(T, T, (uint64_t)a &(uint64_t)b);                                                  \
+        case NB_BINARY_BIT_OR:                                                                     \
+            EACH(T, T, (uint64_t)a | (uint64_t)b);                                                 \
+        case NB_BINARY_BIT_XOR:                                                                    \
+            EACH(T, T, (uint64_t)a ^ (uint64_t)b);                                                 \
+        case NB_BINARY_SHIFT_LEFT:                                                                 \
+            EACH(T, T, (uint64_t)b < 64 ? (uint64_t)a << (uint64_t)b : 0);                         \
+        case NB_BINARY_SHIFT_RIGHT:                                                                \
+            EACH(T, T, shift_right((int64_t)a, (uint64_t)b, sizeof(T) == 8));                      \
         case NB_BINARY_AND:                                                                        \
             EACH(T, T, a &b);                                                                      \
         case NB_BINARY_OR:                                                                         \

@@ -17,10 +17,15 @@ enum nb_binary { /* op/binary.c */
                  NB_BINARY_POW,
                  NB_BINARY_MIN,
                  NB_BINARY_MAX,
-                 NB_BINARY_MOD,   /* the sign of the divisor, of integers                */
-                 NB_BINARY_FMOD,  /* the sign of the dividend                            */
-                 NB_BINARY_PRELU, /* a where a >= 0, else a b                            */
-                 NB_BINARY_EQ,    /* from here on the result is a bool                   */
+                 NB_BINARY_MOD,     /* the sign of the divisor, of integers                */
+                 NB_BINARY_FMOD,    /* the sign of the dividend                            */
+                 NB_BINARY_PRELU,   /* a where a >= 0, else a b                            */
+                 NB_BINARY_BIT_AND, /* of integers, as the next four                     */
+                 NB_BINARY_BIT_OR,
+                 NB_BINARY_BIT_XOR,
+                 NB_BINARY_SHIFT_LEFT,  /* 0 if by all the bits there are, or more       */
+                 NB_BINARY_SHIFT_RIGHT, /* I64 stands for unsigned integers */
+                 NB_BINARY_EQ,          /* from here on the result is a bool                   */
                  NB_BINARY_LT,
                  NB_BINARY_LE,
                  NB_BINARY_GT,
@@ -126,5 +131,47 @@ enum nb_reduce { /* op/reduce.c */
 };
 
 enum nb_softmax { NB_SOFTMAX, NB_SOFTMAX_LOG, NB_SOFTMAX_HARD, NB_N_SOFTMAX }; /* op/softmax.c */
+
+enum nb_pad { /* op/pad.c */
+              NB_PAD_CONSTANT,
+              NB_PAD_REFLECT,
+              NB_PAD_EDGE,
+              NB_PAD_WRAP,
+              NB_N_PAD
+};
+
+enum nb_scatter { /* op/scatter.c */
+                  NB_SCATTER_SET,
+                  NB_SCATTER_ADD,
+                  NB_SCATTER_MUL,
+                  NB_SCATTER_MIN,
+                  NB_SCATTER_MAX,
+                  NB_N_SCATTER
+};
+
+enum nb_resize { /* op/resize.c */
+                 NB_RESIZE_NEAREST,
+                 NB_RESIZE_LINEAR,
+                 NB_RESIZE_CUBIC,
+                 NB_N_RESIZE
+};
+enum nb_resize_place { /* where an element of the output lies in the input */
+                       NB_PLACE_HALF_PIXEL,
+                       NB_PLACE_HALF_PIXEL_SYMMETRIC,
+                       NB_PLACE_PYTORCH_HALF_PIXEL,
+                       NB_PLACE_TF_HALF_PIXEL_FOR_NN,
+                       NB_PLACE_ALIGN_CORNERS,
+                       NB_PLACE_ASYMMETRIC,
+                       NB_PLACE_CROP, /* in the region that the roi names */
+                       NB_N_PLACE
+};
+enum nb_resize_round { /* which neighbour is the nearest */
+                       NB_ROUND_PREFER_FLOOR,
+                       NB_ROUND_PREFER_CEIL,
+                       NB_ROUND_FLOOR,
+                       NB_ROUND_CEIL,
+                       NB_ROUND_OUTWARD, /* floor when it grows, ceil when it shrinks */
+                       NB_N_ROUND
+};
 
 #endif

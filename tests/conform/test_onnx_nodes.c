@@ -1,6 +1,7 @@
 /* Every node test of ONNX whose operators nibble imports: a model, inputs, outputs (Debian's
  * libonnx-testdata; skipped without it), as the file says and after all passes. Inputs that a rule must know
- * beforehand are fixed to their data. */
+ * beforehand are fixed to their data. NB_ONNX_CASE: only cases with this in their name; NB_ONNX_DATA: a folder
+ * of other cases, node/NAME/model.onnx and so on. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "run/net.h"
 #include "support/nbtest.h"
 
-#define ROOT      "/usr/share/libonnx-testdata/data/"
+#define ROOT      "/usr/share/libonnx-testdata/data"
 #define MAX_PORTS 32
 
 /* Cases of known operators that are none of nibble's business, and why. */
@@ -344,10 +345,12 @@ static enum result run_case(const char *folder, const char *name, char *why, siz
     return result;
 }
 
-static void run_folder(const char *folder, const char *only)
+static void run_folder(const char *kind)
 {
-    char path[400], why[400];
+    const char *only = getenv("NB_ONNX_CASE"), *root = getenv("NB_ONNX_DATA");
+    char folder[200], path[500], why[400];
     size_t count[4] = {0};
+    (void)snprintf(folder, sizeof folder, "%s/%s", root != NULL ? root : ROOT, kind);
     DIR *d = opendir(folder);
     if (d == NULL) {
         print_message("skipped: no %s (Debian's libonnx-testdata)\n", folder);
@@ -372,25 +375,25 @@ static void run_folder(const char *folder, const char *only)
 static void test_nodes(void **state)
 {
     (void)state;
-    run_folder(ROOT "node", getenv("NB_ONNX_CASE"));
+    run_folder("node");
 }
 
 static void test_operators(void **state)
 {
     (void)state;
-    run_folder(ROOT "pytorch-operator", getenv("NB_ONNX_CASE"));
+    run_folder("pytorch-operator");
 }
 
 static void test_converted(void **state)
 {
     (void)state;
-    run_folder(ROOT "pytorch-converted", getenv("NB_ONNX_CASE"));
+    run_folder("pytorch-converted");
 }
 
 static void test_simple(void **state)
 {
     (void)state;
-    run_folder(ROOT "simple", getenv("NB_ONNX_CASE"));
+    run_folder("simple");
 }
 
 int main(void)
