@@ -102,3 +102,106 @@ enum nb_status nb_net_rule_conv(struct nb_net_node *n, struct nb_error *err)
                                .n_attrs = NB_COUNTOF(attrs)},
         err);
 }
+
+/* The size of the output is given, follows from the input (SAME), or from the pads. */
+static enum nb_status transposed_size(const struct nb_net_node *n, struct window *w, int64_t *size,
+                                      struct nb_error *err)
+{
+    int64_t more[DIMS], asked[DIMS];
+    size_t len;
+    const bool given = nb_net_ints(n, "output_shape", &len) != NULL;
+    const bool upper = nb_net_is(n, "auto_pad", "SAME_UPPER", "NOTSET");
+    const bool same = upper || nb_net_is(n, "auto_pad", "SAME_LOWER", "NOTSET");
+    NB_TRY(list_of(n, "output_padding", w->dims, 0, more, err));
+    NB_TRY(list_of(n, "output_shape", w->dims, 0, asked, err));
+    if (nb_net_is(n, "auto_pad", "VALID", "NOTSET"))
+        memset(w->pads, 0, sizeof w->pads);
+    for (uint32_t i = 0; i < w->dims; i++) {
+        const int64_t in = (int64_t)w->x->dim[2 + i].n;
+        const int64_t whole = w->stride[i] * (in - 1) + more[i] + extent(w, i);
+        if (!given && !same) {
+            size[i] = whole - w->pads[i] - w->pads[w->dims + i];
+            continue;
+        }
+        size[i] = given ? asked[i] : in * w->stride[i];
+        const int64_t total = NB_MAX(whole - size[i], (int64_t)0);
+        w->pads[i] = upper ? total / 2 : total - total / 2;
+    }
+    memset(w->pads + w->dims, 0, w->dims * sizeof *w->pads);
+    return NB_OK;
+}
+
+enum nb_status nb_net_rule_conv_transpose(struct nb_net_node *n, struct nb_error *err)
+{
+    struct window w;
+    int64_t size[DIMS];
+    NB_TRY(nb_net_need(n, 2, err));
+    NB_TRY(read_window(n, nb_net_in(n, 1), &w, err));
+    NB_TRY(transposed_size(n, &w, size, err));
+    const struct nb_attr attrs[] = {WINDOW_ATTRS(w),
+                                    NB_ATTR_INT("groups", nb_net_int(n, "group", 1)),
+                                    NB_ATTR_INT("last", 0), NB_ATTR_LIST("size", size, w.dims)};
+    return nb_net_give(
+        n,
+        &(struct nb_node_args){.op = &nb_op_conv_transpose,
+                               .in = {n->in[0], n->in[1], n->n_in > 2 ? n->in[2] : 0},
+                               .attrs = attrs,
+                               .n_attrs = NB_COUNTOF(attrs)},
+        err);
+}
+
+static enum nb_status give_pool(struct nb_net_node *n, const struct window *w, int64_t p,
+                                struct nb_error *err)
+{
+    const struct nb_attr attrs[] = {WINDOW_ATTRS(*w),
+                                    NB_ATTR_INT("kind", n->arg),
+                                    NB_ATTR_INT("ceil", nb_net_int(n, "ceil_mode", 0)),
+                                    NB_ATTR_INT("count_pad", nb_net_int(n, "count_include_pad", 0)),
+                                    NB_ATTR_INT("p", p),
+                                    NB_ATTR_INT("last", 0)};
+    return nb_net_give(
+        n,
+        &(struct nb_node_args){
+            .op = &nb_op_pool, .in = {n->in[0]}, .attrs = attrs, .n_attrs = NB_COUNTOF(attrs)},
+        err);
+}
+
+static enum nb_status give_indices(struct nb_net_node *n, const struct window *w,
+                                   struct nb_error *err)
+{
+    const struct nb_attr attrs[] = {WINDOW_ATTRS(*w),
+                                    NB_ATTR_INT("ceil", nb_net_int(n, "ceil_mode", 0)),
+                                    NB_ATTR_INT("columns", nb_net_int(n, "storage_order", 0))};
+    const uint32_t y = nb_net_add(n, &(struct nb_node_args){.op = &nb_op_max_pool_index,
+                                                            .in = {n->in[0]},
+                                                            .attrs = attrs,
+                                                            .n_attrs = NB_COUNTOF(attrs)});
+    NB_TRY(nb_net_out(n, 0, y, err));
+    return nb_net_out(n, 1, y ? y + 1 : 0, err);
+}
+
+enum nb_status nb_net_rule_pool(struct nb_net_node *n, struct nb_error *err)
+{
+    struct window w;
+    NB_TRY(nb_net_need(n, 1, err));
+    NB_TRY(read_window(n, NULL, &w, err));
+    NB_TRY(auto_pad(n, &w, err));
+    if (n->n->n_outputs > 1 && n->n->outputs[1][0] != '\0')
+        return give_indices(n, &w, err);
+    return give_pool(n, &w, nb_net_int(n, "p", 2), err);
+}
+
+/* A window as large as the image. */
+enum nb_status nb_net_rule_global_pool(struct nb_net_node *n, struct nb_error *err)
+{
+    NB_TRY(nb_net_need(n, 1, err));
+    const struct nb_value *x = nb_net_in(n, 0);
+    struct window w = {.x = x, .dims = x->rank - 2};
+    if (x->rank < 3 || x->rank > 2 + DIMS)
+        NB_FAIL(err, NB_ERR_UNSUPPORTED, "%u dimensions; 3 to 5 are possible", x->rank);
+    for (uint32_t i = 0; i < w.dims; i++) {
+        w.kernel[i] = (int64_t)x->dim[2 + i].n;
+        w.stride[i] = w.dilation[i] = 1;
+    }
+    return give_pool(n, &w, nb_net_int(n, "p", 2), err);
+}

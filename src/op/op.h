@@ -174,4 +174,11 @@ enum nb_resize_round { /* which neighbour is the nearest */
                        NB_N_ROUND
 };
 
+enum nb_pool_kind { /* op/pool.c */
+                    NB_POOL_MAX,
+                    NB_POOL_MEAN,
+                    NB_POOL_NORM, /* the p-th root of a sum of p-th powers */
+                    NB_N_POOL
+};
+
 #endif
