@@ -84,9 +84,12 @@ static enum nb_status add_tensors(struct nb_ptq_plan *p, struct nb_edit *e,
     if (p->tensors == NULL || p->kinds == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory to plan a net");
     for (uint32_t v = 1; v < net->g.n_values; v++) {
-        const char *name = net->g.values[v].name;
-        if (!seen->seen[v].any || nb_ptq_find(p, name) != NULL)
+        const char *of_net = net->g.values[v].name; /* which does not outlive the net */
+        if (!seen->seen[v].any || nb_ptq_find(p, of_net) != NULL)
             continue;
+        const char *name = nb_arena_strndup(&e->arena, of_net, strlen(of_net));
+        if (name == NULL)
+            NB_FAIL(err, NB_ERR_NOMEM, "out of memory to plan a net");
         p->tensors[p->n] =
             (struct nb_ptq_tensor){.name = name, .value = v, .group = (uint32_t)p->n};
         if (nb_map_put(&p->index, name, strlen(name), p->n) != NB_OK)

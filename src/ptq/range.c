@@ -2,7 +2,7 @@
  *
  * percentile: of the elements, counted from both ends alike. mse: the least squared error over shrunken ranges, elements
  * counted at the middles of their bins. entropy: the least divergence between the elements and what the grid makes
- * of them (Migacz, 8-bit inference with TensorRT, 2017), with the zero bin left as it is and tails in the last bin; a
+ * of them (Migacz, 8-bit inference with TensorRT, 2017), the first bin counted as the second, and tails in the last; a
  * symmetric range takes magnitudes. Zero is always in the range and exactly a level.
  */
 #include <math.h>
@@ -122,6 +122,7 @@ static double entropy_bound(const struct nb_ptq_histogram *h, size_t levels, str
         return h->width * (double)h->n;
     for (size_t i = 0; i < h->n; i++)
         count[i / per] += h->count[i];
+    count[0] = count[1]; /* zeros, after a ReLU half of all, are exact on any grid */
     const struct nb_ptq_histogram c = {h->width * (double)per, count, n};
     double least = INFINITY;
     size_t best = n;
