@@ -43,6 +43,7 @@ net("lacks.onnx", [node("n" * 300, "NoSuchThing", ["x"], ["y"])], [("x", F32, [2
 net("other.onnx", [node("it", "Relu", ["x"], ["y"], "com.other")], [("x", F32, [2])], [("y", F32, [2])])
 npy("x.npy", "<f4", "(2, 3)", struct.pack("<6f", 1, 2, 3, 4, 5, 6))
 npy("b.npy", "<f4", "(2, 1)", struct.pack("<2f", 0.5, -0.5))
+npy("b4.npy", "<f4", "(4, 1)", struct.pack("<4f", 0.5, -0.5, 0, 1))
 npy("many.npy", "<f4", "(4, 3)", struct.pack("<12f", *range(12)))
 npy("x64.npy", "<f8", "(2, 3)", struct.pack("<6d", *range(6)))
 npy("wide.npy", "<f4", "(2, 4)", struct.pack("<8f", *range(8)))
@@ -158,3 +159,29 @@ expect 2 run "$MODEL" -i x=x.npy -p "Once upon a time"
 says err "this is no net"
 expect 2 bench "$MODEL" --dim N=1
 says err "this is no net"
+
+# ---- quantize: samples in, a model with Q and DQ nodes out, which runs ----
+expect 0 quantize net.onnx --calib x=many.npy --calib b=b4.npy
+says out "net.int8.onnx: weights"
+says out "2 of 2 nodes in 8 bits"
+expect 1 quantize net.onnx --calib x=many.npy --calib b=b4.npy
+says err "net.int8.onnx"
+expect 0 quantize net.onnx -o q.onnx -f --calib x=many.npy --calib b=b4.npy --range mse --profile tensorrt --per-tensor --json
+says out '"profile": "tensorrt"'
+expect 0 run net.int8.onnx --input x=x.npy --input b=b.npy
+expect 0 inspect net.int8.onnx
+says out "QuantizeLinear"
+expect 2 quantize net.onnx
+says err "a net needs samples"
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --dim N
+says err "expected NAME=N"
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --range guess
+says err "no rule 'guess'"
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --profile guess
+says err "no profile 'guess'"
+expect 2 quantize net.onnx --calib x=wide.npy --calib b=b4.npy
+says err "dimension 1 of input 'x' is 3, of its samples 4"
+expect 2 quantize net.onnx --calib x=many.npy
+says err "input 'b' has no samples"
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b.npy
+says err "2 samples of input 'b', expected 4"
