@@ -73,9 +73,11 @@ static bool bind_scratch(struct nb_graph *g, const struct nb_node *n, struct nb_
         return false;
     own = (own + NB_ALIGN - 1) / NB_ALIGN * NB_ALIGN;
     call->scratch = nb_alloc(g->arena.a, NB_MAX(own + shared, (size_t)1), 1);
+    if (!call->scratch)
+        return out_of_memory(g, n);
     call->scratch_stride = own;
     call->shared = call->scratch + own;
-    return call->scratch ? true : out_of_memory(g, n);
+    return true;
 }
 
 uint32_t nb_graph_add_folded(struct nb_graph *g, const struct nb_node_args *args)
