@@ -13,7 +13,7 @@ try:
 except ImportError:
     sys.exit(77)
 
-copy = sys.argv[1]
+copy = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.environ["NIBBLE"]), "tests", "tflite-copy")
 folder = sys.argv[2] if len(sys.argv) > 2 else os.environ.get("NIBBLE_VISION", "")
 if not os.path.isdir(folder):
     sys.exit(77)
