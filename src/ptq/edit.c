@@ -85,6 +85,18 @@ enum nb_status nb_edit_add_tensor(struct nb_edit *e, const struct nb_onnx_tensor
     return take_name(e, t->name, err);
 }
 
+enum nb_status nb_edit_put(struct nb_edit *e, const char *name, int32_t type, const int64_t *dims,
+                           size_t rank, const void *data, struct nb_error *err)
+{
+    struct nb_onnx_tensor t = {
+        .name = name, .type = type, .rank = rank, .dims = dims, .data = data};
+    if (name == NULL)
+        return no_memory(err);
+    if (!nb_onnx_count(&t.n, &t.bytes, type, dims, rank))
+        NB_FAIL(err, NB_ERR_INTERNAL, "'%s' has no size", name);
+    return nb_edit_add_tensor(e, &t, err);
+}
+
 enum nb_status nb_edit_add_node(struct nb_edit *e, const struct nb_onnx_node *n,
                                 struct nb_error *err)
 {
@@ -198,6 +210,16 @@ size_t nb_edit_readers(const struct nb_edit *e, const char *name, size_t *reader
         }
     }
     return n;
+}
+
+uint64_t nb_edit_bytes(const struct nb_edit *e)
+{
+    uint64_t sum = 0;
+    size_t reader;
+    for (size_t i = 0; i < e->n_tensors; i++)
+        if (nb_edit_readers(e, e->tensors[i].name, &reader) > 0)
+            sum += e->tensors[i].bytes;
+    return sum;
 }
 
 /* ---- the result ---- */

@@ -30,6 +30,10 @@ const char *nb_edit_name(struct nb_edit *e, const char *base, const char *suffix
 const struct nb_onnx_tensor *nb_edit_tensor(const struct nb_edit *e, const char *name); /* NULL */
 NB_CHECKED enum nb_status nb_edit_add_tensor(struct nb_edit *e, const struct nb_onnx_tensor *t,
                                              struct nb_error *err);
+/* The same of elements as they are stored; name NULL: there was no memory for it. dims, data: of the arena. */
+NB_CHECKED enum nb_status nb_edit_put(struct nb_edit *e, const char *name, int32_t type,
+                                      const int64_t *dims, size_t rank, const void *data,
+                                      struct nb_error *err);
 /* Adds a node before which nothing changes places: nb_edit_model sorts them. inputs, outputs: of the arena. */
 NB_CHECKED enum nb_status nb_edit_add_node(struct nb_edit *e, const struct nb_onnx_node *n,
                                            struct nb_error *err);
@@ -47,6 +51,7 @@ void nb_edit_drop(struct nb_edit *e, size_t node);
 size_t nb_edit_producer(const struct nb_edit *e, const char *name); /* node; SIZE_MAX: none */
 /* Nodes that read a name, and 1 more if it leaves the graph; *reader: the last of them. */
 size_t nb_edit_readers(const struct nb_edit *e, const char *name, size_t *reader);
+uint64_t nb_edit_bytes(const struct nb_edit *e); /* of initializers that something reads */
 bool nb_edit_is_output(const struct nb_edit *e, const char *name);
 
 #endif

@@ -8,7 +8,6 @@
 
 #include "calib/observer.h"
 #include "ptq/ptq_internal.h"
-#include "run/net.h"
 
 enum { RANGE, MOVING, ABOVE, BELOW, N_OBSERVED };
 
@@ -25,8 +24,6 @@ struct watch {
     struct watched *values; /* (n_values) */
     float *piece;           /* (most) elements of one sign */
     size_t most;
-    enum nb_status status;
-    struct nb_error *err;
 };
 
 static const struct nb_observer *observer_of(int k)
@@ -100,71 +97,17 @@ static size_t take_sign(float *to, const float *x, size_t n, bool above)
     return k;
 }
 
-static void see(struct watch *w, uint32_t v, const float *x, size_t n)
-{
-    for (int k = 0; k < N_OBSERVED && w->status == NB_OK; k++) {
-        void *state = w->values[v].state[k];
-        if (state == NULL)
-            continue;
-        if (k < ABOVE)
-            w->status = feed(state, k, x, n, w->err);
-        else
-            w->status = feed(state, k, w->piece, take_sign(w->piece, x, n, k == ABOVE), w->err);
-    }
-}
-
-static void tap(void *ctx, uint32_t value, const struct nb_slot *slot)
+static enum nb_status see(void *ctx, uint32_t v, const void *data, size_t n, struct nb_error *err)
 {
     struct watch *w = ctx;
-    if (w->values[value].state[RANGE] != NULL)
-        see(w, value, slot->data, (size_t)(slot->rows * slot->cols));
-}
-
-/* ---- running the samples ---- */
-
-static enum nb_status run_samples(struct watch *w, struct nb_net_session *s,
-                                  const struct nb_ptq_data *data, void *const *outputs,
-                                  const void **inputs)
-{
-    const struct nb_net *net = w->net;
-    nb_net_session_tap(s, tap, w);
-    for (size_t i = 0; i < data->n_samples && w->status == NB_OK; i++) {
-        for (size_t k = 0; k < net->n_inputs; k++) {
-            const size_t n = (size_t)nb_value_count(&net->g.values[net->input_values[k]]);
-            const float *x = data->inputs[k] + i * n;
-            inputs[k] = x;
-            see(w, net->input_values[k], x, n);
-        }
-        if (w->status == NB_OK)
-            nb_net_session_run(s, inputs, outputs);
+    for (int k = 0; k < N_OBSERVED; k++) {
+        void *state = w->values[v].state[k];
+        if (state != NULL && k < ABOVE)
+            NB_TRY(feed(state, k, data, n, err));
+        else if (state != NULL)
+            NB_TRY(feed(state, k, w->piece, take_sign(w->piece, data, n, k == ABOVE), err));
     }
-    return w->status;
-}
-
-static enum nb_status run_all(struct watch *w, const struct nb_ptq_data *data, struct nb_pool *pool,
-                              struct nb_error *err)
-{
-    const struct nb_net *net = w->net;
-    const uint64_t one[NB_N_SYMS] = {1, 1, 1, 1, 1};
-    /* the session wants a graph that it may sort */
-    const struct nb_net_ports ports = {(struct nb_graph *)(uintptr_t)&net->g, net->input_values,
-                                       net->output_values, net->n_inputs, net->n_outputs};
-    const void **inputs = nb_arena_alloc(&w->arena, net->n_inputs + 1, sizeof *inputs);
-    void **outputs = nb_arena_alloc(&w->arena, net->n_outputs + 1, sizeof *outputs);
-    struct nb_net_session *s;
-    if (inputs == NULL || outputs == NULL)
-        return no_memory(err);
-    for (size_t i = 0; i < net->n_outputs; i++) {
-        uint64_t bytes = 0;
-        if (nb_value_bytes(&net->g.values[net->output_values[i]], one, &bytes))
-            outputs[i] = nb_arena_alloc(&w->arena, (size_t)bytes + 1, 1);
-        if (outputs[i] == NULL)
-            return no_memory(err);
-    }
-    NB_TRY(nb_net_session_create(&s, &ports, pool, w->a, err));
-    const enum nb_status st = run_samples(w, s, data, outputs, inputs);
-    nb_net_session_destroy(s);
-    return st;
+    return NB_OK;
 }
 
 /* ---- what was seen ---- */
@@ -212,13 +155,13 @@ enum nb_status nb_ptq_observe(struct nb_observed_net *out, const struct nb_net *
                               const struct nb_ptq_data *data, bool histograms, struct nb_pool *pool,
                               const struct nb_allocator *a, struct nb_error *err)
 {
-    struct watch w = {.a = a, .net = net, .err = err};
+    struct watch w = {.a = a, .net = net};
     nb_arena_init(&w.arena, a, 0);
     nb_arena_init(&out->arena, a, 0);
     out->seen = nb_arena_alloc(&out->arena, net->g.n_values + 1, sizeof *out->seen);
     enum nb_status st = out->seen != NULL ? watch_init(&w, histograms, err) : no_memory(err);
     if (st == NB_OK)
-        st = run_all(&w, data, pool, err);
+        st = nb_ptq_run_samples(net, data, see, &w, pool, a, err);
     for (uint32_t v = 1; v < net->g.n_values && st == NB_OK; v++)
         if (w.values[v].state[RANGE] != NULL)
             st = settle_value(&w, out, v, err);

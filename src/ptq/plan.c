@@ -45,10 +45,10 @@ static enum nb_ptq_kind kind_of(const struct nb_onnx_node *n)
     return NB_PTQ_OTHER;
 }
 
-static bool is_kept(const struct nb_onnx_node *n, const struct nb_ptq_options *o)
+bool nb_ptq_is_kept(const struct nb_onnx_node *n, const char *const *keep, size_t n_keep)
 {
-    for (size_t i = 0; i < o->n_keep; i++)
-        if (nb_str_eq(o->keep[i], n->name) || nb_str_eq(o->keep[i], n->op_type))
+    for (size_t i = 0; i < n_keep; i++)
+        if (nb_str_eq(keep[i], n->name) || nb_str_eq(keep[i], n->op_type))
             return true;
     return false;
 }
@@ -221,7 +221,8 @@ static void mark_all(struct nb_ptq_plan *p, const struct nb_edit *e, const struc
     const bool inputs_only = o->profile == NB_PTQ_TENSORRT;
     for (size_t i = 0; i < e->n_nodes; i++) {
         const struct nb_onnx_node *n = &e->nodes[i];
-        p->kinds[i] = n->op_type == NULL || is_kept(n, o) ? NB_PTQ_OTHER : kind_of(n);
+        p->kinds[i] =
+            n->op_type == NULL || nb_ptq_is_kept(n, o->keep, o->n_keep) ? NB_PTQ_OTHER : kind_of(n);
         if (p->kinds[i] != NB_PTQ_OTHER && !can_be(p, e, n))
             p->kinds[i] = NB_PTQ_OTHER;
         if (inputs_only && p->kinds[i] != NB_PTQ_WEIGHTED)

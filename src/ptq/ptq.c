@@ -3,13 +3,6 @@
 
 #include "ptq/ptq_internal.h"
 
-struct nb_ptq {
-    const struct nb_allocator *a;
-    struct nb_edit edit;
-    struct nb_onnx_model simple, model;
-    struct nb_ptq_report report;
-};
-
 void nb_ptq_destroy(struct nb_ptq *p)
 {
     if (p == NULL)
@@ -28,19 +21,6 @@ const struct nb_ptq_report *nb_ptq_report(const struct nb_ptq *p)
     return &p->report;
 }
 
-static enum nb_status check_data(const struct nb_net *net, const struct nb_ptq_data *data,
-                                 struct nb_error *err)
-{
-    if (data->n_samples == 0)
-        NB_FAIL(err, NB_ERR_ARG, "no samples to calibrate on");
-    for (size_t i = 0; i < net->n_inputs; i++)
-        if (net->g.values[net->input_values[i]].type != NB_VALUE_F32)
-            NB_FAIL(err, NB_ERR_UNSUPPORTED,
-                    "input '%s' is no float; fix it to a value to calibrate the net",
-                    net->inputs[i].name);
-    return NB_OK;
-}
-
 static bool wants_histograms(enum nb_ptq_range r)
 {
     return r == NB_PTQ_PERCENTILE || r == NB_PTQ_MSE || r == NB_PTQ_ENTROPY;
@@ -52,7 +32,7 @@ static enum nb_status quantize(struct nb_ptq *p, const struct nb_net *net,
 {
     struct nb_observed_net seen;
     struct nb_ptq_plan plan;
-    NB_TRY(check_data(net, data, err));
+    NB_TRY(nb_ptq_check_data(net, data, err));
     NB_TRY(nb_ptq_observe(&seen, net, data, wants_histograms(o->range), pool, p->a, err));
     enum nb_status st = nb_ptq_plan(&plan, &p->edit, net, &seen, o, err);
     if (st == NB_OK) {

@@ -5,8 +5,30 @@
 #include "ptq/edit.h"
 #include "ptq/ptq.h"
 
+/* Owns: edit, and through it the models' lists. */
+struct nb_ptq {
+    const struct nb_allocator *a;
+    struct nb_edit edit;
+    struct nb_onnx_model simple, model;
+    struct nb_ptq_report report;
+};
+
 /* simplify.c */
 NB_CHECKED enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err);
+
+/* ---- samples.c ---- */
+
+/* A value of the net that was made, or is given: n elements. What it returns ends the run. */
+typedef enum nb_status nb_ptq_see_fn(void *ctx, uint32_t value, const void *data, size_t n,
+                                     struct nb_error *err);
+/* Runs the net, as imported, over all samples; every input and every value that a node makes is shown. */
+NB_CHECKED enum nb_status nb_ptq_run_samples(const struct nb_net *net,
+                                             const struct nb_ptq_data *data, nb_ptq_see_fn *see,
+                                             void *ctx, struct nb_pool *pool,
+                                             const struct nb_allocator *a, struct nb_error *err);
+/* Are there samples, and are all inputs floats? */
+NB_CHECKED enum nb_status nb_ptq_check_data(const struct nb_net *net,
+                                            const struct nb_ptq_data *data, struct nb_error *err);
 
 /* ---- observe.c: what the values of a net were, by the observers of calib/ ---- */
 
@@ -75,6 +97,8 @@ NB_CHECKED enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e,
                                       const struct nb_net *net, const struct nb_observed_net *seen,
                                       const struct nb_ptq_options *o, struct nb_error *err);
 void nb_ptq_plan_fini(struct nb_ptq_plan *p);
+/* Is it one of these, by name or operator? */
+bool nb_ptq_is_kept(const struct nb_onnx_node *n, const char *const *keep, size_t n_keep);
 struct nb_ptq_tensor *nb_ptq_find(const struct nb_ptq_plan *p, const char *name); /* NULL */
 const struct nb_ptq_tensor *nb_ptq_root(const struct nb_ptq_plan *p, const struct nb_ptq_tensor *t);
 struct nb_ptq_grid nb_ptq_grid_of(const struct nb_ptq_plan *p, const struct nb_ptq_tensor *t,

@@ -129,22 +129,12 @@ static enum nb_status quantize_constants(struct nb_edit *e, size_t i, struct nb_
     return NB_OK;
 }
 
-static uint64_t tensor_bytes(const struct nb_edit *e)
-{
-    uint64_t sum = 0;
-    size_t reader;
-    for (size_t i = 0; i < e->n_tensors; i++)
-        if (nb_edit_readers(e, e->tensors[i].name, &reader) > 0)
-            sum += e->tensors[i].bytes;
-    return sum;
-}
-
 enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p,
                              const struct nb_ptq_options *o, struct nb_ptq_report *report,
                              struct nb_error *err)
 {
     const size_t n_nodes = e->n_nodes;
-    report->float_bytes = tensor_bytes(e);
+    report->float_bytes = nb_edit_bytes(e);
     for (size_t i = 0; i < n_nodes; i++) {
         if (p->kinds[i] == NB_PTQ_WEIGHTED)
             NB_TRY(quantize_layer(e, p, i, o, err));
@@ -158,6 +148,6 @@ enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p,
         NB_TRY(insert_pair(e, p, &p->tensors[i], o, n_nodes, err));
         report->n_activations++;
     }
-    report->bytes = tensor_bytes(e);
+    report->bytes = nb_edit_bytes(e);
     return NB_OK;
 }

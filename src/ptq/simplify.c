@@ -103,17 +103,6 @@ static enum nb_status find_norm(struct nb_edit *e, const struct nb_onnx_node *n,
     return NB_OK;
 }
 
-static enum nb_status put_floats(struct nb_edit *e, const char *name, const float *data,
-                                 const int64_t *dims, size_t rank, struct nb_error *err)
-{
-    struct nb_onnx_tensor t = {.name = name, .type = NB_ONNX_FLOAT32, .rank = rank, .dims = dims};
-    const void *bytes = data;
-    if (!nb_onnx_count(&t.n, &t.bytes, t.type, dims, rank))
-        NB_FAIL(err, NB_ERR_INTERNAL, "'%s' has no size", name);
-    t.data = bytes;
-    return nb_edit_add_tensor(e, &t, err);
-}
-
 /* New weights and bias of a convolution. Channels are dimension 0. */
 static enum nb_status fold_into(struct nb_edit *e, size_t conv, const struct norm *norm,
                                 struct nb_error *err)
@@ -144,8 +133,8 @@ static enum nb_status fold_into(struct nb_edit *e, size_t conv, const struct nor
     inputs[2] = nb_edit_name(e, n->inputs[1], "_bias");
     if (inputs[1] == NULL || inputs[2] == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory to fold a batch norm");
-    NB_TRY(put_floats(e, inputs[1], new_w, t->dims, t->rank, err));
-    NB_TRY(put_floats(e, inputs[2], new_b, dims, 1, err));
+    NB_TRY(nb_edit_put(e, inputs[1], NB_ONNX_FLOAT32, t->dims, t->rank, new_w, err));
+    NB_TRY(nb_edit_put(e, inputs[2], NB_ONNX_FLOAT32, dims, 1, new_b, err));
     e->nodes[conv].inputs = inputs;
     e->nodes[conv].n_inputs = 3;
     return NB_OK;

@@ -13,18 +13,6 @@ static enum nb_status no_memory(struct nb_error *err)
     NB_FAIL(err, NB_ERR_NOMEM, "out of memory to quantize a net");
 }
 
-static enum nb_status put(struct nb_edit *e, const char *name, int32_t type, const int64_t *dims,
-                          size_t rank, const void *data, struct nb_error *err)
-{
-    struct nb_onnx_tensor t = {
-        .name = name, .type = type, .rank = rank, .dims = dims, .data = data};
-    if (name == NULL)
-        return no_memory(err);
-    if (!nb_onnx_count(&t.n, &t.bytes, type, dims, rank))
-        NB_FAIL(err, NB_ERR_INTERNAL, "'%s' has no size", name);
-    return nb_edit_add_tensor(e, &t, err);
-}
-
 static enum nb_status put_list(struct nb_edit *e, const char *name, int32_t type, size_t n,
                                bool scalar, const void *data, struct nb_error *err)
 {
@@ -32,7 +20,7 @@ static enum nb_status put_list(struct nb_edit *e, const char *name, int32_t type
     if (dims == NULL)
         return no_memory(err);
     dims[0] = (int64_t)n;
-    return put(e, name, type, dims, scalar ? 0 : 1, data, err);
+    return nb_edit_put(e, name, type, dims, scalar ? 0 : 1, data, err);
 }
 
 const char *nb_ptq_scalar(struct nb_edit *e, const char *name, int32_t type, double value,
@@ -155,7 +143,7 @@ static enum nb_status add_weight_nodes(struct nb_edit *e, const struct nb_onnx_t
     if (q == NULL)
         NB_TRY(nb_ptq_node(e, false, t->name, scale, zero, stored, axis, err));
     else
-        NB_TRY(put(e, stored, NB_ONNX_INT8, t->dims, t->rank, q, err));
+        NB_TRY(nb_edit_put(e, stored, NB_ONNX_INT8, t->dims, t->rank, q, err));
     return nb_ptq_node(e, true, stored, scale, zero, out, axis, err);
 }
 
@@ -203,7 +191,7 @@ enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_sca
         const double x = nearbyint((double)element(&t, k) / (double)s[n == 1 ? 0 : k]);
         q[k] = (int32_t)NB_MIN(NB_MAX(x, -2147483648.0), 2147483647.0);
     }
-    NB_TRY(put(e, stored, NB_ONNX_INT32, t.dims, t.rank, q, err));
+    NB_TRY(nb_edit_put(e, stored, NB_ONNX_INT32, t.dims, t.rank, q, err));
     NB_TRY(put_list(e, scale, NB_ONNX_FLOAT32, n, n == 1, s, err));
     NB_TRY(put_list(e, zero, NB_ONNX_INT32, n, n == 1, zeros, err));
     NB_TRY(nb_ptq_node(e, true, stored, scale, zero, out, n == 1 ? -1 : 0, err));
@@ -227,7 +215,7 @@ enum nb_status nb_ptq_operand(struct nb_edit *e, size_t node, size_t i, struct n
         const double x = nearbyint((double)element(&t, k) / (double)g.scale) + g.zero;
         q[k] = (uint8_t)NB_MIN(NB_MAX(x, 0.0), 255.0);
     }
-    NB_TRY(put(e, stored, NB_ONNX_UINT8, t.dims, t.rank, q, err));
+    NB_TRY(nb_edit_put(e, stored, NB_ONNX_UINT8, t.dims, t.rank, q, err));
     const char *scale =
         nb_ptq_scalar(e, nb_edit_name(e, t.name, "_scale"), NB_ONNX_FLOAT32, (double)g.scale, err);
     const char *zero =
