@@ -1,4 +1,4 @@
-/* cli/net.h: running nets in ONNX: what `nibble run` and `nibble bench` share. */
+/* cli/net.h: nets in ONNX and TFLite: what the verbs that run them share. */
 #ifndef NB_CLI_NET_H
 #define NB_CLI_NET_H
 
@@ -6,13 +6,49 @@
 
 #include <nibble/net.h>
 
-/* What the command line says of inputs. Borrows: all. */
+/* What the command line says of inputs. */
 struct nb_cli_net_args {
-    const struct nb_cli_list *inputs; /* NAME=FILE.npy, or FILE.npy if there is but one input */
-    const struct nb_cli_list *dims;   /* NAME=N                                               */
-    const struct nb_cli_list *shapes; /* NAME=1x3x224x224                                     */
-    const struct nb_cli_list *sets;   /* NAME=VALUE                                           */
+    struct nb_cli_list inputs; /* NAME=FILE.npy, or FILE.npy if there is but one input */
+    struct nb_cli_list dims;   /* NAME=N                                               */
+    struct nb_cli_list shapes; /* NAME=1x3x224x224                                     */
+    struct nb_cli_list sets;   /* NAME=VALUE                                           */
 };
+/* The rows of --dim and --set; offsets of their lists. */
+#define NB_CLI_NET_DIM_SET(dims_at, sets_at, set_help)                                             \
+    {.name = "dim",                                                                                \
+     .arg = "NAME=N",                                                                              \
+     .type = NB_CLI_LIST,                                                                          \
+     .offset = (dims_at),                                                                          \
+     .group = "Nets",                                                                              \
+     .help = "the size of an open dimension, by its name in the file"},                            \
+    {                                                                                              \
+        .name = "set", .arg = "NAME=VALUE", .type = NB_CLI_LIST, .offset = (sets_at),              \
+        .group = "Nets", .help = (set_help)                                                        \
+    }
+/* The rows of struct nb_cli_net_args at this offset. */
+#define NB_CLI_NET_OPTIONS(at)                                                                     \
+    {.name = "input",                                                                              \
+     .letter = 'i',                                                                                \
+     .arg = "NAME=FILE",                                                                           \
+     .type = NB_CLI_LIST,                                                                          \
+     .offset = (at) + offsetof(struct nb_cli_net_args, inputs),                                    \
+     .group = "Nets",                                                                              \
+     .help = "an input from an .npy file; others are zeros",                                       \
+     .brief = 1},                                                                                  \
+        {.name = "shape",                                                                          \
+         .arg = "NAME=SIZES",                                                                      \
+         .type = NB_CLI_LIST,                                                                      \
+         .offset = (at) + offsetof(struct nb_cli_net_args, shapes),                                \
+         .group = "Nets",                                                                          \
+         .help = "all dimensions of an input without a file, as x=1x3x224x224"},                   \
+        NB_CLI_NET_DIM_SET((at) + offsetof(struct nb_cli_net_args, dims),                          \
+                           (at) + offsetof(struct nb_cli_net_args, sets),                          \
+                           "fix an input, and with it what depends on it alone, to a number or "   \
+                           "an .npy file; inputs that say shapes must be")
+static inline bool nb_cli_net_args_any(const struct nb_cli_net_args *a)
+{
+    return a->inputs.n + a->dims.n + a->shapes.n + a->sets.n > 0;
+}
 
 /* A net that can be opened: names, files, shapes. Owns: all. */
 struct nb_cli_net {
@@ -52,6 +88,26 @@ void nb_cli_net_close(struct nb_cli_net_run *run);
 bool nb_cli_net_time(struct nb_cli *cli, struct nb_cli_net_run *run, double *seconds, size_t n,
                      int *code);
 
+/* ---- net_lists.c ---- */
+/* A copy of "NAME=VALUE", cut in two; *value NULL: there is no '='. False: no memory. */
+bool nb_cli_net_cut(char **copy, const char *item, const char **value);
+/* An item of --dim, of --set. copy: the caller's to free. Exit code. */
+int nb_cli_net_dim(struct nb_cli *cli, struct nb_executor_dim *d, char **copy, const char *item);
+int nb_cli_net_set(struct nb_cli *cli, struct nb_executor_fixed *f, char **copy, const char *item);
+/* Samples (NAME=FILE.npy, or FILE.npy), --dim and --set, as the library takes them. Owns: all. */
+struct nb_cli_net_data {
+    struct nb_net_samples *samples;
+    struct nb_executor_dim *dims;
+    struct nb_executor_fixed *fixed;
+    char **copies;
+    size_t n_samples, n_dims, n_fixed, n_copies;
+};
+/* Exit code; nb_cli_net_data_free in any case. */
+int nb_cli_net_data_read(struct nb_cli *cli, struct nb_cli_net_data *d,
+                         const struct nb_cli_list *samples, const struct nb_cli_list *dims,
+                         const struct nb_cli_list *sets);
+void nb_cli_net_data_free(struct nb_cli_net_data *d);
+
 /* ---- net_values.c ---- */
 /* "float32 [1, 3, 224, 224]" */
 struct nb_cli_net_text {
@@ -73,7 +129,7 @@ size_t nb_cli_net_top(uint64_t *at, size_t k, const struct nb_executor_port *p, 
 
 /* ---- net_run.c, net_profile.c, net_dump.c, net_bench.c ---- */
 struct nb_cli_net_run_args {
-    struct nb_cli_net_args in;
+    const struct nb_cli_net_args *in;
     const struct nb_cli_list *outputs; /* FOLDER, or NAME=FILE.npy */
     const char *labels, *dump;
     uint32_t repeat;
@@ -93,7 +149,7 @@ char *nb_cli_net_file_name(const char *folder, const char *name, int64_t number)
 int nb_cli_net_folder(const char *folder);
 
 struct nb_cli_net_bench_args {
-    struct nb_cli_net_args in;
+    const struct nb_cli_net_args *in;
     uint32_t repeat; /* 0: as many as fit */
     bool json;
 };

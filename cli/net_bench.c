@@ -139,7 +139,7 @@ int nb_cli_bench_net(struct nb_cli *cli, const char *path, const struct nb_cli_n
 
     if (ctx == NULL)
         return code;
-    code = nb_cli_net_prepare(cli, ctx, path, &a->in, &net);
+    code = nb_cli_net_prepare(cli, ctx, path, a->in, &net);
     if (code == NB_CLI_OK)
         code = bench(cli, ctx, &net, 1, a->repeat, &one);
     all = one;

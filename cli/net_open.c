@@ -14,19 +14,14 @@ static int no_memory(void)
     return nb_cli_error(NB_CLI_FAILED, "out of memory");
 }
 
-/* "NAME=VALUE" cut in two; *value NULL: there is no '='. False: no memory. */
+/* As nb_cli_net_cut, the copy kept. */
 static bool cut(struct nb_cli_net *net, const char *text, const char **name, const char **value)
 {
-    char *copy = strdup(text);
+    char **copy = &net->strings[net->n_strings++];
 
-    if (copy == NULL)
+    if (!nb_cli_net_cut(copy, text, value))
         return false;
-    net->strings[net->n_strings++] = copy;
-    char *mark = strchr(copy, '=');
-    *name = copy;
-    *value = mark != NULL ? mark + 1 : NULL;
-    if (mark != NULL)
-        *mark = '\0';
+    *name = *copy;
     return true;
 }
 
@@ -74,17 +69,12 @@ static struct nb_cli_net_text told(const struct nb_net_value *v)
 
 static int read_dims(struct nb_cli *cli, struct nb_cli_net *net, const struct nb_cli_list *list)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        const char *name, *value;
-        uint64_t n;
-        if (!cut(net, list->items[i], &name, &value))
-            return no_memory();
-        if (value == NULL || !nb_cli_parse_u64(&n, value) || n > INT32_MAX)
-            return nb_cli_usage(cli, "--dim %s: expected NAME=N, as in --dim batch=4",
-                                list->items[i]);
-        net->dims[net->options.n_dims++] = (struct nb_executor_dim){.name = name, .n = (int64_t)n};
-    }
-    return NB_CLI_OK;
+    int code = NB_CLI_OK;
+
+    for (size_t i = 0; i < list->n && code == NB_CLI_OK; i++)
+        code = nb_cli_net_dim(cli, &net->dims[net->options.n_dims++],
+                              &net->strings[net->n_strings++], list->items[i]);
+    return code;
 }
 
 /* "1x3x224x224", "1,3,224,224"; "" has no dimensions. */
@@ -196,31 +186,29 @@ static int fix_to_file(struct nb_cli *cli, nb_context *ctx, struct nb_cli_net *n
     return NB_CLI_OK;
 }
 
+static bool names_npy(const char *item)
+{
+    const size_t n = strlen(item);
+
+    return n > 4 && strcmp(item + n - 4, ".npy") == 0;
+}
+
 static int read_sets(struct nb_cli *cli, nb_context *ctx, struct nb_cli_net *net,
                      const struct nb_cli_list *list)
 {
     for (size_t i = 0; i < list->n; i++) {
-        const char *name, *value;
-        double v;
+        struct nb_executor_fixed *f = &net->fixed[net->options.n_fixed];
         int code;
-        if (!cut(net, list->items[i], &name, &value))
-            return no_memory();
-        const size_t n = value != NULL ? strlen(value) : 0;
-        if (n > 4 && strcmp(value + n - 4, ".npy") == 0) {
-            if ((code = fix_to_file(cli, ctx, net, list->items[i])) != NB_CLI_OK)
-                return code;
-            continue;
+        if (names_npy(list->items[i])) {
+            code = fix_to_file(cli, ctx, net, list->items[i]);
+        } else {
+            code = nb_cli_net_set(cli, f, &net->strings[net->n_strings++], list->items[i]);
+            if (code == NB_CLI_OK && find_input(net, f->input) == NULL)
+                code = unknown_input(cli, net, f->input);
+            net->options.n_fixed += code == NB_CLI_OK;
         }
-        const bool minus = n > 0 && value[0] == '-';
-        if (value == NULL || !nb_cli_parse_real(&v, value + minus))
-            return nb_cli_usage(cli,
-                                "--set %s: expected NAME=NUMBER or NAME=FILE.npy, as in --set "
-                                "sr=16000",
-                                list->items[i]);
-        if (find_input(net, name) == NULL)
-            return unknown_input(cli, net, name);
-        net->fixed[net->options.n_fixed++] =
-            (struct nb_executor_fixed){.input = name, .value = minus ? -v : v};
+        if (code != NB_CLI_OK)
+            return code;
     }
     return NB_CLI_OK;
 }
@@ -276,7 +264,7 @@ static int check_open(struct nb_cli *cli, const struct nb_cli_net *net)
 
 static bool make_room(struct nb_cli_net *net, const struct nb_cli_net_args *a)
 {
-    const size_t n = a->inputs->n + a->dims->n + a->shapes->n + a->sets->n + 1;
+    const size_t n = a->inputs.n + a->dims.n + a->shapes.n + a->sets.n + 1;
     size_t named = n;
 
     for (size_t i = 0; i < net->info.n_inputs; i++)
@@ -284,7 +272,7 @@ static bool make_room(struct nb_cli_net *net, const struct nb_cli_net_args *a)
     net->dims = calloc(named, sizeof *net->dims);
     net->shapes = calloc(n, sizeof *net->shapes);
     net->fixed = calloc(n, sizeof *net->fixed);
-    net->strings = calloc(n + a->sets->n, sizeof *net->strings); /* files to set: cut twice */
+    net->strings = calloc(n, sizeof *net->strings);
     net->shape_dims = calloc(n, sizeof *net->shape_dims);
     net->files = calloc(n, sizeof *net->files);
     net->file_inputs = calloc(n, sizeof *net->file_inputs);
@@ -304,12 +292,12 @@ int nb_cli_net_prepare(struct nb_cli *cli, nb_context *ctx, const char *path,
         return nb_cli_fail(cli, status);
     if (!make_room(net, a))
         return no_memory();
-    if ((code = read_dims(cli, net, a->dims)) != NB_CLI_OK ||
-        (code = read_shapes(cli, net, a->shapes)) != NB_CLI_OK ||
-        (code = read_sets(cli, ctx, net, a->sets)) != NB_CLI_OK)
+    if ((code = read_dims(cli, net, &a->dims)) != NB_CLI_OK ||
+        (code = read_shapes(cli, net, &a->shapes)) != NB_CLI_OK ||
+        (code = read_sets(cli, ctx, net, &a->sets)) != NB_CLI_OK)
         return code;
-    for (size_t i = 0; i < a->inputs->n; i++)
-        if ((code = take_file(cli, ctx, net, a->inputs->items[i])) != NB_CLI_OK)
+    for (size_t i = 0; i < a->inputs.n; i++)
+        if ((code = take_file(cli, ctx, net, a->inputs.items[i])) != NB_CLI_OK)
             return code;
     if ((code = spread_names(cli, net)) != NB_CLI_OK || (code = check_open(cli, net)) != NB_CLI_OK)
         return code;

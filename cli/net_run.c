@@ -327,7 +327,7 @@ int nb_cli_run_net(struct nb_cli *cli, const char *path, const struct nb_cli_net
         return code;
     code = read_labels(cli, a->labels, &labels);
     if (code == NB_CLI_OK) {
-        code = nb_cli_net_prepare(cli, ctx, path, &a->in, &net);
+        code = nb_cli_net_prepare(cli, ctx, path, a->in, &net);
         if (code == NB_CLI_OK && a->dump != NULL)
             code = nb_cli_net_dump(cli, ctx, &net, a->dump, a->force);
         if (code == NB_CLI_OK)

@@ -1,88 +1,32 @@
 /* cli/quantize_net.c: `nibble quantize net.onnx`: static 8-bit quantization. */
+#include "net.h"
 #include "quantize.h"
 
-#include <nibble/net.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Owns: all but what the arguments hold. */
+/* Owns: data, out. */
 struct job {
     struct nb_quantize_net_options o;
-    struct nb_net_samples *samples;
-    struct nb_executor_dim *dims;
-    struct nb_executor_fixed *fixed;
-    char **names; /* cut out of arguments */
-    size_t n_names;
+    struct nb_cli_net_data data;
     char *out;
 };
-
-static void job_fini(struct job *j)
-{
-    for (size_t i = 0; i < j->n_names; i++)
-        free(j->names[i]);
-    free(j->names);
-    free(j->samples);
-    free(j->dims);
-    free(j->fixed);
-    free(j->out);
-}
 
 static int no_memory(void)
 {
     return nb_cli_error(NB_CLI_FAILED, "out of memory");
 }
 
-/* "NAME=REST": a copy of NAME, and *rest; NULL: there is no '=' (*rest is all) or no memory. */
-static char *cut(struct job *j, const char *arg, const char **rest)
-{
-    const char *eq = strchr(arg, '=');
-    *rest = eq != NULL ? eq + 1 : arg;
-    if (eq == NULL)
-        return NULL;
-    char *name = calloc((size_t)(eq - arg) + 1, 1);
-    if (name != NULL) {
-        memcpy(name, arg, (size_t)(eq - arg));
-        j->names[j->n_names++] = name;
-    }
-    return name;
-}
-
 static int read_lists(struct nb_cli *cli, const struct nb_quantize_args *a, struct job *j)
 {
-    const size_t n = a->calib_texts.n + a->dims.n + a->sets.n;
-    const char *rest;
-    j->names = calloc(n + 1, sizeof *j->names);
-    j->samples = calloc(a->calib_texts.n + 1, sizeof *j->samples);
-    j->dims = calloc(a->dims.n + 1, sizeof *j->dims);
-    j->fixed = calloc(a->sets.n + 1, sizeof *j->fixed);
-    if (!j->names || !j->samples || !j->dims || !j->fixed)
-        return no_memory();
-    for (size_t i = 0; i < a->calib_texts.n; i++) {
-        j->samples[i].input = cut(j, a->calib_texts.items[i], &rest);
-        j->samples[i].path = rest;
-    }
-    for (size_t i = 0; i < a->dims.n; i++) {
-        j->dims[i].name = cut(j, a->dims.items[i], &rest);
-        uint64_t v;
-        if (j->dims[i].name == NULL || !nb_cli_parse_u64(&v, rest) || v > INT32_MAX)
-            return nb_cli_usage(cli, "--dim %s: expected NAME=N", a->dims.items[i]);
-        j->dims[i].n = (int64_t)v;
-    }
-    for (size_t i = 0; i < a->sets.n; i++) {
-        j->fixed[i].input = cut(j, a->sets.items[i], &rest);
-        const bool minus = rest[0] == '-';
-        if (j->fixed[i].input == NULL || !nb_cli_parse_real(&j->fixed[i].value, rest + minus))
-            return nb_cli_usage(cli, "--set %s: expected INPUT=VALUE", a->sets.items[i]);
-        if (minus)
-            j->fixed[i].value = -j->fixed[i].value;
-    }
-    j->o.samples = j->samples;
-    j->o.n_samples = a->calib_texts.n;
-    j->o.dims = j->dims;
-    j->o.n_dims = a->dims.n;
-    j->o.fixed = j->fixed;
-    j->o.n_fixed = a->sets.n;
-    return NB_CLI_OK;
+    const int code = nb_cli_net_data_read(cli, &j->data, &a->calib_texts, &a->dims, &a->sets);
+    j->o.samples = j->data.samples;
+    j->o.n_samples = j->data.n_samples;
+    j->o.dims = j->data.dims;
+    j->o.n_dims = j->data.n_dims;
+    j->o.fixed = j->data.fixed;
+    j->o.n_fixed = j->data.n_fixed;
+    return code;
 }
 
 /* net.onnx -> net.int8.onnx in this folder. */
@@ -179,6 +123,7 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
         j.o.percentile = a->percentile;
     if (code == NB_CLI_OK)
         code = quantize(cli, a, positional[0], out, &j);
-    job_fini(&j);
+    nb_cli_net_data_free(&j.data);
+    free(j.out);
     return code;
 }

@@ -5,7 +5,7 @@ struct args {
     struct nb_cli_common common;
     uint32_t prompt, generate, repeat, depth;
     const char *kv_type;
-    struct nb_cli_list inputs, dims, shapes, sets; /* of nets */
+    struct nb_cli_net_args net;
 };
 #define AT(field) offsetof(struct args, field)
 
@@ -52,32 +52,7 @@ static const struct nb_cli_opt options[] = {
      .fallback = "f16",
      .group = "What is measured",
      .help = "number format of the attention cache: f16 or f32"},
-    {.name = "input",
-     .letter = 'i',
-     .arg = "NAME=FILE",
-     .type = NB_CLI_LIST,
-     .offset = AT(inputs),
-     .group = "Nets",
-     .help = "an input from an .npy file; others are zeros"},
-    {.name = "dim",
-     .arg = "NAME=N",
-     .type = NB_CLI_LIST,
-     .offset = AT(dims),
-     .group = "Nets",
-     .help = "the size of an open dimension, by its name in the file"},
-    {.name = "shape",
-     .arg = "NAME=SIZES",
-     .type = NB_CLI_LIST,
-     .offset = AT(shapes),
-     .group = "Nets",
-     .help = "all dimensions of an input without a file, as x=1x3x224x224"},
-    {.name = "set",
-     .arg = "NAME=VALUE",
-     .type = NB_CLI_LIST,
-     .offset = AT(sets),
-     .group = "Nets",
-     .help = "fix an input, and with it what depends on it alone, to a number or an .npy file; "
-             "inputs that say shapes must be"},
+    NB_CLI_NET_OPTIONS(AT(net)),
     {0},
 };
 
@@ -115,13 +90,9 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     (void)n;
     if (nb_is_net(positional[0]))
         return nb_cli_bench_net(cli, positional[0],
-                                &(struct nb_cli_net_bench_args){.in = {.inputs = &a->inputs,
-                                                                       .dims = &a->dims,
-                                                                       .shapes = &a->shapes,
-                                                                       .sets = &a->sets},
-                                                                .repeat = a->repeat,
-                                                                .json = a->common.json});
-    if (a->inputs.n + a->dims.n + a->shapes.n + a->sets.n > 0)
+                                &(struct nb_cli_net_bench_args){
+                                    .in = &a->net, .repeat = a->repeat, .json = a->common.json});
+    if (nb_cli_net_args_any(&a->net))
         return nb_cli_usage(cli, "this is no net; --input, --dim, --shape and --set are for nets");
     if (a->repeat == 0)
         a->repeat = 3;

@@ -14,7 +14,8 @@ struct args {
     uint64_t seed;
     struct nb_cli_list stop;
     int32_t echo, special, chat;
-    struct nb_cli_list inputs, dims, shapes, sets, outputs; /* of nets, from here on */
+    struct nb_cli_net_args net; /* of nets, from here on */
+    struct nb_cli_list outputs;
     const char *labels, *dump;
     uint32_t repeat;
     int32_t profile, force;
@@ -163,33 +164,7 @@ static const struct nb_cli_opt options[] = {
      .group = "Sampling",
      .help = "the same seed gives the same text",
      .brief = 1},
-    {.name = "input",
-     .letter = 'i',
-     .arg = "NAME=FILE",
-     .type = NB_CLI_LIST,
-     .offset = AT(inputs),
-     .group = "Nets",
-     .help = "an input from an .npy file; others are zeros",
-     .brief = 1},
-    {.name = "dim",
-     .arg = "NAME=N",
-     .type = NB_CLI_LIST,
-     .offset = AT(dims),
-     .group = "Nets",
-     .help = "the size of an open dimension, by its name in the file"},
-    {.name = "shape",
-     .arg = "NAME=SIZES",
-     .type = NB_CLI_LIST,
-     .offset = AT(shapes),
-     .group = "Nets",
-     .help = "all dimensions of an input without a file, as x=1x3x224x224"},
-    {.name = "set",
-     .arg = "NAME=VALUE",
-     .type = NB_CLI_LIST,
-     .offset = AT(sets),
-     .group = "Nets",
-     .help = "fix an input, and with it what depends on it alone, to a number or an .npy file; "
-             "inputs that say shapes must be"},
+    NB_CLI_NET_OPTIONS(AT(net)),
     {.name = "output",
      .letter = 'o',
      .arg = "WHERE",
@@ -407,21 +382,20 @@ static bool says_text(const struct args *a)
 
 static bool says_net(const struct args *a)
 {
-    return a->inputs.n + a->dims.n + a->shapes.n + a->sets.n + a->outputs.n > 0 ||
-           a->labels != NULL || a->dump != NULL || a->profile || a->force;
+    return nb_cli_net_args_any(&a->net) || a->outputs.n > 0 || a->labels != NULL ||
+           a->dump != NULL || a->profile || a->force;
 }
 
 static int run_net(struct nb_cli *cli, const struct args *a, const char *path)
 {
-    const struct nb_cli_net_run_args net = {
-        .in = {.inputs = &a->inputs, .dims = &a->dims, .shapes = &a->shapes, .sets = &a->sets},
-        .outputs = &a->outputs,
-        .labels = a->labels,
-        .dump = a->dump,
-        .repeat = a->repeat,
-        .json = a->common.json,
-        .profile = a->profile,
-        .force = a->force};
+    const struct nb_cli_net_run_args net = {.in = &a->net,
+                                            .outputs = &a->outputs,
+                                            .labels = a->labels,
+                                            .dump = a->dump,
+                                            .repeat = a->repeat,
+                                            .json = a->common.json,
+                                            .profile = a->profile,
+                                            .force = a->force};
 
     if (says_text(a))
         return nb_cli_usage(cli, "this file is a net; prompts and chats are for language models");
