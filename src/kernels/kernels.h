@@ -173,6 +173,58 @@ typedef nb_gemv_q_fn nb_gemv_f32_iq4_nl_q8_fn, nb_gemv_f32_iq4_xs_q8_fn;
 typedef void nb_gemm_f32_tile_q8_fn(float *y, size_t y_stride, const struct nb_tile *w, size_t k,
                                     const struct nb_q8 *x, size_t n_cols);
 
+/* ---- 8-bit integers of nets: docs/kernels.md draws the layouts ---- */
+/* Bytes of an array are 0..255 where they are read, whatever they mean: an array of signed numbers is held plus 128,
+ * its zero point likewise. Signed results are stored as their bits. */
+/* What a window reads of an image: n_runs runs of len elements; run i of output r begins at x[r] + offset[i].
+ * The elements behind a run's end, up to a multiple of 4, are read and count nothing (their weights are 0). */
+#define NB_CONV_PANEL 16
+struct nb_conv_u8 {
+    int32_t *y; /* (n_rows, n), rows y_stride elements apart                             */
+    const uint8_t *const
+        *x; /* (n_rows)                                                              */
+    const size_t
+        *offset;     /* (n_runs) bytes                                                        */
+    const int8_t *w; /* panels of 16 outputs: (ceil(n / 16), n_runs, ceil(len / 4), 16, 4)    */
+    size_t y_stride, n_rows, n_runs, len, n;
+};
+typedef void nb_conv_s32_u8_s8_fn(const struct nb_conv_u8 *c); /* y = sum of x * w modulo 2^32 */
+/* Channels that do not meet: y[r, i] = sum over t of x[r][offset[t] + i] * w[t, i], modulo 2^32. */
+struct nb_dwconv_u8 {
+    int32_t *y;              /* (n_rows, n), rows y_stride elements apart */
+    const uint8_t *const *x; /* (n_rows)                                  */
+    const size_t *offset;    /* (n_taps) bytes                            */
+    const int8_t *w;         /* (n_taps, n)                               */
+    size_t y_stride, n_rows, n_taps, n;
+};
+typedef void nb_dwconv_s32_u8_s8_fn(const struct nb_dwconv_u8 *d);
+/* y = zero + round to even(clamp((float)(acc + bias) * scale, low - zero, high - zero)): acc + bias modulo 2^32,
+ * then a multiplication in f32, no fma. Scales are finite. */
+struct nb_requant {
+    uint8_t *y;                /* (n_rows, n), rows y_stride elements apart            */
+    const int32_t *acc, *bias; /* (n_rows, n), rows acc_stride elements apart; (n)     */
+    const float *scale;        /* (n)                                                  */
+    size_t y_stride, acc_stride, n_rows, n;
+    int32_t zero, low, high; /* each within -128..255, low <= high */
+};
+typedef void nb_requant_u8_s32_fn(const struct nb_requant *q);
+/* y = zero + round to even(clamp(x / scale, low - zero, high - zero)): ONNX QuantizeLinear, with a true division.
+ * NaN becomes low. zero, low, high as in struct nb_requant. */
+typedef void nb_quant_u8_f32_fn(uint8_t *y, const float *x, size_t n, float scale, int32_t zero,
+                                int32_t low, int32_t high);
+/* y = (float)(x - zero) * scale */
+typedef void nb_dequant_f32_u8_fn(float *y, const uint8_t *x, size_t n, float scale, int32_t zero);
+/* The sum of two arrays, the bits of dequant, add and quant one after the other: each operation rounded to f32.
+ * y = zy + round to even(clamp(((a - za) * sa + (b - zb) * sb) / sy, low - zy, high - zy)); y may be a or b. */
+struct nb_add_u8 {
+    uint8_t *y;           /* (n) */
+    const uint8_t *a, *b; /* (n) */
+    size_t n;
+    int32_t za, zb, zy, low, high; /* each within -128..255, low <= high */
+    float sa, sb, sy;
+};
+typedef void nb_add_u8_u8_fn(const struct nb_add_u8 *s);
+
 /* ---- probes: what measure/ times (each does its work and nothing else) ---- */
 typedef uint64_t nb_xor_u64_fn(const void *data, size_t n); /* XOR of the n / 8 words */
 /* steps rounds of independent multiply-adds in registers; returns how many operations that were (a
@@ -299,6 +351,12 @@ struct nb_kernels {
     nb_gemv_q_fn *gemv_f32_iq4_nl_q8;
     nb_gemv_q_fn *gemv_f32_iq4_xs_q8;
     nb_gemm_f32_tile_q8_fn *gemm_f32_tile_q8;
+    nb_conv_s32_u8_s8_fn *conv_s32_u8_s8;
+    nb_dwconv_s32_u8_s8_fn *dwconv_s32_u8_s8;
+    nb_requant_u8_s32_fn *requant_u8_s32;
+    nb_quant_u8_f32_fn *quant_u8_f32;
+    nb_dequant_f32_u8_fn *dequant_f32_u8;
+    nb_add_u8_u8_fn *add_u8_u8;
     nb_xor_u64_fn *xor_u64;
     nb_peak_f32_fn *peak_f32;
     nb_peak_s8_fn *peak_s8;

@@ -687,10 +687,13 @@ BYTES(bytes_q4_k, c->rows * c->n / 256 * 144)
 BYTES(bytes_q6_k, c->rows * c->n / 256 * 210)
 BYTES(bytes_iq4_xs, c->rows * c->n / 256 * 136)
 OPS(ops_gemm, 2 * c->rows * c->cols * c->n)
+OPS(ops_conv_u8, 2 * c->rows * c->cols * c->n * c->variant)
 OPS(ops_outer, 2 * NB_OUTER_ROWS * NB_OUTER_COLS * c->n)
 OPS(ops_tile64, 2 * NB_TILE64_ROWS * NB_TILE64_COLS * c->n)
 OPS(ops_solve, 8 * c->n * c->n)
 BYTES(bytes1, c->n)
+BYTES(bytes3, 3 * c->n)
+BYTES(bytes_requant, 5 * c->rows * c->n)
 
 /* clang-format off */
 #define VEC .n = 4096
@@ -742,6 +745,15 @@ static const struct op ops[] = {
     {"gemv_f32_iq4_nl_q8", gemv_count, gemv32_case, setup_q4_0, call_q4_0, {MAT}, bytes_q4_0},
     {"gemm_f32_tile_q8", tile_count, tile_case, setup_tile, call_tile,
      {.rows = 8, .cols = 64, .n = 4096, .variant = 1 + 4 * 2}, ops_gemm},
+    {"conv_s32_u8_s8", conv_u8_count, conv_u8_case, setup_conv_u8, call_conv_u8,
+     {.rows = 48, .cols = 192, .n = 64, .variant = 3}, ops_conv_u8},
+    {"dwconv_s32_u8_s8", gemm_count, gemm_case, setup_dwconv_u8, call_dwconv_u8,
+     {.rows = 24, .cols = 9, .n = 64}, ops_gemm},
+    {"requant_u8_s32", gemm_count, gemm_case, setup_requant, call_requant,
+     {.rows = 48, .n = 64}, bytes_requant},
+    {"quant_u8_f32", length_count, length_case, setup_quant_u8, call_quant_u8, {VEC}, bytes5},
+    {"dequant_f32_u8", length_count, length_case, setup_dequant_u8, call_dequant_u8, {VEC}, bytes5},
+    {"add_u8_u8", length_count, length_case, setup_add_u8, call_add_u8, {VEC}, bytes3},
     {"enc_q8_0_f32", enc_count, enc_case, setup_enc_q8_0, call_enc, {VEC}, bytes4},
     {"enc_q4_0_f32", enc_count, enc_case, setup_enc_q4_0, call_enc, {VEC}, bytes4},
     {"enc_q4_1_f32", enc_count, enc_case, setup_enc_q4_1, call_enc, {VEC}, bytes4},

@@ -121,6 +121,22 @@ void setup_dwconv(struct work *w, const struct kase *c);
 void call_dwconv(void (*fn)(void), struct work *w, const struct kase *c);
 void call_clip(void (*fn)(void), struct work *w, const struct kase *c);
 
+/* cases_u8.c */
+size_t conv_u8_count(void);
+void conv_u8_case(struct kase *c, size_t i);
+void setup_conv_u8(struct work *w, const struct kase *c);
+void call_conv_u8(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_dwconv_u8(struct work *w, const struct kase *c);
+void call_dwconv_u8(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_requant(struct work *w, const struct kase *c);
+void call_requant(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_quant_u8(struct work *w, const struct kase *c);
+void call_quant_u8(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_dequant_u8(struct work *w, const struct kase *c);
+void call_dequant_u8(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_add_u8(struct work *w, const struct kase *c);
+void call_add_u8(void (*fn)(void), struct work *w, const struct kase *c);
+
 /* cases_linalg.c */
 size_t panel_count(void);
 void panel_case(struct kase *c, size_t i);
