@@ -74,9 +74,8 @@ void nb_executor_options_init(struct nb_executor_options *o)
     *o = (struct nb_executor_options){.size = sizeof *o};
 }
 
-/* The same options as the room net/ takes them. Owns: the arena, which holds them. */
-static enum nb_status room_options(struct nb_net_options *out, struct nb_arena *arena,
-                                   const struct nb_executor_options *o, struct nb_error *err)
+enum nb_status nb_executor_room_options(struct nb_net_options *out, struct nb_arena *arena,
+                                        const struct nb_executor_options *o, struct nb_error *err)
 {
     struct nb_net_dim *dims = nb_arena_alloc(arena, o->n_dims + 1, sizeof *dims);
     struct nb_net_shape *shapes = nb_arena_alloc(arena, o->n_shapes + 1, sizeof *shapes);
@@ -119,7 +118,7 @@ static enum nb_status open_net(nb_executor *e, const char *path,
     struct nb_net_options options;
     struct nb_arena arena;
     nb_arena_init(&arena, e->a, 1024);
-    enum nb_status st = room_options(&options, &arena, o, err);
+    enum nb_status st = nb_executor_room_options(&options, &arena, o, err);
     if (st == NB_OK) {
         st = nb_net_open(&e->file, path, &options, e->a, err);
         if (st != NB_OK)

@@ -1,4 +1,4 @@
-/* api/net.h: what the files of nb_executor share (net.c, net_look.c). */
+/* api/net.h: what the files about nets share. */
 #ifndef NB_API_NET_H
 #define NB_API_NET_H
 
@@ -42,5 +42,50 @@ struct nb_executor {
 NB_CHECKED enum nb_status nb_executor_describe(struct nb_executor_port *out, const char *name,
                                                int32_t type, const struct nb_value *v,
                                                struct nb_error *err);
+
+/* As the room net/ takes them. Borrows: the arena, what o borrows. */
+NB_CHECKED enum nb_status nb_executor_room_options(struct nb_net_options *out,
+                                                   struct nb_arena *arena,
+                                                   const struct nb_executor_options *o,
+                                                   struct nb_error *err);
+
+/* ---- net_feed.c: samples ---- */
+
+/* n numbers of a type ("float16", "int8"), from number `first` on, which begins a byte. */
+void nb_net_numbers(double *dst, const char *type, const void *data, uint64_t first, uint64_t n);
+
+struct nb_net_feed_options {
+    const struct nb_net_samples *samples;
+    const struct nb_executor_dim *dims;
+    const struct nb_executor_fixed *fixed;
+    size_t n_samples, n_dims, n_fixed;
+};
+/* Owns: npy. Borrows: the rest. */
+struct nb_net_feed_input {
+    const char *name, *path;
+    struct nb_npy npy;   /* (n_runs, n_elements) */
+    uint64_t n_elements; /* of a run */
+    int64_t batch;       /* samples of a run */
+};
+/* Samples of a net's inputs, in their order, without those that are fixed. Owns: all but what options borrow. */
+struct nb_net_feed {
+    struct nb_arena arena;
+    struct nb_net_info info;
+    struct nb_net_feed_input *inputs;   /* (n_inputs) */
+    struct nb_executor_shape *shapes;   /* (n_inputs) */
+    struct nb_executor_options options; /* to open the net with */
+    size_t n_inputs;
+    uint64_t n_runs;
+    int64_t batch; /* of the first input */
+};
+/* nb_net_feed_fini in any case. */
+NB_CHECKED enum nb_status nb_net_feed_read(struct nb_net_feed *f, nb_context *ctx, const char *path,
+                                           const struct nb_net_feed_options *o,
+                                           struct nb_error *err);
+void nb_net_feed_fini(struct nb_net_feed *f);
+/* Of input i: the numbers of one run (n_elements); those of all, as floats, the feed's. */
+void nb_net_feed_numbers(const struct nb_net_feed *f, size_t i, uint64_t run, double *dst);
+NB_CHECKED enum nb_status nb_net_feed_floats(struct nb_net_feed *f, size_t i, const float **out,
+                                             struct nb_error *err);
 
 #endif

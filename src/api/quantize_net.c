@@ -18,10 +18,7 @@ struct work {
     const struct nb_allocator *a;
     struct nb_onnx *file;
     struct nb_arena arena;
-    struct nb_npy *files; /* (n_inputs of the model), data NULL: fixed */
-    struct nb_net_dim *dims;
-    struct nb_net_shape *shapes;
-    struct nb_net_fixed *fixed;
+    struct nb_net_feed feed;
     struct nb_net_options net;
     struct nb_ptq_options ptq;
     struct nb_ptq_data data;
@@ -30,10 +27,9 @@ struct work {
 
 static void work_fini(struct work *w)
 {
-    for (size_t i = 0; w->files != NULL && i < nb_onnx_model(w->file)->graph.n_inputs; i++)
-        nb_npy_free(&w->files[i]);
     nb_ptq_destroy(w->result);
     nb_onnx_close(w->file);
+    nb_net_feed_fini(&w->feed);
     nb_arena_fini(&w->arena);
 }
 
@@ -73,167 +69,24 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     return NB_OK;
 }
 
-static enum nb_status copy_options(struct work *w, struct nb_error *err)
-{
-    const struct nb_quantize_net_options *o = w->o;
-    const size_t n_inputs = nb_onnx_model(w->file)->graph.n_inputs;
-    w->dims = nb_arena_alloc(&w->arena, o->n_dims + 1, sizeof *w->dims);
-    w->shapes = nb_arena_alloc(&w->arena, n_inputs + 1, sizeof *w->shapes);
-    w->fixed = nb_arena_alloc(&w->arena, o->n_fixed + 1, sizeof *w->fixed);
-    w->files = nb_arena_alloc(&w->arena, n_inputs + 1, sizeof *w->files);
-    if (!w->dims || !w->shapes || !w->fixed || !w->files)
-        return no_memory(err);
-    for (size_t i = 0; i < o->n_dims; i++)
-        w->dims[i] = (struct nb_net_dim){o->dims[i].name, o->dims[i].n};
-    for (size_t i = 0; i < o->n_fixed; i++)
-        w->fixed[i] = (struct nb_net_fixed){o->fixed[i].input, o->fixed[i].value, o->fixed[i].data};
-    w->net = (struct nb_net_options){.dims = w->dims,
-                                     .shapes = w->shapes,
-                                     .fixed = w->fixed,
-                                     .n_dims = o->n_dims,
-                                     .n_fixed = o->n_fixed};
-    return NB_OK;
-}
-
 /* ---- samples ---- */
 
-static bool is_fixed(const struct work *w, const char *input)
+static enum nb_status read_samples(struct work *w, const char *path, struct nb_error *err)
 {
-    for (size_t i = 0; i < w->o->n_fixed; i++)
-        if (nb_str_eq(w->o->fixed[i].input, input))
-            return true;
-    return false;
-}
-
-static bool is_weight(const struct nb_onnx_graph *g, const char *input)
-{
-    for (size_t i = 0; i < g->n_initializers; i++)
-        if (nb_str_eq(g->initializers[i].name, input))
-            return true;
-    return false;
-}
-
-static const struct nb_net_samples *samples_of(const struct work *w, const char *input)
-{
-    for (size_t i = 0; i < w->o->n_samples; i++)
-        if (w->o->samples[i].input == NULL || nb_str_eq(w->o->samples[i].input, input))
-            return &w->o->samples[i];
-    return NULL;
-}
-
-static int64_t named_dim(const struct work *w, const struct nb_onnx_dim *d)
-{
-    for (size_t i = 0; i < w->o->n_dims && d->name != NULL; i++)
-        if (nb_str_eq(w->o->dims[i].name, d->name))
-            return w->o->dims[i].n;
-    return d->value;
-}
-
-/* The input's dimensions, open ones filled: the first with 1, others from the array, whose last dimensions they are. */
-static enum nb_status find_shape(struct work *w, const struct nb_onnx_value *in,
-                                 const struct nb_npy *npy, struct nb_net_shape *shape,
-                                 struct nb_error *err)
-{
-    const size_t rank = in->rank >= 0 ? (size_t)in->rank : npy->rank;
-    int64_t *dims = nb_arena_alloc(&w->arena, rank + 1, sizeof *dims);
-    if (dims == NULL)
-        return no_memory(err);
-    if (npy->rank != rank && npy->rank != rank + 1)
-        NB_FAIL(err, NB_ERR_ARG, "samples of input '%s' have %u dimensions, expected %zu or %zu",
-                in->name, npy->rank, rank, rank + 1);
-    for (size_t i = 0; i < rank; i++) {
-        const int64_t have = npy->dims[npy->rank - rank + i];
-        const int64_t want = in->rank >= 0 ? named_dim(w, &in->dims[i]) : -1;
-        const bool counts = i == 0 && npy->rank == rank; /* this dimension is that of samples */
-        dims[i] = want >= 0 ? want : counts ? 1 : have;
-        if (!counts && have != dims[i])
-            NB_FAIL(err, NB_ERR_ARG, "dimension %zu of input '%s' is %lld, of its samples %lld", i,
-                    in->name, (long long)dims[i], (long long)have);
-        if (counts && (dims[i] < 1 || have % dims[i] != 0))
-            NB_FAIL(err, NB_ERR_ARG, "%lld samples of input '%s', which takes %lld at once",
-                    (long long)have, in->name, (long long)dims[i]);
-    }
-    *shape = (struct nb_net_shape){.input = in->name, .dims = dims, .rank = rank};
-    return NB_OK;
-}
-
-static float element(const struct nb_npy *npy, uint64_t i)
-{
-    const char *t = npy->type;
-    if (nb_str_eq(t, "float16"))
-        return nb_f16_to_f32(((const uint16_t *)npy->data)[i]);
-    if (nb_str_eq(t, "float64"))
-        return (float)((const double *)npy->data)[i];
-    if (nb_str_eq(t, "uint8") || nb_str_eq(t, "bool"))
-        return (float)((const uint8_t *)npy->data)[i];
-    if (nb_str_eq(t, "int8"))
-        return (float)((const int8_t *)npy->data)[i];
-    if (nb_str_eq(t, "int16"))
-        return (float)((const int16_t *)npy->data)[i];
-    if (nb_str_eq(t, "uint16"))
-        return (float)((const uint16_t *)npy->data)[i];
-    if (nb_str_eq(t, "int32"))
-        return (float)((const int32_t *)npy->data)[i];
-    if (nb_str_eq(t, "uint32"))
-        return (float)((const uint32_t *)npy->data)[i];
-    if (nb_str_eq(t, "int64"))
-        return (float)((const int64_t *)npy->data)[i];
-    return (float)((const uint64_t *)npy->data)[i];
-}
-
-static enum nb_status as_floats(struct work *w, const struct nb_npy *npy, const float **out,
-                                struct nb_error *err)
-{
-    if (nb_str_eq(npy->type, "float32")) {
-        *out = npy->data;
-        return NB_OK;
-    }
-    float *x = nb_arena_alloc(&w->arena, (size_t)npy->elements + 1, sizeof *x);
-    if (x == NULL)
-        return no_memory(err);
-    for (uint64_t i = 0; i < npy->elements; i++)
-        x[i] = element(npy, i);
-    *out = x;
-    return NB_OK;
-}
-
-static enum nb_status read_input(struct work *w, size_t i, const float **data, struct nb_error *err)
-{
-    const struct nb_onnx_value *in = &nb_onnx_model(w->file)->graph.inputs[i];
-    const struct nb_net_samples *s = samples_of(w, in->name);
-    struct nb_net_shape *shape = &w->shapes[w->net.n_shapes];
-    uint64_t per = 1;
-    if (s == NULL)
-        NB_FAIL(err, NB_ERR_ARG, "input '%s' has no samples; give some, or fix it to a value",
-                in->name);
-    NB_TRY(nb_npy_read(w->ctx, s->path, &w->files[i], err));
-    const struct nb_npy *npy = &w->files[i];
-    NB_TRY(find_shape(w, in, npy, shape, err));
-    w->net.n_shapes++;
-    for (size_t k = 0; k < shape->rank; k++)
-        per *= (uint64_t)shape->dims[k];
-    const uint64_t n = per > 0 ? npy->elements / per : 0;
-    if (n == 0 || (w->data.n_samples != 0 && n != w->data.n_samples))
-        NB_FAIL(err, NB_ERR_ARG, "%s: %llu samples of input '%s', expected %zu", s->path,
-                (unsigned long long)n, in->name, w->data.n_samples);
-    w->data.n_samples = (size_t)n;
-    return as_floats(w, npy, data, err);
-}
-
-static enum nb_status read_samples(struct work *w, struct nb_error *err)
-{
-    const struct nb_onnx_graph *g = &nb_onnx_model(w->file)->graph;
-    const float **inputs = nb_arena_alloc(&w->arena, g->n_inputs + 1, sizeof *inputs);
-    size_t n = 0;
+    const struct nb_net_feed_options o = {.samples = w->o->samples,
+                                          .dims = w->o->dims,
+                                          .fixed = w->o->fixed,
+                                          .n_samples = w->o->n_samples,
+                                          .n_dims = w->o->n_dims,
+                                          .n_fixed = w->o->n_fixed};
+    NB_TRY(nb_net_feed_read(&w->feed, w->ctx, path, &o, err));
+    NB_TRY(nb_executor_room_options(&w->net, &w->arena, &w->feed.options, err));
+    const float **inputs = nb_arena_alloc(&w->arena, w->feed.n_inputs + 1, sizeof *inputs);
     if (inputs == NULL)
         return no_memory(err);
-    for (size_t i = 0; i < g->n_inputs; i++)
-        if (!is_weight(g, g->inputs[i].name) && !is_fixed(w, g->inputs[i].name))
-            NB_TRY(read_input(w, i, &inputs[n++], err));
-    w->data.inputs = inputs;
-    if (w->o->n_samples > n)
-        NB_FAIL(err, NB_ERR_ARG, "samples for %zu inputs, the net has %zu that want some",
-                w->o->n_samples, n);
+    for (size_t i = 0; i < w->feed.n_inputs; i++)
+        NB_TRY(nb_net_feed_floats(&w->feed, i, &inputs[i], err));
+    w->data = (struct nb_ptq_data){.inputs = inputs, .n_samples = (size_t)w->feed.n_runs};
     return NB_OK;
 }
 
@@ -267,8 +120,7 @@ static enum nb_status run(struct work *w, const char *path, const char *out,
     struct nb_onnx_write_options write;
     NB_TRY(find_rules(w, err));
     NB_TRY(nb_onnx_open(&w->file, path, 0, w->a, err));
-    NB_TRY(copy_options(w, err));
-    NB_TRY(read_samples(w, err));
+    NB_TRY(read_samples(w, path, err));
     NB_TRY(nb_ptq_create(&w->result, nb_onnx_model(w->file), &w->net, &w->ptq, &w->data,
                          w->ctx->pool, w->a, err));
     const struct nb_ptq_report *report = nb_ptq_report(w->result);
