@@ -1,7 +1,8 @@
-/* cli/quantize_net.c: `nibble quantize net.onnx`: static 8-bit quantization. */
+/* cli/quantize_net.c: `nibble quantize net.onnx`: static 8-bit quantization, or weights alone. */
 #include "net.h"
 #include "quantize.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,15 +30,16 @@ static int read_lists(struct nb_cli *cli, const struct nb_quantize_args *a, stru
     return code;
 }
 
-/* net.onnx -> net.int8.onnx in this folder. */
-static char *default_out(const char *path)
+/* net.onnx -> net.<type>.onnx in this folder. */
+static char *default_out(const char *path, const char *type)
 {
     const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
     const char *dot = strrchr(name, '.');
     const size_t n = dot != NULL && dot > name ? (size_t)(dot - name) : strlen(name);
-    char *out = calloc(n + 16, 1);
+    const size_t room = n + strlen(type) + 8;
+    char *out = calloc(room, 1);
     if (out != NULL)
-        (void)snprintf(out, n + 16, "%.*s.int8.onnx", (int)n, name);
+        (void)snprintf(out, room, "%.*s.%s.onnx", (int)n, name, type);
     return out;
 }
 
@@ -48,6 +50,7 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_begin(&w, stdout);
     nb_jw_string(&w, "source", path);
     nb_jw_string(&w, "out", out);
+    nb_jw_string(&w, "type", o->type);
     nb_jw_string(&w, "profile", o->profile);
     nb_jw_string(&w, "range", o->range);
     nb_jw_u64(&w, "float_bytes", r->float_bytes);
@@ -58,19 +61,23 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_u64(&w, "samples", r->n_samples);
     nb_jw_real(&w, "sqnr_db", r->sqnr_db);
     nb_jw_real(&w, "same_top", r->same_top);
+    nb_jw_real(&w, "weight_sqnr_db", r->weight_sqnr_db);
     nb_jw_real(&w, "seconds", r->seconds);
     nb_jw_finish(&w);
 }
 
 /* size, share in integers, quality, where it is, how to run it */
-static void print_line(const struct nb_quantize_net_result *r, const char *out)
+static void print_line(const struct nb_quantize_net_result *r, const char *out, const char *type)
 {
-    printf("%s: weights %s (were %s), %llu of %llu nodes in 8 bits, output SQNR %s on %llu samples "
-           "(largest element the same: %.1f %%), in %s; run it: nibble run ",
-           out, nb_cli_bytes(r->bytes).s, nb_cli_bytes(r->float_bytes).s,
-           (unsigned long long)r->n_quantized, (unsigned long long)r->n_nodes,
-           nb_cli_db(r->sqnr_db).s, (unsigned long long)r->n_samples, 100.0 * r->same_top,
-           nb_cli_time(r->seconds).s);
+    printf("%s: weights %s (were %s), %llu of %llu nodes in %s", out, nb_cli_bytes(r->bytes).s,
+           nb_cli_bytes(r->float_bytes).s, (unsigned long long)r->n_quantized,
+           (unsigned long long)r->n_nodes, strcmp(type, "int8") == 0 ? "8 bits" : type);
+    if (!isnan(r->weight_sqnr_db))
+        printf(", weight SQNR %s", nb_cli_db(r->weight_sqnr_db).s);
+    if (r->n_samples > 0)
+        printf(", output SQNR %s on %llu samples (largest element the same: %.1f %%)",
+               nb_cli_db(r->sqnr_db).s, (unsigned long long)r->n_samples, 100.0 * r->same_top);
+    printf(", in %s; run it: nibble run ", nb_cli_time(r->seconds).s);
     nb_quantize_shell_word(stdout, out);
     printf(" --input x.npy\n");
 }
@@ -90,7 +97,7 @@ static int quantize(struct nb_cli *cli, const struct nb_quantize_args *a, const 
     if (a->common.json)
         print_json(&r, path, out, &j->o);
     else
-        print_line(&r, out);
+        print_line(&r, out, j->o.type);
     return NB_CLI_OK;
 }
 
@@ -102,17 +109,20 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
     nb_quantize_net_options_init(&j.o);
     if (n > 2)
         return nb_cli_usage(cli, "a net takes one more argument at most: the file to write");
-    if (a->type != NULL && strcmp(a->type, "int8") != 0)
-        return nb_cli_usage(cli, "--type %s: nets are quantized to int8", a->type);
-    if (a->calib_texts.n == 0)
+    if (a->type != NULL)
+        j.o.type = a->type;
+    if (strcmp(j.o.type, "int8") == 0 && a->calib_texts.n == 0)
         return nb_cli_usage(cli, "a net needs samples: --calib FILE.npy, or NAME=FILE.npy for each "
                                  "input");
     int code = read_lists(cli, a, &j);
     const char *out = n > 1 ? positional[1] : a->output;
-    if (code == NB_CLI_OK && out == NULL && (out = j.out = default_out(positional[0])) == NULL)
+    if (code == NB_CLI_OK && out == NULL &&
+        (out = j.out = default_out(positional[0], j.o.type)) == NULL)
         code = no_memory();
     j.o.overwrite = a->force;
     j.o.per_tensor = a->per_tensor;
+    j.o.method = a->method;
+    j.o.scale_search = a->scale_search;
     j.o.keep = (const char *const *)a->keep.items;
     j.o.n_keep = (uint32_t)a->keep.n;
     if (a->profile != NULL)

@@ -286,13 +286,17 @@ const struct nb_cli_verb nb_cli_verb_quantize = {
         "MODEL may be a net in ONNX: --calib names samples of its input (an .npy file, or "
         "NAME=FILE.npy "
         "for each input), and OUT is a model in 8 bits with QuantizeLinear and DequantizeLinear "
-        "nodes, as --profile's engine wants them.",
+        "nodes, as --profile's engine wants them. With --type int4_g32, or another of int4 and "
+        "int8 in "
+        "groups, only the weights of matrix products are rounded (MatMulNBits of ONNX Runtime); "
+        "samples make that better, but are not needed.",
     .examples = "nibble quantize Llama-3.2-1B\n"
                 "nibble quantize model-f16.gguf small.gguf Q4_K_M\n"
                 "nibble quantize Llama-3.2-1B -o q.gguf --type q4_0 --tensor-type 'ffn_down=q6_k'\n"
                 "nibble quantize Llama-3.2-1B -o q.gguf --eval book.txt --max-kld 0.02\n"
                 "nibble quantize x.npy -o y.npy --type q4_k --importance w.npy\n"
-                "nibble quantize net.onnx --calib images.npy --range mse",
+                "nibble quantize net.onnx --calib images.npy --range mse\n"
+                "nibble quantize encoder.onnx --type int4_g32",
     .options = nb_quantize_options,
     .args_bytes = sizeof(struct nb_quantize_args),
     .min_positional = 1,

@@ -175,6 +175,14 @@ struct nb_quantize_net_options {
     size_t n_dims;
     const struct nb_executor_fixed *fixed;
     size_t n_fixed;
+    const char *
+        type; /* "int8": weights and activations, with samples. A grid of int4 or int8 in groups, "int4_g32",
+                         "int8_g128_asym": the weights of products alone (docs/nets.md), samples or none */
+    const char *
+        method; /* of such a grid: how weights are rounded, as `nibble list methods` has it; NULL: kgptq
+                           with samples, rtn without */
+    const char
+        *scale_search; /* likewise: "mse", "exact", "absmax" ...; NULL: the method's, or mse */
 };
 NB_API void nb_quantize_net_options_init(struct nb_quantize_net_options *o);
 
@@ -184,11 +192,14 @@ struct nb_quantize_net_result {
         n_quantized;        /* nodes of the simplified net; of them with an integer form    */
     uint64_t n_activations; /* values that have a grid                                      */
     uint64_t n_samples;
-    double sqnr_db;  /* of the worst output over the samples, against the float net             */
+    double
+        sqnr_db; /* of the worst output over the samples, against the float net; NaN without samples */
     double same_top; /* share of samples whose largest element is at the same place; of that one */
     double seconds;
+    double
+        weight_sqnr_db; /* of the weights that were rounded alone; NaN otherwise                */
 };
-/* Static quantization to 8 bits: the net runs over the samples, every activation gets a range, and `out` gets the
+/* Static quantization to 8 bits (type "int8"): the net runs over the samples, every activation gets a range, and `out` gets the
  * model with QuantizeLinear and DequantizeLinear nodes (docs/nets.md). Batch norms go into convolutions,
  * names of inputs, outputs and kept values stay. NB_ERR_UNSUPPORTED names what nibble cannot run; NB_ERR_ARG says
  * which samples do not fit; NB_ERR_NUMERIC which value was not finite. */

@@ -70,7 +70,7 @@ static enum nb_status count_op(struct nb_net_owner *o, struct nb_net_info *info,
         domain[0] == '\0' ? n->op_type : nb_arena_printf(&o->arena, "%s.%s", domain, n->op_type);
     if (name == NULL)
         return no_memory(err);
-    return nb_net_count_op(o, info, name, domain[0] == '\0' && nb_net_knows(n->op_type), err);
+    return nb_net_count_op(o, info, name, nb_net_knows(n), err);
 }
 
 static enum nb_status count_file(struct nb_net_owner *o, struct nb_net_info *info,

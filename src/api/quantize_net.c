@@ -7,8 +7,11 @@
 
 void nb_quantize_net_options_init(struct nb_quantize_net_options *o)
 {
-    *o = (struct nb_quantize_net_options){
-        .size = sizeof *o, .profile = "ort-cpu", .range = "minmax", .percentile = 99.999};
+    *o = (struct nb_quantize_net_options){.size = sizeof *o,
+                                          .profile = "ort-cpu",
+                                          .range = "minmax",
+                                          .percentile = 99.999,
+                                          .type = "int8"};
 }
 
 /* What the call has open. Owns: all but o. */
@@ -40,10 +43,23 @@ static enum nb_status no_memory(struct nb_error *err)
 
 /* ---- options ---- */
 
+/* Weights and activations? */
+static bool is_static(const struct nb_quantize_net_options *o)
+{
+    return o->type == NULL || nb_str_eq(o->type, "int8");
+}
+
 static enum nb_status find_rules(struct work *w, struct nb_error *err)
 {
     const struct nb_quantize_net_options *o = w->o;
     int profile = -1, range = -1;
+    if (!is_static(o) && !nb_nbits_fits(nb_numfmt_find(o->type)))
+        NB_FAIL(err, NB_ERR_ARG,
+                "nets are quantized to int8, or their weights alone to int4 or int8 in groups "
+                "(int4_g32, int8_g128_asym ...), not to '%s'",
+                o->type);
+    if (is_static(o) && (o->method != NULL || o->scale_search != NULL))
+        NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
     for (int i = 0; i < NB_N_PTQ_PROFILES; i++)
         if (nb_str_eq(o->profile, nb_ptq_profile_name((enum nb_ptq_profile)i)))
             profile = i;
@@ -92,6 +108,11 @@ static enum nb_status read_samples(struct work *w, const char *path, struct nb_e
 
 /* ---- the work ---- */
 
+static double decibels(double signal, double noise)
+{
+    return noise > 0.0 ? 10.0 * log10(signal / noise) : (double)INFINITY;
+}
+
 static enum nb_status measure(struct work *w, struct nb_quantize_net_result *r,
                               struct nb_error *err)
 {
@@ -105,7 +126,7 @@ static enum nb_status measure(struct work *w, struct nb_quantize_net_result *r,
     r->same_top = 1.0;
     for (size_t i = 0; i < m->graph.n_outputs; i++) {
         const struct nb_ptq_error *e = &errors[i];
-        const double db = e->noise > 0.0 ? 10.0 * log10(e->signal / e->noise) : INFINITY;
+        const double db = decibels(e->signal, e->noise);
         if (e->n == 0 || !(db < r->sqnr_db))
             continue;
         r->sqnr_db = db;
@@ -114,23 +135,46 @@ static enum nb_status measure(struct work *w, struct nb_quantize_net_result *r,
     return NB_OK;
 }
 
+/* ---- by type ---- */
+
+static enum nb_status quantize(struct work *w, struct nb_error *err)
+{
+    const struct nb_onnx_model *m = nb_onnx_model(w->file);
+    const struct nb_quantize_net_options *o = w->o;
+    const struct nb_ptq_weight_options weights = {.type = o->type,
+                                                  .method = o->method,
+                                                  .scale_search = o->scale_search,
+                                                  .keep = o->keep,
+                                                  .n_keep = o->n_keep};
+    if (!is_static(o))
+        return nb_ptq_create_weights(&w->result, m, &w->net, &weights, &w->data, w->ctx->pool, w->a,
+                                     err);
+    return nb_ptq_create(&w->result, m, &w->net, &w->ptq, &w->data, w->ctx->pool, w->a, err);
+}
+
 static enum nb_status run(struct work *w, const char *path, const char *out,
                           struct nb_quantize_net_result *r, struct nb_error *err)
 {
     struct nb_onnx_write_options write;
     NB_TRY(find_rules(w, err));
     NB_TRY(nb_onnx_open(&w->file, path, 0, w->a, err));
-    NB_TRY(read_samples(w, path, err));
-    NB_TRY(nb_ptq_create(&w->result, nb_onnx_model(w->file), &w->net, &w->ptq, &w->data,
-                         w->ctx->pool, w->a, err));
+    if (is_static(w->o) || w->o->n_samples > 0)
+        NB_TRY(read_samples(w, path, err));
+    NB_TRY(quantize(w, err));
     const struct nb_ptq_report *report = nb_ptq_report(w->result);
     *r = (struct nb_quantize_net_result){.float_bytes = report->float_bytes,
                                          .bytes = report->bytes,
                                          .n_nodes = report->n_nodes,
                                          .n_quantized = report->n_quantized,
                                          .n_activations = report->n_activations,
-                                         .n_samples = w->data.n_samples};
-    NB_TRY(measure(w, r, err));
+                                         .n_samples = w->data.n_samples,
+                                         .sqnr_db = (double)NAN,
+                                         .same_top = (double)NAN,
+                                         .weight_sqnr_db = (double)NAN};
+    if (report->weight_signal > 0.0)
+        r->weight_sqnr_db = decibels(report->weight_signal, report->weight_noise);
+    if (w->data.n_samples > 0)
+        NB_TRY(measure(w, r, err));
     nb_onnx_write_options_init(&write);
     if (w->o->overwrite)
         write.out_flags = NB_OUT_OVERWRITE;

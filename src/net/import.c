@@ -14,23 +14,32 @@ struct entry {
     nb_net_rule *rule;
     int64_t arg;
 };
-static const struct entry entries[] = {
 #define NB_NET_OP(type, rule, arg) {#type, nb_net_rule_##rule, arg},
+static const struct entry own_ops[] = {
 #include "net/ops.inc"
-#undef NB_NET_OP
 };
+static const struct entry microsoft_ops[] = {
+#include "net/ops_microsoft.inc"
+};
+#undef NB_NET_OP
 
-static const struct entry *find_entry(const char *type)
+static const struct entry *find_entry(const struct nb_onnx_node *node)
 {
-    for (size_t i = 0; i < NB_COUNTOF(entries); i++)
-        if (nb_str_eq(entries[i].type, type))
-            return &entries[i];
+    const char *domain = node->domain != NULL ? node->domain : "";
+    const bool own = domain[0] == '\0' || nb_str_eq(domain, "ai.onnx");
+    const struct entry *list = own ? own_ops : microsoft_ops;
+    const size_t n = own                                  ? NB_COUNTOF(own_ops)
+                     : nb_str_eq(domain, "com.microsoft") ? NB_COUNTOF(microsoft_ops)
+                                                          : 0;
+    for (size_t i = 0; i < n; i++)
+        if (nb_str_eq(list[i].type, node->op_type))
+            return &list[i];
     return NULL;
 }
 
-bool nb_net_knows(const char *op_type)
+bool nb_net_knows(const struct nb_onnx_node *node)
 {
-    return find_entry(op_type) != NULL;
+    return find_entry(node) != NULL;
 }
 
 static enum nb_status no_memory(struct nb_error *err)
@@ -93,7 +102,7 @@ static enum nb_status run_rule(struct nb_importer *im, const struct nb_onnx_node
     struct nb_net_node n = {.im = im, .g = im->g, .n = onnx, .opset = im->opset};
     const bool own =
         onnx->domain == NULL || onnx->domain[0] == '\0' || nb_str_eq(onnx->domain, "ai.onnx");
-    const struct entry *e = own ? find_entry(onnx->op_type) : NULL;
+    const struct entry *e = find_entry(onnx);
     if (e == NULL)
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "nibble has no such operator%s%s",
                 own ? "" : " of domain ", own ? "" : onnx->domain);

@@ -87,7 +87,7 @@ bool nb_net_type(int32_t onnx_type, enum nb_value_type *type);
 /* n elements of a tensor as the graph holds them. dst: n * nb_value_item_bytes. */
 void nb_net_decode(void *dst, const struct nb_onnx_tensor *t);
 
-/* Is this operator (of ONNX's own domain) imported? */
-bool nb_net_knows(const char *op_type);
+/* Is the operator of this node imported? */
+bool nb_net_knows(const struct nb_onnx_node *node);
 
 #endif

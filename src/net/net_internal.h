@@ -81,9 +81,10 @@ NB_CHECKED enum nb_status nb_net_subgraph(struct nb_importer *im, const struct n
                                           struct nb_error *err);
 uint32_t nb_net_named(const struct nb_importer *im, const char *name); /* 0: none */
 
-/* ---- the rules: a function for each name in ops.inc ---- */
+/* ---- the rules: a function for each name in ops.inc, ops_microsoft.inc ---- */
 #define NB_NET_OP(type, rule, arg) nb_net_rule nb_net_rule_##rule;
 #include "net/ops.inc"
+#include "net/ops_microsoft.inc"
 #undef NB_NET_OP
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "container/onnx.h"
 #include "net/net.h"
+#include "numfmt/numfmt.h"
 
 /* Whose rules the Q and DQ nodes follow. */
 enum nb_ptq_profile {
@@ -47,6 +48,8 @@ struct nb_ptq_report {
     size_t n_nodes, n_quantized; /* of operators that have an integer form */
     size_t n_activations;        /* with a Q and DQ */
     uint64_t float_bytes, bytes; /* of the initializers before and after */
+    double weight_signal,
+        weight_noise; /* of weight-only: sums of squares of weights, of what rounding did */
 };
 
 /* Owns: a model and what it points to. */
@@ -58,6 +61,24 @@ NB_CHECKED enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onn
                                         const struct nb_ptq_options *o,
                                         const struct nb_ptq_data *data, struct nb_pool *pool,
                                         const struct nb_allocator *a, struct nb_error *err);
+
+/* Weights alone: those of products in groups of 4 or 8 bits, as MatMulNBits (nbits.c). */
+struct nb_ptq_weight_options {
+    const char *type;         /* a general grid: "int4_g32", "int8_g128_asym" ...  */
+    const char *method;       /* NULL: kgptq with data, else rtn                   */
+    const char *scale_search; /* NULL: the method's, or mse                        */
+    const char *const *keep;  /* (n_keep) as above                                 */
+    size_t n_keep;
+};
+bool nb_nbits_fits(const struct nb_numfmt *f); /* can it be the type? */
+/* data->n_samples 0: none. The failures of nb_ptq_create. */
+NB_CHECKED enum nb_status nb_ptq_create_weights(struct nb_ptq **out, const struct nb_onnx_model *m,
+                                                const struct nb_net_options *net,
+                                                const struct nb_ptq_weight_options *o,
+                                                const struct nb_ptq_data *data,
+                                                struct nb_pool *pool, const struct nb_allocator *a,
+                                                struct nb_error *err);
+
 void nb_ptq_destroy(struct nb_ptq *p);
 const struct nb_onnx_model *nb_ptq_model(const struct nb_ptq *p);
 const struct nb_ptq_report *nb_ptq_report(const struct nb_ptq *p);

@@ -2,6 +2,8 @@
 #ifndef NB_PTQ_PTQ_INTERNAL_H
 #define NB_PTQ_PTQ_INTERNAL_H
 
+#include "calib/hessian.h"
+#include "numfmt/grid.h"
 #include "ptq/edit.h"
 #include "ptq/ptq.h"
 
@@ -127,6 +129,65 @@ NB_CHECKED enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const 
 NB_CHECKED enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p,
                                         const struct nb_ptq_options *o,
                                         struct nb_ptq_report *report, struct nb_error *err);
+
+/* ---- nbits_moments.c ---- */
+
+struct nb_nbits_input {
+    const char *input;    /* the value's name                                     */
+    size_t cols, wide;    /* its last dimension, and with zeros behind it: of h   */
+    struct nb_hessian *h; /* out, the caller's; NULL: the net has no such value   */
+};
+struct nb_nbits_seen {
+    struct nb_nbits_input *of; /* (n) */
+    size_t n;
+};
+/* Whatever it returns, h has to be destroyed. */
+NB_CHECKED enum nb_status nb_nbits_moments(const struct nb_nbits_seen *job,
+                                           const struct nb_net *net, const struct nb_ptq_data *data,
+                                           struct nb_pool *pool, const struct nb_allocator *a,
+                                           struct nb_error *err);
+const struct nb_hessian *nb_nbits_moment(const struct nb_nbits_seen *job, const char *input);
+
+/* ---- nbits.c, nbits_round.c: weights in few bits ---- */
+
+/* A product whose right side is constant. Borrows: the edit's. */
+struct nb_product {
+    size_t node;
+    const char *input;
+    struct nb_onnx_tensor w;
+    uint64_t n, k; /* output channels, inputs */
+    bool turned;   /* w is (n, k), not (k, n) */
+    double alpha;
+    const char *bias; /* NULL: none */
+};
+/* How weights are rounded. Borrows: all. */
+struct nb_algo;
+struct nb_rounding {
+    const struct nb_numfmt *type;
+    const struct nb_algo *algo;
+    struct nb_scale_options how;
+    struct nb_pool *pool;
+    const struct nb_allocator *a;
+};
+/* NB_ERR_ARG: a type that MatMulNBits does not have, a method that does not exist or lacks its data. */
+NB_CHECKED enum nb_status nb_rounding_init(struct nb_rounding *r,
+                                           const struct nb_ptq_weight_options *o, bool data,
+                                           struct nb_pool *pool, const struct nb_allocator *a,
+                                           struct nb_error *err);
+size_t nb_nbits_wide(const struct nb_rounding *r, uint64_t k); /* k in whole blocks */
+/* A weight as MatMulNBits has it; of the edit's arena. */
+struct nb_nbits {
+    uint32_t bits, block;
+    uint64_t blocks;         /* of a row */
+    const uint8_t *codes;    /* (n, blocks * block * bits / 8) */
+    const float *scales;     /* (n, blocks) */
+    const uint8_t *zeros;    /* (n, ceil(blocks * bits / 8)), or NULL */
+    const float *real_zeros; /* (n, blocks), or NULL */
+};
+NB_CHECKED enum nb_status nb_nbits_round(struct nb_nbits *q, const struct nb_rounding *r,
+                                         const struct nb_product *p, const struct nb_hessian *h,
+                                         struct nb_edit *e, struct nb_ptq_report *report,
+                                         struct nb_error *err);
 
 /* ---- opset.c: to the operator set that a scale for each channel needs (13) ---- */
 NB_CHECKED enum nb_status nb_ptq_raise_opset(struct nb_edit *e, struct nb_error *err);

@@ -36,6 +36,8 @@ F32, I64, BOOL, F16 = 1, 7, 9, 10
 w = tensor("w", F32, [3], struct.pack("<3f", 1, 10, 100))
 net("net.onnx", [node("scale", "Mul", ["x", "w"], ["h"]), node("shift", "Add", ["h", "b"], ["y"])],
     [("x", F32, ["N", 3]), ("b", F32, ["N", 1])], [("y", F32, ["N", 3])], [w])
+net("product.onnx", [node("it", "MatMul", ["x", "m"], ["y"])], [("x", F32, ["N", 3])], [("y", F32, ["N", 2])],
+    [tensor("m", F32, [3, 2], struct.pack("<6f", 1, 2, -3, 4, 5, -6))])
 net("half.onnx", [node("", "Add", ["x", "x"], ["y"]), node("", "Equal", ["x", "y"], ["same"])],
     [("x", F16, [None])], [("y", F16, [None]), ("same", BOOL, [None])])
 net("shape.onnx", [node("", "Reshape", ["x", "to"], ["y/0"])], [("x", I64, None), ("to", I64, ["R"])], [("y/0", I64, None)])
@@ -173,6 +175,23 @@ expect 0 inspect net.int8.onnx
 says out "QuantizeLinear"
 expect 2 quantize net.onnx
 says err "a net needs samples"
+
+# ---- weights alone: no samples needed ----
+expect 0 quantize product.onnx --type int4_g32
+says out "product.int4_g32.onnx: weights"
+says out "1 of 1 nodes in int4_g32, weight SQNR"
+expect 0 run product.int4_g32.onnx --input x.npy
+expect 0 inspect product.int4_g32.onnx
+says out "com.microsoft.MatMulNBits"
+expect 0 quantize product.onnx -o q.onnx -f --type int8_g16_asym --calib many.npy --json
+says out '"type": "int8_g16_asym"'
+expect 3 quantize net.onnx --type int4_g32
+says err "nothing to make smaller"
+expect 2 quantize net.onnx --type int4_g32 --method gptq
+says err "method gptq needs samples"
+expect 2 quantize net.onnx --type int4_g7
+says err "not to 'int4_g7'"
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --method gptq
 expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --dim N
 says err "expected NAME=N"
 expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --range guess

@@ -229,8 +229,7 @@ static bool known_ops(const struct nb_onnx_graph *g, const char **missing)
 {
     for (size_t i = 0; i < g->n_nodes; i++) {
         const struct nb_onnx_node *n = &g->nodes[i];
-        const bool own = n->domain == NULL || n->domain[0] == '\0';
-        if (!own || !nb_net_knows(n->op_type)) {
+        if (!nb_net_knows(n)) {
             *missing = n->op_type;
             return false;
         }

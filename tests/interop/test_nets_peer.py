@@ -16,38 +16,14 @@ import peer
 peer.need("onnx", "onnxruntime", "numpy")
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
-import onnxruntime  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
 
 import executor  # noqa: E402
+from onnx_session import difference, session  # noqa: E402
 
 SIMPLE = "/usr/lib/python3/dist-packages/onnx/backend/test/data/simple"
 BOUND = 1e-4
 FAILED, MISSING = [], []
-
-
-def session(path_or_bytes, plain=False):
-    o = onnxruntime.SessionOptions()
-    o.log_severity_level = 4
-    if plain:
-        o.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(path_or_bytes, o, providers=["CPUExecutionProvider"])
-
-
-def difference(a, b):
-    """Largest difference, as a part of the largest number of b; infinite if it is not even the same shape."""
-    a, b = np.asarray(a), np.asarray(b)
-    if a.shape != b.shape or (a.dtype != b.dtype):
-        return float("inf")
-    if a.size == 0:
-        return 0.0
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    if not np.array_equal(np.isfinite(a), np.isfinite(b)) or not np.array_equal(a[~np.isfinite(a)], b[~np.isfinite(b)], True):
-        return float("inf")
-    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
-    if a.size == 0 or np.array_equal(a, b):
-        return 0.0
-    return float(np.max(np.abs(a - b)) / max(np.max(np.abs(b)), 1e-30))
 
 
 def run(folder, path, feeds, fixed=(), more=()):
