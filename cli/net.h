@@ -108,6 +108,16 @@ int nb_cli_net_data_read(struct nb_cli *cli, struct nb_cli_net_data *d,
                          const struct nb_cli_list *sets);
 void nb_cli_net_data_free(struct nb_cli_net_data *d);
 
+/* ---- net_labels.c ---- */
+/* Owns: label. */
+struct nb_cli_labels {
+    int64_t *label; /* (n) */
+    size_t n;
+};
+/* path NULL: none. Exit code; free label in any case. */
+int nb_cli_labels_read(struct nb_cli *cli, nb_context *ctx, const char *path,
+                       struct nb_cli_labels *out);
+
 /* ---- net_values.c ---- */
 /* "float32 [1, 3, 224, 224]" */
 struct nb_cli_net_text {
@@ -153,6 +163,15 @@ struct nb_cli_net_bench_args {
     uint32_t repeat; /* 0: as many as fit */
     bool json;
 };
+/* ---- net_eval.c ---- */
+struct nb_cli_net_eval_args {
+    const struct nb_cli_list *inputs, *dims, *sets;
+    const char *labels, *expected, *output;
+    uint32_t top;
+    bool json;
+};
+int nb_cli_eval_net(struct nb_cli *cli, const char *path, const struct nb_cli_net_eval_args *a);
+
 int nb_cli_bench_net(struct nb_cli *cli, const char *path, const struct nb_cli_net_bench_args *a);
 
 #endif

@@ -1,5 +1,6 @@
-/* cli/verb_eval.c: perplexity, and divergence from a reference model run side by side. */
+/* cli/verb_eval.c: perplexity, and divergence from a reference model run side by side; accuracy of a net. */
 #include "evaluate.h"
+#include "net.h"
 
 #include <string.h>
 
@@ -9,6 +10,9 @@ struct args {
     uint32_t ctx, chunks;
     int32_t float_activations;
     double max_kld, max_ppl;
+    struct nb_cli_list inputs, dims, sets; /* of nets, from here on */
+    const char *labels, *expected, *output;
+    uint32_t top;
 };
 #define AT(field) offsetof(struct args, field)
 
@@ -72,6 +76,43 @@ static const struct nb_cli_opt options[] = {
      .group = "Bounds",
      .help = "exit with 4 if the perplexity is larger",
      .brief = 1},
+    {.name = "input",
+     .letter = 'i',
+     .arg = "NAME=FILE",
+     .type = NB_CLI_LIST,
+     .offset = AT(inputs),
+     .group = "Nets",
+     .help = "samples of an input, an .npy file: (count, the input's dimensions without its batch)",
+     .brief = 1},
+    {.name = "labels",
+     .arg = "FILE",
+     .type = NB_CLI_STRING,
+     .offset = AT(labels),
+     .group = "Nets",
+     .help = "class of each sample, from 0: an .npy file, a text with a number a line, or a .csv "
+             "with a column 'label' or 'class'",
+     .brief = 1},
+    {.name = "top",
+     .arg = "K",
+     .type = NB_CLI_U32,
+     .offset = AT(top),
+     .fallback = "5",
+     .group = "Nets",
+     .help = "count a sample too if its class is among the K best"},
+    {.name = "expected",
+     .arg = "FILE",
+     .type = NB_CLI_STRING,
+     .offset = AT(expected),
+     .group = "Nets",
+     .help = "what the output should be, an .npy file: signal to noise ratio, cosine, error"},
+    {.name = "output",
+     .letter = 'o',
+     .arg = "NAME",
+     .type = NB_CLI_STRING,
+     .offset = AT(output),
+     .group = "Nets",
+     .help = "the output that is measured, of a net with several"},
+    NB_CLI_NET_DIM_SET(AT(dims), AT(sets), "fix an input to a number"),
     {0},
 };
 
@@ -106,6 +147,22 @@ static int check_bounds(const struct args *a, const struct nb_eval_result *e)
     return code;
 }
 
+static int run_net(struct nb_cli *cli, const struct args *a, const char *path)
+{
+    if (a->text != NULL || a->against != NULL || a->max_kld >= 0 || a->max_ppl >= 0)
+        return nb_cli_usage(cli, "this file is a net; texts and perplexity are for language "
+                                 "models (nibble compare sets a net against another)");
+    return nb_cli_eval_net(cli, path,
+                           &(struct nb_cli_net_eval_args){.inputs = &a->inputs,
+                                                          .dims = &a->dims,
+                                                          .sets = &a->sets,
+                                                          .labels = a->labels,
+                                                          .expected = a->expected,
+                                                          .output = a->output,
+                                                          .top = a->top,
+                                                          .json = a->common.json});
+}
+
 static int run(struct nb_cli *cli, void *args, int n, char **positional)
 {
     struct args *a = args;
@@ -115,6 +172,11 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     int code = NB_CLI_OK;
 
     (void)n;
+    if (nb_is_net(model))
+        return run_net(cli, a, model);
+    if (a->inputs.n + a->dims.n + a->sets.n > 0 || a->labels != NULL || a->expected != NULL)
+        return nb_cli_usage(cli, "this is no net; --input, --labels and what goes with them are "
+                                 "for nets");
     if (a->max_kld >= 0 && a->against == NULL)
         return nb_cli_usage(cli, "--max-kld needs --against REF");
     const char *text = nb_evaluate_text(cli, a->text, &code);
@@ -145,17 +207,24 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 
 const struct nb_cli_verb nb_cli_verb_eval = {
     .name = "eval",
-    .synopsis = "MODEL",
-    .summary = "measure a model: perplexity, KL divergence from a reference",
+    .synopsis = "MODEL | NET",
+    .summary = "measure a model: perplexity, KL divergence from a reference; accuracy of a net",
     .description =
         "Predicts a text in windows of --ctx tokens and scores the second half of each, as "
         "llama.cpp "
         "does. With --against both models run side by side, and no file of logits is needed: the "
         "mean and percentiles of the KL divergence say how far MODEL's predictions are from the "
         "reference's, 'same top-1' how often both find the same token most likely. Each figure has "
-        "its standard error; that of the difference pairs the positions.",
+        "its standard error; that of the difference pairs the positions.\n"
+        "\n"
+        "A net in ONNX or TFLite is run over the samples of --input, as it wants them: nothing is "
+        "scaled or transposed. Numbers for an input of floats are converted, those for an input "
+        "of integers must have its type. With --labels it gives how many samples are right, and "
+        "the cross entropy if the output is a distribution; with --expected how near the output "
+        "is to that.",
     .examples = "nibble eval q.gguf --text book.txt --against Llama-3.2-1B\n"
-                "nibble eval q.gguf --text book.txt --against Llama-3.2-1B --max-kld 0.02 --json",
+                "nibble eval q.gguf --text book.txt --against Llama-3.2-1B --max-kld 0.02 --json\n"
+                "nibble eval net.onnx --input images.npy --labels labels.npy",
     .options = options,
     .args_bytes = sizeof(struct args),
     .min_positional = 1,

@@ -208,6 +208,46 @@ NB_API NB_CHECKED enum nb_status nb_quantize_net(nb_context *ctx, const char *pa
                                                  struct nb_quantize_net_result *result,
                                                  struct nb_error *err);
 
+/* ---- measuring ---- */
+
+/* Borrowed for the call. labels or expected, or both. */
+struct nb_eval_net_options {
+    uint32_t size;
+    uint32_t top;          /* 5: a sample is right, too, if its class is among so many            */
+    const char *output;    /* which is measured; NULL: the only one                               */
+    const int64_t *labels; /* (n_labels) class of each sample, from 0; NULL                       */
+    size_t n_labels;
+    const char
+        *expected; /* .npy: what the output should be, one sample behind the other; NULL    */
+    const struct nb_net_samples *
+        samples; /* one for each input that is not fixed. Integers for an input of the same type are
+                     taken as they are, other numbers for an input of floats converted */
+    size_t n_samples;
+    const struct nb_executor_dim *dims; /* as nb_quantize_net_options has them */
+    size_t n_dims;
+    const struct nb_executor_fixed *fixed;
+    size_t n_fixed;
+};
+NB_API void nb_eval_net_options_init(struct nb_eval_net_options *o);
+
+struct nb_eval_net_result {
+    char output[128]; /* its name, cut if longer  */
+    uint64_t n;       /* samples                  */
+    uint32_t batch;   /* of them in a run         */
+    uint32_t threads;
+    int32_t has_classes, has_expected; /* the fields of labels, of `expected` are filled */
+    uint64_t n_classes, n_right, n_right_top;
+    double loss;                        /* mean cross entropy; NaN: the output is no distribution */
+    double sqnr_db, cosine, rmse, most; /* most: the largest difference                          */
+    double seconds, run_median, run_min; /* of all runs; of one                                   */
+};
+/* Runs the net over samples. Scores that are codes of a quantized net are compared as they are, and what they stand for
+ * makes the loss. NB_ERR_ARG says which samples, labels or output do not fit. */
+NB_API NB_CHECKED enum nb_status nb_evaluate_net(nb_context *ctx, const char *path,
+                                                 const struct nb_eval_net_options *o,
+                                                 struct nb_eval_net_result *result,
+                                                 struct nb_error *err);
+
 /* ---- arrays in .npy files ---- */
 
 /* Owns (through owner): data. */

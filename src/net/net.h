@@ -67,6 +67,20 @@ NB_CHECKED enum nb_status nb_net_import(struct nb_net **out, const struct nb_onn
                                         const struct nb_allocator *a, struct nb_error *err);
 void nb_net_close(struct nb_net *net);
 
+/* The model that it was imported from, of TFLite the one made for it; NULL: not from a file. */
+const struct nb_onnx_model *nb_net_model(const struct nb_net *net);
+
+/* ---- grids: element = scale * (code - zero) ---- */
+
+struct nb_net_grid {
+    float scale;
+    int32_t zero;
+};
+/* Of a value of integers that a QuantizeLinear makes or a DequantizeLinear reads, with one constant scale. */
+bool nb_net_grid(const struct nb_onnx_model *m, const char *value, struct nb_net_grid *out);
+/* What a value of floats goes on as behind its QuantizeLinear and DequantizeLinear; NULL: it has none. */
+const char *nb_net_rounded(const struct nb_onnx_model *m, const char *value);
+
 /* ---- passes ---- */
 
 enum nb_net_pass {
