@@ -62,6 +62,9 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_real(&w, "sqnr_db", r->sqnr_db);
     nb_jw_real(&w, "same_top", r->same_top);
     nb_jw_real(&w, "weight_sqnr_db", r->weight_sqnr_db);
+    nb_jw_u64(&w, "beyond_constants", r->n_beyond);
+    nb_jw_u64(&w, "beyond_tensors", r->n_kept);
+    nb_jw_u64(&w, "beyond_values", r->n_beyond_values);
     nb_jw_real(&w, "seconds", r->seconds);
     nb_jw_finish(&w);
 }
@@ -72,6 +75,11 @@ static void print_line(const struct nb_quantize_net_result *r, const char *out, 
     printf("%s: weights %s (were %s), %llu of %llu nodes in %s", out, nb_cli_bytes(r->bytes).s,
            nb_cli_bytes(r->float_bytes).s, (unsigned long long)r->n_quantized,
            (unsigned long long)r->n_nodes, strcmp(type, "int8") == 0 ? "8 bits" : type);
+    if (r->n_beyond > 0)
+        printf(", %llu constants that float16 does not hold: %llu tensors stay float32",
+               (unsigned long long)r->n_beyond, (unsigned long long)r->n_kept);
+    if (r->n_beyond_values > 0)
+        printf(", %llu values past 65504 stay float32", (unsigned long long)r->n_beyond_values);
     if (!isnan(r->weight_sqnr_db))
         printf(", weight SQNR %s", nb_cli_db(r->weight_sqnr_db).s);
     if (r->n_samples > 0)

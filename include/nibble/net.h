@@ -177,7 +177,7 @@ struct nb_quantize_net_options {
     size_t n_fixed;
     const char *
         type; /* "int8": weights and activations, with samples. A grid of int4 or int8 in groups, "int4_g32",
-                         "int8_g128_asym": the weights of products alone (docs/nets.md), samples or none */
+                         "int8_g128_asym": the weights of products alone (docs/nets.md), samples or none. "f16": all that computes in float16 (n_quantized nodes), samples or none */
     const char *
         method; /* of such a grid: how weights are rounded, as `nibble list methods` has it; NULL: kgptq
                            with samples, rtn without */
@@ -196,8 +196,10 @@ struct nb_quantize_net_result {
         sqnr_db; /* of the worst output over the samples, against the float net; NaN without samples */
     double same_top; /* share of samples whose largest element is at the same place; of that one */
     double seconds;
-    double
-        weight_sqnr_db; /* of the weights that were rounded alone; NaN otherwise                */
+    double weight_sqnr_db;     /* of weights that were rounded alone; NaN otherwise        */
+    uint64_t n_beyond, n_kept; /* of f16: constants that it does not hold, in so many tensors that
+                                  stay float32 */
+    uint64_t n_beyond_values;  /* values that samples took past 65504: they stay float32 */
 };
 /* Static quantization to 8 bits (type "int8"): the net runs over the samples, every activation gets a range, and `out` gets the
  * model with QuantizeLinear and DequantizeLinear nodes (docs/nets.md). Batch norms go into convolutions,

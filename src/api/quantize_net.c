@@ -49,16 +49,21 @@ static bool is_static(const struct nb_quantize_net_options *o)
     return o->type == NULL || nb_str_eq(o->type, "int8");
 }
 
+static bool is_half(const struct nb_quantize_net_options *o)
+{
+    return nb_str_eq(o->type, "f16");
+}
+
 static enum nb_status find_rules(struct work *w, struct nb_error *err)
 {
     const struct nb_quantize_net_options *o = w->o;
     int profile = -1, range = -1;
-    if (!is_static(o) && !nb_nbits_fits(nb_numfmt_find(o->type)))
+    if (!is_static(o) && !is_half(o) && !nb_nbits_fits(nb_numfmt_find(o->type)))
         NB_FAIL(err, NB_ERR_ARG,
-                "nets are quantized to int8, or their weights alone to int4 or int8 in groups "
+                "nets are quantized to int8, f16, or their weights alone to int4 or int8 in groups "
                 "(int4_g32, int8_g128_asym ...), not to '%s'",
                 o->type);
-    if (is_static(o) && (o->method != NULL || o->scale_search != NULL))
+    if ((is_static(o) || is_half(o)) && (o->method != NULL || o->scale_search != NULL))
         NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
     for (int i = 0; i < NB_N_PTQ_PROFILES; i++)
         if (nb_str_eq(o->profile, nb_ptq_profile_name((enum nb_ptq_profile)i)))
@@ -146,6 +151,9 @@ static enum nb_status quantize(struct work *w, struct nb_error *err)
                                                   .scale_search = o->scale_search,
                                                   .keep = o->keep,
                                                   .n_keep = o->n_keep};
+    const struct nb_ptq_half_options half = {.keep = o->keep, .n_keep = o->n_keep};
+    if (is_half(o))
+        return nb_ptq_create_half(&w->result, m, &w->net, &half, &w->data, w->ctx->pool, w->a, err);
     if (!is_static(o))
         return nb_ptq_create_weights(&w->result, m, &w->net, &weights, &w->data, w->ctx->pool, w->a,
                                      err);
@@ -168,6 +176,9 @@ static enum nb_status run(struct work *w, const char *path, const char *out,
                                          .n_quantized = report->n_quantized,
                                          .n_activations = report->n_activations,
                                          .n_samples = w->data.n_samples,
+                                         .n_beyond = report->n_beyond,
+                                         .n_kept = report->n_kept,
+                                         .n_beyond_values = report->n_beyond_values,
                                          .sqnr_db = (double)NAN,
                                          .same_top = (double)NAN,
                                          .weight_sqnr_db = (double)NAN};

@@ -212,6 +212,14 @@ size_t nb_edit_readers(const struct nb_edit *e, const char *name, size_t *reader
     return n;
 }
 
+bool nb_edit_read_inside(const struct nb_edit *e, const char *name)
+{
+    for (size_t i = 0; i < e->n_nodes; i++)
+        if (e->nodes[i].op_type != NULL && read_inside(&e->nodes[i], name))
+            return true;
+    return false;
+}
+
 uint64_t nb_edit_bytes(const struct nb_edit *e)
 {
     uint64_t sum = 0;
@@ -286,6 +294,25 @@ static size_t keep_read(const struct nb_edit *e, struct nb_onnx_tensor *out)
     return n;
 }
 
+/* Old files list weights as inputs too, for callers to replace: they are constants now. (IR version 4: they may be.) */
+static enum nb_status drop_weight_inputs(struct nb_edit *e, struct nb_onnx_model *out,
+                                         struct nb_error *err)
+{
+    const struct nb_onnx_graph *g = &e->model.graph;
+    struct nb_onnx_value *inputs = nb_arena_alloc(&e->arena, g->n_inputs + 1, sizeof *inputs);
+    size_t n = 0;
+    if (inputs == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < g->n_inputs; i++)
+        if (nb_edit_tensor(e, g->inputs[i].name) == NULL)
+            inputs[n++] = g->inputs[i];
+    if (n < g->n_inputs)
+        out->ir_version = NB_MAX(out->ir_version, (int64_t)4);
+    out->graph.inputs = inputs;
+    out->graph.n_inputs = n;
+    return NB_OK;
+}
+
 enum nb_status nb_edit_model(struct nb_edit *e, struct nb_onnx_model *out, struct nb_error *err)
 {
     struct nb_onnx_node *nodes = nb_arena_alloc(&e->arena, e->n_nodes + 1, sizeof *nodes);
@@ -302,5 +329,5 @@ enum nb_status nb_edit_model(struct nb_edit *e, struct nb_onnx_model *out, struc
     out->graph.n_initializers = keep_read(e, tensors);
     out->graph.values = NULL; /* of values that may be gone */
     out->graph.n_values = 0;
-    return st;
+    return st == NB_OK ? drop_weight_inputs(e, out, err) : st;
 }

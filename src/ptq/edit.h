@@ -51,6 +51,7 @@ void nb_edit_drop(struct nb_edit *e, size_t node);
 size_t nb_edit_producer(const struct nb_edit *e, const char *name); /* node; SIZE_MAX: none */
 /* Nodes that read a name, and 1 more if it leaves the graph; *reader: the last of them. */
 size_t nb_edit_readers(const struct nb_edit *e, const char *name, size_t *reader);
+bool nb_edit_read_inside(const struct nb_edit *e, const char *name); /* by a graph in a node (If) */
 uint64_t nb_edit_bytes(const struct nb_edit *e); /* of initializers that something reads */
 bool nb_edit_is_output(const struct nb_edit *e, const char *name);
 

@@ -49,7 +49,10 @@ struct nb_ptq_report {
     size_t n_activations;        /* with a Q and DQ */
     uint64_t float_bytes, bytes; /* of the initializers before and after */
     double weight_signal,
-        weight_noise; /* of weight-only: sums of squares of weights, of what rounding did */
+        weight_noise;       /* of weight-only: sums of squares of weights, of what rounding did */
+    uint64_t n_beyond;      /* of float16: constants that it does not hold ...           */
+    size_t n_kept;          /* ... in so many tensors, which stay float32                */
+    size_t n_beyond_values; /* values that samples took past 65504                       */
 };
 
 /* Owns: a model and what it points to. */
@@ -78,6 +81,18 @@ NB_CHECKED enum nb_status nb_ptq_create_weights(struct nb_ptq **out, const struc
                                                 const struct nb_ptq_data *data,
                                                 struct nb_pool *pool, const struct nb_allocator *a,
                                                 struct nb_error *err);
+
+/* All of the net in float16 that takes it; inputs and outputs stay (half.c). */
+struct nb_ptq_half_options {
+    const char *const *keep; /* (n_keep) as above */
+    size_t n_keep;
+};
+/* data->n_samples 0: none; else values that pass 65504 stay float32. The failures of nb_ptq_create. */
+NB_CHECKED enum nb_status nb_ptq_create_half(struct nb_ptq **out, const struct nb_onnx_model *m,
+                                             const struct nb_net_options *net,
+                                             const struct nb_ptq_half_options *o,
+                                             const struct nb_ptq_data *data, struct nb_pool *pool,
+                                             const struct nb_allocator *a, struct nb_error *err);
 
 void nb_ptq_destroy(struct nb_ptq *p);
 const struct nb_onnx_model *nb_ptq_model(const struct nb_ptq *p);

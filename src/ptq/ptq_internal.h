@@ -189,6 +189,13 @@ NB_CHECKED enum nb_status nb_nbits_round(struct nb_nbits *q, const struct nb_rou
                                          struct nb_edit *e, struct nb_ptq_report *report,
                                          struct nb_error *err);
 
+/* ---- half_types.c ---- */
+/* The element types of the edit's values; NB_ONNX_UNDEFINED: not known. Does it compute in float16 if its floats are? */
+NB_CHECKED enum nb_status nb_half_types(struct nb_map *types, const struct nb_edit *e,
+                                        struct nb_error *err);
+int32_t nb_half_type(const struct nb_map *types, const char *name);
+bool nb_half_takes(const struct nb_onnx_node *n);
+
 /* ---- opset.c: to the operator set that a scale for each channel needs (13) ---- */
 NB_CHECKED enum nb_status nb_ptq_raise_opset(struct nb_edit *e, struct nb_error *err);
 

@@ -160,6 +160,10 @@ expect 3 quantize net.onnx --type int4_g32
 says err "nothing to make smaller"
 expect 2 quantize net.onnx --type int4_g32 --method gptq
 says err "method gptq needs samples"
+expect 0 quantize product.onnx --type f16
+says out "product.f16.onnx: weights 12 B (were 24 B), 1 of 1 nodes in f16"
+expect 0 run product.f16.onnx --input x.npy
+expect 2 quantize net.onnx --type f16 --method gptq
 expect 2 quantize net.onnx --type int4_g7
 says err "not to 'int4_g7'"
 expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --method gptq

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Nets whose weights alone nibble has made small: onnxruntime loads them, and gives what nibble gives.
+"""Nets whose weights alone nibble has made small, or that it has halved: onnxruntime loads them, and gives what nibble
+gives.
 
-MatMulNBits of every grid that nibble writes, with samples and without.
+MatMulNBits of every grid that nibble writes, with samples and without; float16, of a net with operators and constants that
+do not take it, and of the real nets in $NIBBLE_VISION if that is set.
 """
 import json
+import os
 
 import peer
 
@@ -42,6 +45,64 @@ def quantize(folder, *options):
     return out, said
 
 
+def make_half(path):
+    """Convolutions, a resize, a norm by hand with an epsilon that float16 does not have, a constant beyond it."""
+    w = {"w1": (8, 3, 3, 3), "w2": (4, 8, 1, 1)}
+    init = [numpy_helper.from_array((RNG.normal(size=s) / 4).astype(np.float32), n) for n, s in w.items()]
+    init += [numpy_helper.from_array(np.array(v, np.float32), n) for n, v in
+             (("eps", 1e-12), ("scales", [1, 1, 2, 2]), ("mask", [[[[-1e9]]]]))]
+    nodes = [helper.make_node("Conv", ["x", "w1"], ["a"], pads=[1] * 4), helper.make_node("Relu", ["a"], ["b"]),
+             helper.make_node("Resize", ["b", "", "scales"], ["c"], mode="nearest", name="resize"),
+             helper.make_node("ReduceMean", ["c"], ["mean"], axes=[2, 3]), helper.make_node("Sub", ["c", "mean"], ["d"]),
+             helper.make_node("Mul", ["d", "d"], ["square"]), helper.make_node("ReduceMean", ["square"], ["var"], axes=[2, 3]),
+             helper.make_node("Add", ["var", "eps"], ["safe"]), helper.make_node("Sqrt", ["safe"], ["root"]),
+             helper.make_node("Div", ["d", "root"], ["norm"]), helper.make_node("Conv", ["norm", "w2"], ["e"]),
+             helper.make_node("Greater", ["e", "mean0"], ["yes"]), helper.make_node("Where", ["yes", "e", "mask"], ["y"])]
+    init.append(numpy_helper.from_array(np.zeros((1,), np.float32), "mean0"))
+    graph = helper.make_graph(nodes, "half", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4, 16, 16]),
+                               helper.make_tensor_value_info("norm", TensorProto.FLOAT, ["N", 8, 16, 16])], init)
+    m = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(m)
+    onnx.save(m, path)
+
+
+def halve(folder, path, label, x, bound, *options):
+    """As nibble and as onnxruntime run it: near each other, and near the float net."""
+    out = folder("half.onnx")
+    said = json.loads(peer.nibble("quantize", path, "-o", out, "-f", "--json", "--type", "f16", *options))
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+    ours, theirs = executor.Executor(out, {k: v.shape for k, v in x.items()}), session(out)
+    names = [o.name for o in theirs.get_outputs()]
+    made, got = ours.run(x), dict(zip(names, theirs.run(None, x)))
+    ours.close()
+    want = dict(zip(names, session(path).run(None, x)))
+    apart = max(difference(made[n], got[n]) for n in names)
+    away = max(difference(got[n], want[n]) for n in names)
+    peer.check(apart <= bound and away <= bound and said["bytes"] < 0.8 * said["float_bytes"],
+               "%s in float16: %d of %d nodes, %.1e from the float net, nibble and onnxruntime differ by %.1e"
+               % (label, said["quantized"], said["nodes"], away, apart))
+    return said
+
+
+def half(folder):
+    make_half(folder("half_float.onnx"))
+    x = RNG.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    x[:, :, 4:] = 0  # parts without variance
+    said = halve(folder, folder("half_float.onnx"), "a small net", {"x": x}, 5e-3)
+    peer.check(said["beyond_constants"] == 2 and said["beyond_tensors"] == 2, "two constants stay float32: 1e-12 and -1e9")
+    vision = os.environ.get("NIBBLE_VISION")
+    if not vision:
+        return
+    for name, port, shape, most in (("resnet8_cifar10_float", "input_1", (1, 3, 32, 32), 255),
+                                    ("ultraface_rfb320", "input", (1, 3, 240, 320), 1),
+                                    ("magika_standard_v1", "bytes", (1, 1536), 255)):
+        x = np.floor(RNG.uniform(0, most + 1, shape)) if most > 1 else RNG.uniform(0, 1, shape)
+        np.save(folder("x.npy"), x.astype(np.float32))
+        more = ["--calib", folder("x.npy")] if name.startswith("magika") else []  # whose values pass 65504
+        halve(folder, os.path.join(vision, "models", name + ".onnx"), name, {port: x.astype(np.float32)}, 2e-2, *more)
+
+
 def main():
     with peer.Folder() as folder:
         make(folder("net.onnx"))
@@ -59,6 +120,7 @@ def main():
                 ok = said["quantized"] == 3 and d < 1e-5 and db > (14 if grid.startswith("int4") else 35)
                 peer.check(ok, "%s%s: %.1f dB from the float net, nibble and onnxruntime differ by %.1e"
                            % (grid, " with samples" if samples else "", db, d))
+        half(folder)
 
 
 main()
