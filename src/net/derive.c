@@ -55,7 +55,9 @@ static enum nb_status step(struct nb_net **net, const struct nb_net *source, uns
     NB_TRY(create(&next, from, err));
     next->under = *net;
     *net = next;
-    if (pass == NB_NET_LAYOUT)
+    if (pass == NB_NET_INTEGER)
+        NB_TRY(nb_pass_integer(&next->g, &from->g, err));
+    else if (pass == NB_NET_LAYOUT)
         NB_TRY(nb_pass_layout(&next->g, &from->g, err));
     else
         NB_TRY(nb_rewrite_graph(&next->g, &from->g,
@@ -66,7 +68,7 @@ static enum nb_status step(struct nb_net **net, const struct nb_net *source, uns
 enum nb_status nb_net_derive(struct nb_net **out, const struct nb_net *from, unsigned passes,
                              struct nb_error *err)
 {
-    static const unsigned order[] = {NB_NET_AFFINE, NB_NET_FUSE, NB_NET_LAYOUT};
+    static const unsigned order[] = {NB_NET_INTEGER, NB_NET_AFFINE, NB_NET_FUSE, NB_NET_LAYOUT};
     struct nb_net *net = NULL;
     enum nb_status st = NB_OK;
     *out = NULL;

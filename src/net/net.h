@@ -84,10 +84,11 @@ const char *nb_net_rounded(const struct nb_onnx_model *m, const char *value);
 /* ---- passes ---- */
 
 enum nb_net_pass {
-    NB_NET_AFFINE = 1 << 0, /* batch norms go into the layers before them                 */
-    NB_NET_FUSE = 1 << 1,   /* activations and sums go into the layers before them        */
-    NB_NET_LAYOUT = 1 << 2, /* channels last inside                                       */
-    NB_NET_ALL = (1 << 3) - 1
+    NB_NET_AFFINE = 1 << 0,  /* batch norms go into the layers before them                 */
+    NB_NET_FUSE = 1 << 1,    /* activations and sums go into the layers before them        */
+    NB_NET_LAYOUT = 1 << 2,  /* channels last inside                                       */
+    NB_NET_INTEGER = 1 << 3, /* quantized layers in integers                               */
+    NB_NET_ALL = (1 << 4) - 1
 };
 /* A net after these passes, of the same inputs and outputs (design 011). It borrows from `from`, which stays as it
  * is, and from its file. What several readers share, or leaves the net, is kept. */

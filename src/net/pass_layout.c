@@ -126,9 +126,12 @@ static bool spatial(struct nb_rewrite *r, uint32_t node)
     return true;
 }
 
-static bool is_elementwise(const struct nb_op *op)
+/* Input 0 element by element, other inputs are numbers or tables. */
+static bool is_elementwise(const struct nb_rewrite *r, const struct nb_node *n)
 {
-    return strcmp(op->name, "unary") == 0 || strcmp(op->name, "clip") == 0 || op == &nb_op_cast;
+    if (n->op == &nb_op_quantize_linear || n->op == &nb_op_dequantize_linear)
+        return nb_value_count(old_value(r, n->in[1])) == 1 && nb_node_attr(n, "block")->i == 0;
+    return n->op == &nb_op_unary || n->op == &nb_op_cast || n->op == &nb_op_table_u8;
 }
 
 static bool elementwise(struct nb_rewrite *r, uint32_t node)
@@ -136,10 +139,12 @@ static bool elementwise(struct nb_rewrite *r, uint32_t node)
     const struct nb_node *n = &r->from->nodes[node];
     struct nb_node_args args;
     struct nb_attr attrs[NB_NODE_ATTRS];
-    if (!is_elementwise(n->op) || !has_twin(r, n->in[0]))
+    if (!is_elementwise(r, n) || !has_twin(r, n->in[0]))
         return false;
     start(r, node, &args, attrs);
     args.in[0] = last_of(r, n->in[0]);
+    for (uint32_t i = 1; i < n->op->n_in; i++)
+        args.in[i] = n->in[i] ? first_of(r, n->in[i]) : 0;
     add_twin(r, node, &args);
     return true;
 }
@@ -172,7 +177,7 @@ static bool binary(struct nb_rewrite *r, uint32_t node)
     struct nb_attr attrs[NB_NODE_ATTRS];
     const uint32_t rank = old_value(r, n->out[0])->rank;
     bool any = false;
-    if (n->op != &nb_op_binary)
+    if (n->op != &nb_op_binary && n->op != &nb_op_add_u8)
         return false;
     for (uint32_t i = 0; i < 2; i++) {
         const struct nb_value *v = old_value(r, n->in[i]);

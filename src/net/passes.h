@@ -10,6 +10,9 @@
 nb_rewrite_fn nb_pass_affine; /* batch norms go into the layers before them */
 nb_rewrite_fn nb_pass_fuse;   /* activations and sums go into the layers before them */
 
+/* Layers between dequantizing and quantizing, in integers; it keeps notes of its own, see pass_integer.c. */
+NB_CHECKED enum nb_status nb_pass_integer(struct nb_graph *to, const struct nb_graph *from,
+                                          struct nb_error *err);
 /* Channels last inside; its own walk over values, see pass_layout.c. */
 NB_CHECKED enum nb_status nb_pass_layout(struct nb_graph *to, const struct nb_graph *from,
                                          struct nb_error *err);

@@ -104,6 +104,13 @@ enum nb_status nb_net_rule_quantize_linear(struct nb_net_node *n, struct nb_erro
     return nb_net_out(n, 0, quantize(n, in, &r, axis, nb_net_int(n, "block_size", 0), false), err);
 }
 
+/* Weights and biases: they stay codes until a pass (net/pass_integer.c) has seen them; whatever it leaves folds then. */
+static bool stays(const struct nb_value *x)
+{
+    const bool codes = x->type == NB_VALUE_I8 || x->type == NB_VALUE_U8 || x->type == NB_VALUE_I32;
+    return x->kind == NB_VALUE_CONST && codes && x->rank > 0;
+}
+
 enum nb_status nb_net_rule_dequantize_linear(struct nb_net_node *n, struct nb_error *err)
 {
     int64_t axis;
@@ -111,12 +118,13 @@ enum nb_status nb_net_rule_dequantize_linear(struct nb_net_node *n, struct nb_er
     NB_TRY(find_axis(n, &axis, err));
     const struct nb_attr attrs[] = {NB_ATTR_INT("axis", axis),
                                     NB_ATTR_INT("block", nb_net_int(n, "block_size", 0))};
-    return nb_net_give(n,
-                       &(struct nb_node_args){.op = &nb_op_dequantize_linear,
-                                              .in = {n->in[0], n->in[1], optional(n, 2)},
-                                              .attrs = attrs,
-                                              .n_attrs = 2},
-                       err);
+    const struct nb_node_args args = {.op = &nb_op_dequantize_linear,
+                                      .in = {n->in[0], n->in[1], optional(n, 2)},
+                                      .attrs = attrs,
+                                      .n_attrs = 2,
+                                      .block = NB_NO_BLOCK};
+    return stays(nb_net_in(n, 0)) ? nb_net_out(n, 0, nb_graph_add(n->g, &args), err)
+                                  : nb_net_give(n, &args, err);
 }
 
 enum nb_status nb_net_rule_dynamic_quantize(struct nb_net_node *n, struct nb_error *err)
