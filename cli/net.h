@@ -163,7 +163,16 @@ struct nb_cli_net_bench_args {
     uint32_t repeat; /* 0: as many as fit */
     bool json;
 };
-/* ---- net_eval.c ---- */
+/* ---- net_eval.c, net_compare.c ---- */
+struct nb_cli_net_compare_args {
+    const struct nb_cli_list *inputs, *dims, *sets;
+    const char *labels, *output;
+    uint32_t layers; /* shown at most; 0: not compared */
+    bool json;
+};
+/* paths: reference, net. */
+int nb_cli_compare_nets(struct nb_cli *cli, const char *const *paths,
+                        const struct nb_cli_net_compare_args *a);
 struct nb_cli_net_eval_args {
     const struct nb_cli_list *inputs, *dims, *sets;
     const char *labels, *expected, *output;

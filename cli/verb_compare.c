@@ -1,5 +1,6 @@
-/* cli/verb_compare.c: several small models against their reference: a table, an HTML report. */
+/* cli/verb_compare.c: several small models against their reference: a table, an HTML report; a net beside another. */
 #include "evaluate.h"
+#include "net.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -9,6 +10,9 @@ struct args {
     const char *text, *html, *kv_type;
     uint32_t ctx, chunks;
     int32_t speed, force, float_activations;
+    struct nb_cli_list inputs, dims, sets; /* of nets, from here on */
+    const char *labels, *output;
+    uint32_t layers;
 };
 #define AT(field) offsetof(struct args, field)
 
@@ -71,6 +75,36 @@ static const struct nb_cli_opt options[] = {
      .help = "overwrite the report if it exists",
      .alias = "overwrite",
      .brief = 1},
+    {.name = "input",
+     .letter = 'i',
+     .arg = "NAME=FILE",
+     .type = NB_CLI_LIST,
+     .offset = AT(inputs),
+     .group = "Nets",
+     .help = "samples of an input as REF wants them, an .npy file: (count, the input's dimensions "
+             "without its batch)",
+     .brief = 1},
+    {.name = "labels",
+     .arg = "FILE",
+     .type = NB_CLI_STRING,
+     .offset = AT(labels),
+     .group = "Nets",
+     .help = "class of each sample, from 0, as for eval: accuracy of both",
+     .brief = 1},
+    {.name = "output",
+     .arg = "NAME",
+     .type = NB_CLI_STRING,
+     .offset = AT(output),
+     .group = "Nets",
+     .help = "the output that labels are for, of nets with several"},
+    {.name = "layers",
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(layers),
+     .fallback = "20",
+     .group = "Nets",
+     .help = "show N values between the nodes, those where most is lost; 0: do not compare them"},
+    NB_CLI_NET_DIM_SET(AT(dims), AT(sets), "fix an input to a number"),
     {0},
 };
 
@@ -165,9 +199,8 @@ static void print_json(const struct nb_compare_result *r, const char *text, cons
     nb_jw_finish(&w);
 }
 
-static int run(struct nb_cli *cli, void *args, int n, char **positional)
+static int run_models(struct nb_cli *cli, const struct args *a, int n, char **positional)
 {
-    struct args *a = args;
     struct nb_compare_options o;
     struct nb_compare_result r;
     int code = NB_CLI_OK;
@@ -206,16 +239,53 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     return code;
 }
 
+static int run_nets(struct nb_cli *cli, const struct args *a, int n, char **positional)
+{
+    const char *paths[2] = {positional[0], positional[1]};
+
+    if (n != 2)
+        return nb_cli_usage(cli, "nets are compared two at a time");
+    if (a->text != NULL || a->html != NULL)
+        return nb_cli_usage(cli, "these files are nets; --text and --html are for language models");
+    return nb_cli_compare_nets(cli, paths,
+                               &(struct nb_cli_net_compare_args){.inputs = &a->inputs,
+                                                                 .dims = &a->dims,
+                                                                 .sets = &a->sets,
+                                                                 .labels = a->labels,
+                                                                 .output = a->output,
+                                                                 .layers = a->layers,
+                                                                 .json = a->common.json});
+}
+
+static int run(struct nb_cli *cli, void *args, int n, char **positional)
+{
+    struct args *a = args;
+
+    if (nb_is_net(positional[0]) && nb_is_net(positional[1]))
+        return run_nets(cli, a, n, positional);
+    if (a->inputs.n + a->dims.n + a->sets.n > 0 || a->labels != NULL || a->output != NULL)
+        return nb_cli_usage(cli, "these are no nets; --input, --labels and what goes with them are "
+                                 "for nets");
+    return run_models(cli, a, n, positional);
+}
+
 const struct nb_cli_verb nb_cli_verb_compare = {
     .name = "compare",
-    .synopsis = "REF MODEL...",
-    .summary = "set models against their reference: table, HTML report",
+    .synopsis = "REF MODEL... | REF NET",
+    .summary = "set models against their reference: table, HTML report; a net beside another",
     .description =
         "Measures every MODEL against REF on one text, as eval does, with its size, the error "
         "of each tensor and its speed. --html writes a report with plots of size against KL "
-        "divergence and error per tensor.",
+        "divergence and error per tensor.\n"
+        "\n"
+        "Two nets in ONNX or TFLite run side by side over the samples of --input: signal to "
+        "quantization noise, cosine, largest difference and agreement of the largest element for "
+        "each output, accuracy of both with --labels, and the values between the nodes that both "
+        "have by name: where the ratio falls, the loss arises. A net of 8-bit inputs gets the "
+        "reference's real numbers through its grid.",
     .examples = "nibble compare Llama-3.2-1B q8.gguf q4.gguf --text book.txt\n"
-                "nibble compare Llama-3.2-1B q*.gguf --chunks 8 --html report.html",
+                "nibble compare Llama-3.2-1B q*.gguf --chunks 8 --html report.html\n"
+                "nibble compare net.onnx net.int8.onnx --input images.npy --labels labels.npy",
     .options = options,
     .args_bytes = sizeof(struct args),
     .min_positional = 2,

@@ -250,6 +250,56 @@ NB_API NB_CHECKED enum nb_status nb_evaluate_net(nb_context *ctx, const char *pa
                                                  struct nb_eval_net_result *result,
                                                  struct nb_error *err);
 
+/* Borrowed for the call. */
+struct nb_compare_net_options {
+    uint32_t size;
+    int32_t layers;        /* 1: values between the nodes are compared too (default)          */
+    const char *output;    /* which labels are for; NULL: the only one                        */
+    const int64_t *labels; /* (n_labels) class of each sample, from 0; NULL                   */
+    size_t n_labels;
+    const struct nb_net_samples *samples; /* as the reference wants them */
+    size_t n_samples;
+    const struct nb_executor_dim *dims;
+    size_t n_dims;
+    const struct nb_executor_fixed *fixed;
+    size_t n_fixed;
+};
+NB_API void nb_compare_net_options_init(struct nb_compare_net_options *o);
+
+/* How near a value of a net is to that of the reference, over all samples. */
+struct nb_net_nearness {
+    const char *name,
+        *other;     /* in the reference; in the net                                      */
+    const char *op; /* what makes it in the reference, as nibble calls it; NULL: outputs */
+    double sqnr_db, cosine, most; /* most: the largest difference */
+    double before_db; /* of layers: the worst SQNR of what the node reads; +infinity: of inputs */
+    uint64_t elements;
+    uint64_t n_rows,
+        n_same; /* of outputs: rows of the last dimension; with the largest element in one place */
+};
+struct nb_compare_net_result {
+    uint64_t n;     /* samples        */
+    uint32_t batch; /* of them in a run */
+    uint32_t threads;
+    const struct nb_net_nearness *outputs; /* in the reference's order                        */
+    const struct nb_net_nearness *layers;  /* values of both nets, in the order of running   */
+    size_t n_outputs, n_layers;
+    uint64_t n_alone; /* values of the reference that the net does not have, or in another shape */
+    int32_t has_classes;
+    uint64_t n_classes, n_right[2]; /* of the reference, of the net */
+    double run_median[2];           /* seconds                       */
+    void *owner;
+};
+/* Runs a net beside a reference. Inputs and outputs belong together by name, else by place. An input that is codes
+ * in one net and real numbers in the other goes through its grid. A layer's value is compared as it goes on: behind its
+ * QuantizeLinear and DequantizeLinear, codes as what they stand for. */
+NB_API NB_CHECKED enum nb_status nb_compare_nets(nb_context *ctx, const char *reference,
+                                                 const char *net,
+                                                 const struct nb_compare_net_options *o,
+                                                 struct nb_compare_net_result *result,
+                                                 struct nb_error *err);
+NB_API void nb_compare_net_result_free(struct nb_compare_net_result *r);
+
 /* ---- arrays in .npy files ---- */
 
 /* Owns (through owner): data. */

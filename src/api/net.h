@@ -51,6 +51,8 @@ NB_CHECKED enum nb_status nb_executor_room_options(struct nb_net_options *out,
 
 /* ---- net_feed.c: samples ---- */
 
+/* n elements of a value; of types that are no numbers: 0. */
+void nb_net_widen(double *dst, enum nb_value_type type, const void *src, size_t n);
 /* n numbers of a type ("float16", "int8"), from number `first` on, which begins a byte. */
 void nb_net_numbers(double *dst, const char *type, const void *data, uint64_t first, uint64_t n);
 

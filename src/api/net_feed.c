@@ -25,7 +25,7 @@ static int32_t type_named(const char *name)
     return NB_ONNX_UNDEFINED;
 }
 
-static void widen(double *dst, enum nb_value_type type, const void *src, size_t n)
+void nb_net_widen(double *dst, enum nb_value_type type, const void *src, size_t n)
 {
 #define WIDEN(kind, ctype)                                                                         \
     case kind:                                                                                     \
@@ -66,7 +66,7 @@ void nb_net_numbers(double *dst, const char *type, const void *data, uint64_t fi
                                             .data = (const uint8_t *)data + (first + i) * bits / 8,
                                             .bytes = (k * bits + 7) / 8};
         nb_net_decode(wide, &part);
-        widen(dst + i, held, wide, (size_t)k);
+        nb_net_widen(dst + i, held, wide, (size_t)k);
     }
 }
 
