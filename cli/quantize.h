@@ -20,10 +20,10 @@ struct nb_quantize_args {
     uint32_t eval_chunks;
     double max_kld;
     /* of nets */
-    const char *profile, *range;
+    const char *profile, *range, *weights;
     double percentile;
     struct nb_cli_list keep, dims, sets;
-    int32_t per_tensor;
+    int32_t per_tensor, bias_correct;
 };
 
 /* The call to the library. Owns: rules, recipe, made_out, journal. */

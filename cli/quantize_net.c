@@ -53,6 +53,7 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_string(&w, "type", o->type);
     nb_jw_string(&w, "profile", o->profile);
     nb_jw_string(&w, "range", o->range);
+    nb_jw_string(&w, "weights", o->weights);
     nb_jw_u64(&w, "float_bytes", r->float_bytes);
     nb_jw_u64(&w, "bytes", r->bytes);
     nb_jw_u64(&w, "nodes", r->n_nodes);
@@ -137,6 +138,9 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
         j.o.profile = a->profile;
     if (a->range != NULL)
         j.o.range = a->range;
+    if (a->weights != NULL)
+        j.o.weights = a->weights;
+    j.o.bias_correct = a->bias_correct;
     if (a->percentile > 0.0) /* not NaN: given */
         j.o.percentile = a->percentile;
     if (code == NB_CLI_OK)

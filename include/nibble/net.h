@@ -182,7 +182,9 @@ struct nb_quantize_net_options {
         method; /* of such a grid: how weights are rounded, as `nibble list methods` has it; NULL: kgptq
                            with samples, rtn without */
     const char
-        *scale_search; /* likewise: "mse", "exact", "absmax" ...; NULL: the method's, or mse */
+        *scale_search;    /* likewise: "mse", "exact", "absmax" ...; NULL: the method's, or mse */
+    const char *weights;  /* how they are rounded: "rtn", "mse", "gptq", "adaround"             */
+    int32_t bias_correct; /* biases make good what rounding adds to a channel on average        */
 };
 NB_API void nb_quantize_net_options_init(struct nb_quantize_net_options *o);
 
@@ -204,7 +206,7 @@ struct nb_quantize_net_result {
 /* Static quantization to 8 bits (type "int8"): the net runs over the samples, every activation gets a range, and `out` gets the
  * model with QuantizeLinear and DequantizeLinear nodes (docs/nets.md). Batch norms go into convolutions,
  * names of inputs, outputs and kept values stay. NB_ERR_UNSUPPORTED names what nibble cannot run; NB_ERR_ARG says
- * which samples do not fit; NB_ERR_NUMERIC which value was not finite. */
+ * which samples do not fit; NB_ERR_NUMERIC which value was not finite. Progress is told in "samples" and "layers". */
 NB_API NB_CHECKED enum nb_status nb_quantize_net(nb_context *ctx, const char *path, const char *out,
                                                  const struct nb_quantize_net_options *o,
                                                  struct nb_quantize_net_result *result,

@@ -11,7 +11,9 @@ void nb_quantize_net_options_init(struct nb_quantize_net_options *o)
                                           .profile = "ort-cpu",
                                           .range = "minmax",
                                           .percentile = 99.999,
-                                          .type = "int8"};
+                                          .type = "int8",
+                                          .weights = "rtn",
+                                          .bias_correct = 1};
 }
 
 /* What the call has open. Owns: all but o. */
@@ -54,10 +56,35 @@ static bool is_half(const struct nb_quantize_net_options *o)
     return nb_str_eq(o->type, "f16");
 }
 
+/* Place of a word in a list, or -1. */
+typedef const char *name_fn(int i);
+static const char *profile_name(int i)
+{
+    return nb_ptq_profile_name((enum nb_ptq_profile)i);
+}
+static const char *range_name(int i)
+{
+    return nb_ptq_range_name((enum nb_ptq_range)i);
+}
+static const char *weights_name(int i)
+{
+    return nb_ptq_weights_name((enum nb_ptq_weights)i);
+}
+
+static int find_word(const char *word, name_fn *name, int n)
+{
+    for (int i = 0; i < n && word != NULL; i++)
+        if (nb_str_eq(word, name(i)))
+            return i;
+    return -1;
+}
+
 static enum nb_status find_rules(struct work *w, struct nb_error *err)
 {
     const struct nb_quantize_net_options *o = w->o;
-    int profile = -1, range = -1;
+    const int profile = find_word(o->profile, profile_name, NB_N_PTQ_PROFILES);
+    const int range = find_word(o->range, range_name, NB_N_PTQ_RANGES);
+    const int weights = find_word(o->weights, weights_name, NB_N_PTQ_WEIGHTS);
     if (!is_static(o) && !is_half(o) && !nb_nbits_fits(nb_numfmt_find(o->type)))
         NB_FAIL(err, NB_ERR_ARG,
                 "nets are quantized to int8, f16, or their weights alone to int4 or int8 in groups "
@@ -65,12 +92,6 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
                 o->type);
     if ((is_static(o) || is_half(o)) && (o->method != NULL || o->scale_search != NULL))
         NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
-    for (int i = 0; i < NB_N_PTQ_PROFILES; i++)
-        if (nb_str_eq(o->profile, nb_ptq_profile_name((enum nb_ptq_profile)i)))
-            profile = i;
-    for (int i = 0; i < NB_N_PTQ_RANGES; i++)
-        if (nb_str_eq(o->range, nb_ptq_range_name((enum nb_ptq_range)i)))
-            range = i;
     if (profile < 0)
         NB_FAIL(err, NB_ERR_ARG, "no profile '%s'; expected ort-cpu, openvino, tensorrt or qnn",
                 o->profile);
@@ -78,11 +99,16 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
         NB_FAIL(err, NB_ERR_ARG,
                 "no rule '%s' for ranges; expected minmax, moving, percentile, mse or entropy",
                 o->range);
+    if (weights < 0)
+        NB_FAIL(err, NB_ERR_ARG, "no rule '%s' for weights; expected rtn, mse, gptq or adaround",
+                o->weights);
     if (!(o->percentile > 50.0 && o->percentile <= 100.0))
         NB_FAIL(err, NB_ERR_ARG, "a percentile of %g; expected one above 50, up to 100",
                 o->percentile);
     w->ptq = (struct nb_ptq_options){.profile = (enum nb_ptq_profile)profile,
                                      .range = (enum nb_ptq_range)range,
+                                     .weights = (enum nb_ptq_weights)weights,
+                                     .bias_correct = o->bias_correct != 0,
                                      .percentile = o->percentile,
                                      .per_tensor = o->per_tensor != 0,
                                      .keep = o->keep,
@@ -107,7 +133,8 @@ static enum nb_status read_samples(struct work *w, const char *path, struct nb_e
         return no_memory(err);
     for (size_t i = 0; i < w->feed.n_inputs; i++)
         NB_TRY(nb_net_feed_floats(&w->feed, i, &inputs[i], err));
-    w->data = (struct nb_ptq_data){.inputs = inputs, .n_samples = (size_t)w->feed.n_runs};
+    w->data = (struct nb_ptq_data){
+        .inputs = inputs, .n_samples = (size_t)w->feed.n_runs, .progress = &w->ctx->progress};
     return NB_OK;
 }
 

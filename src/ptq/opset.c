@@ -125,21 +125,46 @@ static enum nb_status raise_axes(struct nb_edit *e, size_t i, struct nb_error *e
     return NB_OK;
 }
 
-/* Axis 1 was the start of what is normalized together: of two dimensions, the last. The default is now -1. */
+/* The axis was the start of what is normalized together: of the last dimension the same, which is seen when the net's
+ * dimensions are known (nb_ptq_check_opset). The default is now -1. */
 static enum nb_status raise_softmax(struct nb_edit *e, size_t i, struct nb_error *err)
 {
-    const struct nb_onnx_attr *a = nb_onnx_find_attr(&e->nodes[i], "axis");
-    struct nb_onnx_attr *last = nb_arena_alloc(&e->arena, 1, sizeof *last);
-    if (last == NULL)
+    struct nb_onnx_attr *first = nb_arena_alloc(&e->arena, 1, sizeof *first);
+    if (first == NULL)
         return no_memory(err);
-    if (a != NULL && a->i == -1)
+    if (nb_onnx_find_attr(&e->nodes[i], "axis") != NULL)
         return NB_OK;
-    if (a != NULL && a->i != 1)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED, "a Softmax of axis %lld in an operator set below 13",
-                (long long)a->i);
-    *last = (struct nb_onnx_attr){.name = "axis", .type = NB_ONNX_ATTR_INT, .i = 1};
-    e->nodes[i].attrs = last;
+    *first = (struct nb_onnx_attr){.name = "axis", .type = NB_ONNX_ATTR_INT, .i = 1};
+    e->nodes[i].attrs = first;
     e->nodes[i].n_attrs = 1;
+    return NB_OK;
+}
+
+static const struct nb_value *value_of(const struct nb_net *net, const char *name)
+{
+    for (uint32_t v = 1; v < net->g.n_values; v++)
+        if (net->g.values[v].name != NULL && nb_str_eq(net->g.values[v].name, name))
+            return &net->g.values[v];
+    return NULL;
+}
+
+enum nb_status nb_ptq_check_opset(const struct nb_edit *e, const struct nb_net *net, int64_t from,
+                                  struct nb_error *err)
+{
+    for (size_t i = 0; i < e->n_nodes && from < WANTED; i++) {
+        const struct nb_onnx_node *n = &e->nodes[i];
+        if (n->op_type == NULL || !nb_str_eq(n->op_type, "Softmax"))
+            continue;
+        const struct nb_onnx_attr *a = nb_onnx_find_attr(n, "axis");
+        const struct nb_value *v = value_of(net, n->outputs[0]);
+        const int64_t axis = a == NULL ? 1 : (v != NULL && a->i < 0 ? a->i + v->rank : a->i);
+        bool last = v != NULL || axis == -1;
+        for (size_t d = 0; v != NULL && d < v->rank; d++)
+            last = last && ((int64_t)d <= axis || v->dim[d].n == 1);
+        if (!last)
+            NB_FAIL(err, NB_ERR_UNSUPPORTED, "a Softmax of axis %lld in an operator set below 13",
+                    (long long)axis);
+    }
     return NB_OK;
 }
 
@@ -164,9 +189,9 @@ static enum nb_status raise_node(struct nb_edit *e, size_t i, int64_t from, stru
 enum nb_status nb_ptq_raise_opset(struct nb_edit *e, struct nb_error *err)
 {
     const int64_t from = nb_onnx_opset_version(&e->model, "");
-    struct nb_onnx_opset *opsets = nb_arena_alloc(&e->arena, e->model.n_opsets + 1, sizeof *opsets);
     if (from >= WANTED)
         return NB_OK;
+    struct nb_onnx_opset *opsets = nb_arena_alloc(&e->arena, e->model.n_opsets + 1, sizeof *opsets);
     if (opsets == NULL)
         return no_memory(err);
     if (from < 7)

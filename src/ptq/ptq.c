@@ -8,6 +8,10 @@ void nb_ptq_destroy(struct nb_ptq *p)
     if (p == NULL)
         return;
     nb_edit_fini(&p->edit);
+    if (p->has_base) {
+        nb_edit_fini(&p->base);
+        nb_arena_fini(&p->arena);
+    }
     nb_free(p->a, p);
 }
 
@@ -26,21 +30,30 @@ static bool wants_histograms(enum nb_ptq_range r)
     return r == NB_PTQ_PERCENTILE || r == NB_PTQ_MSE || r == NB_PTQ_ENTROPY;
 }
 
-static enum nb_status quantize(struct nb_ptq *p, const struct nb_net *net,
-                               const struct nb_ptq_options *o, const struct nb_ptq_data *data,
-                               struct nb_pool *pool, struct nb_error *err)
+static enum nb_status quantize(struct nb_ptq *p, const struct nb_ptq_ground *g,
+                               const struct nb_ptq_options *o, const struct nb_observed_net *seen,
+                               struct nb_error *err)
+{
+    struct nb_ptq_rounder k = {.o = o, .ground = g, .arena = &p->arena};
+    struct nb_ptq_plan plan;
+    NB_TRY(nb_edit_init(&p->edit, &p->simple, p->a, err));
+    NB_TRY(nb_ptq_plan(&plan, &p->edit, g->net, seen, o, err));
+    enum nb_status st = nb_ptq_round(&k, &p->edit, &plan, err);
+    if (st == NB_OK)
+        st = nb_ptq_insert(&p->edit, &plan, k.rounded, o, &p->report, err);
+    nb_ptq_plan_fini(&plan);
+    return st == NB_OK ? nb_edit_model(&p->edit, &p->model, err) : st;
+}
+
+static enum nb_status observe(struct nb_ptq *p, const struct nb_ptq_ground *g,
+                              const struct nb_ptq_options *o, struct nb_error *err)
 {
     struct nb_observed_net seen;
-    struct nb_ptq_plan plan;
-    NB_TRY(nb_ptq_check_data(net, data, err));
-    NB_TRY(nb_ptq_observe(&seen, net, data, wants_histograms(o->range), pool, p->a, err));
-    enum nb_status st = nb_ptq_plan(&plan, &p->edit, net, &seen, o, err);
-    if (st == NB_OK) {
-        st = nb_ptq_insert(&p->edit, &plan, o, &p->report, err);
-        nb_ptq_plan_fini(&plan);
-    }
+    NB_TRY(nb_ptq_check_data(g->net, g->data, err));
+    NB_TRY(nb_ptq_observe(&seen, g->net, g->data, wants_histograms(o->range), g->pool, g->a, err));
+    const enum nb_status st = quantize(p, g, o, &seen, err);
     nb_observed_net_fini(&seen);
-    return st == NB_OK ? nb_edit_model(&p->edit, &p->model, err) : st;
+    return st;
 }
 
 static enum nb_status run(struct nb_ptq *p, const struct nb_net_options *options,
@@ -48,13 +61,16 @@ static enum nb_status run(struct nb_ptq *p, const struct nb_net_options *options
                           struct nb_pool *pool, struct nb_error *err)
 {
     struct nb_net *net;
-    NB_TRY(nb_ptq_simplify(&p->edit, err));
-    NB_TRY(nb_ptq_raise_opset(&p->edit, err));
-    NB_TRY(nb_edit_model(&p->edit, &p->simple, err));
-    for (size_t i = 0; i < p->edit.n_nodes; i++)
-        p->report.n_nodes += p->edit.nodes[i].op_type != NULL;
+    const int64_t opset = nb_onnx_opset_version(&p->base.model, "");
+    NB_TRY(nb_ptq_simplify(&p->base, err));
+    NB_TRY(nb_ptq_raise_opset(&p->base, err));
+    NB_TRY(nb_edit_model(&p->base, &p->simple, err));
+    p->report.n_nodes = p->simple.graph.n_nodes;
     NB_TRY(nb_net_import(&net, &p->simple, options, p->a, err));
-    const enum nb_status st = quantize(p, net, o, data, pool, err);
+    const struct nb_ptq_ground ground = {.net = net, .data = data, .pool = pool, .a = p->a};
+    enum nb_status st = nb_ptq_check_opset(&p->base, net, opset, err);
+    if (st == NB_OK)
+        st = observe(p, &ground, o, err);
     nb_net_close(net);
     return st;
 }
@@ -69,7 +85,9 @@ enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
     if (p == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory to quantize a net");
     p->a = a;
-    enum nb_status st = nb_edit_init(&p->edit, m, a, err);
+    nb_arena_init(&p->arena, a, 0);
+    p->has_base = true;
+    enum nb_status st = nb_edit_init(&p->base, m, a, err);
     if (st == NB_OK)
         st = run(p, net, o, data, pool, err);
     if (st != NB_OK) {

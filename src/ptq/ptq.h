@@ -29,11 +29,23 @@ enum nb_ptq_range {
 };
 const char *nb_ptq_range_name(enum nb_ptq_range r); /* "minmax" */
 
+/* How weights are rounded: src/quant's algorithms, on the matrix that a layer is. */
+enum nb_ptq_weights {
+    NB_PTQ_RTN,         /* to nearest, the largest weight on the largest integer                 */
+    NB_PTQ_WEIGHTS_MSE, /* likewise, scales searched: least squared error, inputs as its weights */
+    NB_PTQ_GPTQ,        /* errors fed back, scales searched (kgptq)                              */
+    NB_PTQ_ADAROUND,    /* which neighbour is learned                                            */
+    NB_N_PTQ_WEIGHTS
+};
+const char *nb_ptq_weights_name(enum nb_ptq_weights w); /* "rtn" */
+
 struct nb_ptq_options {
     enum nb_ptq_profile profile;
     enum nb_ptq_range range;
+    enum nb_ptq_weights weights;
     double percentile;       /* 99.999 if 0 */
     bool per_tensor;         /* one scale for all of a weight, not one for each output channel */
+    bool bias_correct;       /* biases make good what rounding adds on average */
     const char *const *keep; /* (n_keep) nodes, by name or operator, that stay float */
     size_t n_keep;
 };
@@ -42,6 +54,7 @@ struct nb_ptq_options {
 struct nb_ptq_data {
     const float *const *inputs; /* (n_inputs of the net), all F32 */
     size_t n_samples;
+    const struct nb_progress *progress; /* of runs over them, and of layers; may be NULL */
 };
 
 struct nb_ptq_report {

@@ -7,10 +7,13 @@
 #include "ptq/edit.h"
 #include "ptq/ptq.h"
 
-/* Owns: edit, and through it the models' lists. */
+/* Owns: arena, edits, and through them the models' lists. */
 struct nb_ptq {
     const struct nb_allocator *a;
-    struct nb_edit edit;
+    struct nb_arena arena; /* of what is rounded                                       */
+    struct nb_edit base;   /* the float model made simple; not where weights alone are rounded */
+    struct nb_edit edit;   /* what is made of it                                       */
+    bool has_base;
     struct nb_onnx_model simple, model;
     struct nb_ptq_report report;
 };
@@ -31,6 +34,18 @@ NB_CHECKED enum nb_status nb_ptq_run_samples(const struct nb_net *net,
 /* Are there samples, and are all inputs floats? */
 NB_CHECKED enum nb_status nb_ptq_check_data(const struct nb_net *net,
                                             const struct nb_ptq_data *data, struct nb_error *err);
+/* NB_ERR_CANCELLED if the caller of the library wants an end. */
+NB_CHECKED enum nb_status nb_ptq_progress(const struct nb_progress *p, const char *what,
+                                          const char *unit, size_t done, size_t total,
+                                          struct nb_error *err);
+
+/* What a net is run on. */
+struct nb_ptq_ground {
+    const struct nb_net *net;
+    const struct nb_ptq_data *data;
+    struct nb_pool *pool;
+    const struct nb_allocator *a;
+};
 
 /* ---- observe.c: what the values of a net were, by the observers of calib/ ---- */
 
@@ -64,10 +79,10 @@ struct nb_ptq_bounds {
 struct nb_ptq_bounds nb_ptq_bounds(const struct nb_seen *s, const struct nb_ptq_options *o,
                                    bool symmetric);
 
-/* q = clamp(round_half_even(x / scale) + zero), of 8 bits */
+/* q = clamp(round_half_even(x / scale) + zero, low, high) */
 struct nb_ptq_grid {
     float scale;
-    int32_t zero;
+    int32_t zero, low, high;
 };
 struct nb_ptq_grid nb_ptq_unsigned(struct nb_ptq_bounds b); /* 0 .. 255 */
 struct nb_ptq_grid nb_ptq_signed(struct nb_ptq_bounds b);   /* symmetric, -127 .. 127, zero 0 */
@@ -106,14 +121,80 @@ const struct nb_ptq_tensor *nb_ptq_root(const struct nb_ptq_plan *p, const struc
 struct nb_ptq_grid nb_ptq_grid_of(const struct nb_ptq_plan *p, const struct nb_ptq_tensor *t,
                                   const struct nb_ptq_options *o);
 
+/* ---- layers.c: layers with constant weights, as matrices ---- */
+
+/* Where a window lies: of height and width; of matrices only channels and batch count. */
+struct nb_ptq_window {
+    uint64_t batch;  /* or rows of a matrix' input */
+    size_t channels; /* of a group */
+    int64_t in[2], out[2], kernel[2], stride[2], pad[2], dilation[2];
+};
+/* A matrix (channels, cols); row c reads group c / (channels / groups) of the input. */
+struct nb_ptq_layer {
+    size_t node;
+    struct nb_onnx_tensor w;
+    int64_t axis;           /* of w, counts channels */
+    uint64_t before, after; /* elements of the dimensions before and after it */
+    size_t channels, cols, groups;
+    bool conv, known;              /* known: window says which inputs the columns meet */
+    const struct nb_ptq_tensor *x; /* what it reads; NULL: not seen */
+    struct nb_ptq_window window;
+};
+/* false: no such layer, or it stays float. */
+bool nb_ptq_layer_find(struct nb_ptq_layer *l, const struct nb_edit *e, const struct nb_ptq_plan *p,
+                       const struct nb_net *net, size_t node);
+/* Element of w. */
+size_t nb_ptq_layer_at(const struct nb_ptq_layer *l, size_t channel, size_t col);
+
+/* ---- moments.c: the inputs of layers, column by column ---- */
+/* Sums over positions of all samples, each (groups, cols). Owns: all. */
+struct nb_ptq_moments {
+    struct nb_ptq_grid grid; /* of the input: to be filled before */
+    double *sum, *square;
+    double *rounded_sum;   /* of the input on its grid */
+    double positions;      /* summed; 0: the input is not known */
+    size_t n_seen;         /* samples */
+    struct nb_hessian **h; /* (groups), or NULL */
+};
+/* all: (n), zeros but for grid; fini each, also after an error. products: h too. */
+NB_CHECKED enum nb_status nb_ptq_measure_inputs(struct nb_ptq_moments *all,
+                                                const struct nb_ptq_layer *layers, size_t n,
+                                                bool products, const struct nb_ptq_ground *ground,
+                                                struct nb_error *err);
+void nb_ptq_moments_fini(struct nb_ptq_moments *m, const struct nb_ptq_layer *l,
+                         const struct nb_allocator *a);
+uint64_t nb_ptq_moments_bytes(const struct nb_ptq_layer *l); /* of h */
+
+/* ---- round.c: weights on their grids ---- */
+struct nb_ptq_rounded {
+    int8_t *q;     /* as the initializer lies; NULL: not rounded */
+    float *scales; /* (n_scales): 1, or the channels */
+    size_t n_scales, n_channels;
+    int64_t axis;  /* of the channels; -1: one scale */
+    double *shift; /* (channels) to be added to the bias; NULL: nothing */
+};
+/* Owns (in arena): all but what was given. */
+struct nb_ptq_rounder {
+    const struct nb_ptq_options *o;
+    const struct nb_ptq_ground *ground;
+    struct nb_arena *arena;
+    struct nb_ptq_layer *layers; /* (n_layers) */
+    size_t n_layers;
+    struct nb_ptq_rounded *rounded; /* (nodes of the edit) */
+};
+NB_CHECKED enum nb_status nb_ptq_round(struct nb_ptq_rounder *k, const struct nb_edit *e,
+                                       const struct nb_ptq_plan *p, struct nb_error *err);
+
 /* ---- weights.c: initializers on their grids ---- */
-/* Replaces input i of a node, an initializer, by what a DequantizeLinear makes of its integers. scales: (*n), of
- * the edit's arena. axis -1: one scale for all. */
-NB_CHECKED enum nb_status nb_ptq_weight(struct nb_edit *e, size_t node, size_t i, int64_t axis,
-                                        const struct nb_ptq_options *o, const float **scales,
-                                        size_t *n, struct nb_error *err);
+/* Input i of a node, an initializer, becomes what a DequantizeLinear makes of its integers. */
+NB_CHECKED enum nb_status nb_ptq_weight(struct nb_edit *e, size_t node, size_t i,
+                                        const struct nb_ptq_rounded *r,
+                                        const struct nb_ptq_options *o, struct nb_error *err);
+/* Adds numbers to the bias, input i of a node, (n); a node without gets one. */
+NB_CHECKED enum nb_status nb_ptq_add_bias(struct nb_edit *e, size_t node, size_t i,
+                                          const double *shift, size_t n, struct nb_error *err);
 NB_CHECKED enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_scale,
-                                      const float *scales, size_t n, struct nb_error *err);
+                                      const struct nb_ptq_rounded *r, struct nb_error *err);
 /* A constant beside an activation (Add, Mul): unsigned, one scale. */
 NB_CHECKED enum nb_status nb_ptq_operand(struct nb_edit *e, size_t node, size_t i,
                                          struct nb_error *err);
@@ -126,7 +207,9 @@ NB_CHECKED enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const 
                                       int64_t axis, struct nb_error *err);
 
 /* ---- qdq.c ---- */
+/* rounded: (nodes of the edit) */
 NB_CHECKED enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p,
+                                        const struct nb_ptq_rounded *rounded,
                                         const struct nb_ptq_options *o,
                                         struct nb_ptq_report *report, struct nb_error *err);
 
@@ -198,5 +281,8 @@ bool nb_half_takes(const struct nb_onnx_node *n);
 
 /* ---- opset.c: to the operator set that a scale for each channel needs (13) ---- */
 NB_CHECKED enum nb_status nb_ptq_raise_opset(struct nb_edit *e, struct nb_error *err);
+/* Of a model that was raised from operator set `from`, once dimensions are known: does it mean the same? */
+NB_CHECKED enum nb_status nb_ptq_check_opset(const struct nb_edit *e, const struct nb_net *net,
+                                             int64_t from, struct nb_error *err);
 
 #endif

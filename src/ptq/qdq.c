@@ -62,26 +62,10 @@ static enum nb_status insert_pair(struct nb_edit *e, const struct nb_ptq_plan *p
 
 /* ---- weights and constants ---- */
 
-static int64_t attr_int(const struct nb_onnx_node *n, const char *name, int64_t otherwise)
-{
-    const struct nb_onnx_attr *a = nb_onnx_find_attr(n, name);
-    return a != NULL && a->type == NB_ONNX_ATTR_INT ? a->i : otherwise;
-}
-
 static double attr_real(const struct nb_onnx_node *n, const char *name, double otherwise)
 {
     const struct nb_onnx_attr *a = nb_onnx_find_attr(n, name);
     return a != NULL && a->type == NB_ONNX_ATTR_FLOAT ? (double)a->f : otherwise;
-}
-
-/* Dimension of a weight that counts output channels. */
-static int64_t channel_axis(const struct nb_onnx_node *n, const struct nb_onnx_tensor *w)
-{
-    if (nb_str_eq(n->op_type, "Conv"))
-        return 0;
-    if (nb_str_eq(n->op_type, "Gemm"))
-        return attr_int(n, "transB", 0) != 0 ? 0 : 1;
-    return (int64_t)w->rank - 1;
 }
 
 static bool is_weight(const struct nb_edit *e, const char *name)
@@ -90,32 +74,37 @@ static bool is_weight(const struct nb_edit *e, const char *name)
     return t != NULL && t->type == NB_ONNX_FLOAT32 && t->n > 0 && t->data != NULL;
 }
 
-static bool has_plain_bias(const struct nb_edit *e, const struct nb_onnx_node *n, size_t channels)
+/* Are biases plainly added: one for each channel, or none yet? */
+static bool takes_bias(const struct nb_edit *e, const struct nb_onnx_node *n, size_t channels)
 {
-    if (n->n_inputs < 3 || !is_weight(e, n->inputs[2]))
+    const bool has = n->n_inputs > 2 && n->inputs[2][0] != '\0';
+    if (nb_str_eq(n->op_type, "MatMul") || attr_real(n, "alpha", 1.0) != 1.0 ||
+        attr_real(n, "beta", 1.0) != 1.0)
+        return false;
+    if (!has)
+        return true;
+    if (!is_weight(e, n->inputs[2]))
         return false;
     const struct nb_onnx_tensor *b = nb_edit_tensor(e, n->inputs[2]);
-    return b->rank == 1 && b->n == channels && attr_real(n, "alpha", 1.0) == 1.0 &&
-           attr_real(n, "beta", 1.0) == 1.0;
+    return b->rank == 1 && b->n == channels;
 }
 
 static enum nb_status quantize_layer(struct nb_edit *e, const struct nb_ptq_plan *p, size_t i,
-                                     const struct nb_ptq_options *o, struct nb_error *err)
+                                     const struct nb_ptq_rounded *r, const struct nb_ptq_options *o,
+                                     struct nb_error *err)
 {
     const struct nb_onnx_node n = e->nodes[i];
     const struct nb_ptq_tensor *x = nb_ptq_find(p, n.inputs[0]);
-    const float *scales;
-    size_t n_scales;
-    if (!is_weight(e, n.inputs[1])) /* MatMul of two activations, or a constant on the left */
+    if (r->q == NULL) /* MatMul of two activations, or a constant on the left */
         return is_weight(e, n.inputs[0]) ? nb_ptq_operand(e, i, 0, err) : NB_OK;
-    const struct nb_onnx_tensor *w = nb_edit_tensor(e, n.inputs[1]);
-    const int64_t axis = channel_axis(&n, w);
-    const size_t channels = (size_t)w->dims[axis];
-    NB_TRY(nb_ptq_weight(e, i, 1, o->per_tensor || w->rank < 2 ? -1 : axis, o, &scales, &n_scales,
-                         err));
-    if (o->profile == NB_PTQ_TENSORRT || x == NULL || !has_plain_bias(e, &e->nodes[i], channels))
+    const bool biased = takes_bias(e, &n, r->n_channels);
+    NB_TRY(nb_ptq_weight(e, i, 1, r, o, err));
+    if (biased && r->shift != NULL)
+        NB_TRY(nb_ptq_add_bias(e, i, 2, r->shift, r->n_channels, err));
+    if (o->profile == NB_PTQ_TENSORRT || x == NULL || !biased || e->nodes[i].n_inputs < 3 ||
+        e->nodes[i].inputs[2][0] == '\0')
         return NB_OK;
-    return nb_ptq_bias(e, i, 2, nb_ptq_grid_of(p, x, o).scale, scales, n_scales, err);
+    return nb_ptq_bias(e, i, 2, nb_ptq_grid_of(p, x, o).scale, r, err);
 }
 
 static enum nb_status quantize_constants(struct nb_edit *e, size_t i, struct nb_error *err)
@@ -130,14 +119,14 @@ static enum nb_status quantize_constants(struct nb_edit *e, size_t i, struct nb_
 }
 
 enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p,
-                             const struct nb_ptq_options *o, struct nb_ptq_report *report,
-                             struct nb_error *err)
+                             const struct nb_ptq_rounded *rounded, const struct nb_ptq_options *o,
+                             struct nb_ptq_report *report, struct nb_error *err)
 {
     const size_t n_nodes = e->n_nodes;
     report->float_bytes = nb_edit_bytes(e);
     for (size_t i = 0; i < n_nodes; i++) {
         if (p->kinds[i] == NB_PTQ_WEIGHTED)
-            NB_TRY(quantize_layer(e, p, i, o, err));
+            NB_TRY(quantize_layer(e, p, i, &rounded[i], o, err));
         else if (p->kinds[i] == NB_PTQ_POINT)
             NB_TRY(quantize_constants(e, i, err));
         report->n_quantized += p->kinds[i] == NB_PTQ_WEIGHTED || p->kinds[i] == NB_PTQ_POINT;

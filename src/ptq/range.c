@@ -169,13 +169,13 @@ struct nb_ptq_grid nb_ptq_unsigned(struct nb_ptq_bounds b)
     const double width = b.high - b.low, step = width > 1e-30 ? width / 255.0 : 1.0;
     const float scale = (float)step;
     const double zero = nearbyint(-b.low / (double)scale);
-    return (struct nb_ptq_grid){scale, (int32_t)NB_MIN(NB_MAX(zero, 0.0), 255.0)};
+    return (struct nb_ptq_grid){scale, (int32_t)NB_MIN(NB_MAX(zero, 0.0), 255.0), 0, 255};
 }
 
 struct nb_ptq_grid nb_ptq_signed(struct nb_ptq_bounds b)
 {
     const double most = NB_MAX(-b.low, b.high);
-    return (struct nb_ptq_grid){(float)(most > 1e-30 ? most / 127.0 : 1.0), 0};
+    return (struct nb_ptq_grid){(float)(most > 1e-30 ? most / 127.0 : 1.0), 0, -128, 127};
 }
 
 const char *nb_ptq_range_name(enum nb_ptq_range r)

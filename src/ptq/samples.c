@@ -20,6 +20,14 @@ static enum nb_status no_memory(struct nb_error *err)
     NB_FAIL(err, NB_ERR_NOMEM, "out of memory to run samples");
 }
 
+enum nb_status nb_ptq_progress(const struct nb_progress *p, const char *what, const char *unit,
+                               size_t done, size_t total, struct nb_error *err)
+{
+    if (p != NULL && p->fn != NULL && p->fn(p->ctx, what, done, total, unit) != 0)
+        NB_FAIL(err, NB_ERR_CANCELLED, "quantization cancelled");
+    return NB_OK;
+}
+
 static void show(struct walk *w, uint32_t value, const void *data, size_t n)
 {
     if (w->status == NB_OK)
@@ -59,6 +67,7 @@ static enum nb_status run(struct walk *w, const struct nb_ptq_data *data)
 {
     const struct nb_net *net = w->net;
     for (size_t i = 0; i < data->n_samples && w->status == NB_OK; i++) {
+        NB_TRY(nb_ptq_progress(data->progress, NULL, "samples", i, data->n_samples, w->err));
         for (size_t k = 0; k < net->n_inputs; k++) {
             const uint32_t v = net->input_values[k];
             const size_t n = (size_t)nb_value_count(&net->g.values[v]);

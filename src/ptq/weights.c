@@ -1,7 +1,7 @@
 /* ptq/weights.c: initializers become integers and a DequantizeLinear.
  *
- * Weights: int8, symmetric, -127 .. 127, a scale for each output channel: max|w| / 127. Biases: int32 on the grid of
- * the product, scale of the input times scale of the weight, so that an integer kernel adds them as they are.
+ * Weights: as round.c has rounded them. Biases: int32 on the grid of the product, scale of the input times scale of the
+ * weight, so that an integer kernel adds them as they are.
  */
 #include <math.h>
 #include <string.h>
@@ -77,59 +77,12 @@ enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const char *x, co
 
 /* ---- weights ---- */
 
-/* How an initializer is cut: element [b][c][k] of (before, channels, after). */
-struct cut {
-    uint64_t before, channels, after;
-};
-
-static struct cut cut_of(const struct nb_onnx_tensor *t, int64_t axis)
-{
-    struct cut c = {1, 1, 1};
-    for (size_t i = 0; i < t->rank; i++) {
-        const uint64_t n = (uint64_t)t->dims[i];
-        if ((int64_t)i < axis)
-            c.before *= n;
-        else if ((int64_t)i == axis)
-            c.channels = n;
-        else
-            c.after *= n;
-    }
-    if (axis < 0)
-        c.after = t->n;
-    return c;
-}
-
 /* t's bytes may lie anywhere. */
 static float element(const struct nb_onnx_tensor *t, uint64_t i)
 {
     float x;
     memcpy(&x, t->data + i * sizeof x, sizeof x);
     return x;
-}
-
-static void find_scales(float *scales, const struct nb_onnx_tensor *t, const struct cut *c)
-{
-    for (uint64_t j = 0; j < c->channels; j++)
-        scales[j] = 0.0F;
-    for (uint64_t b = 0, i = 0; b < c->before; b++)
-        for (uint64_t j = 0; j < c->channels; j++)
-            for (uint64_t k = 0; k < c->after; k++, i++)
-                scales[j] = fmaxf(scales[j], fabsf(element(t, i)));
-    for (uint64_t j = 0; j < c->channels; j++) {
-        const double step = (double)scales[j] / 127.0;
-        scales[j] = step > 1e-30 ? (float)step : 1.0F; /* all zeros */
-    }
-}
-
-static void round_all(int8_t *q, const struct nb_onnx_tensor *t, const struct cut *c,
-                      const float *scales)
-{
-    for (uint64_t b = 0, i = 0; b < c->before; b++)
-        for (uint64_t j = 0; j < c->channels; j++)
-            for (uint64_t k = 0; k < c->after; k++, i++) {
-                const double x = nearbyint((double)element(t, i) / (double)scales[j]);
-                q[i] = (int8_t)NB_MIN(NB_MAX(x, -127.0), 127.0);
-            }
 }
 
 /* Float weights with both nodes behind them (TensorRT), or integers with one. */
@@ -147,37 +100,89 @@ static enum nb_status add_weight_nodes(struct nb_edit *e, const struct nb_onnx_t
     return nb_ptq_node(e, true, stored, scale, zero, out, axis, err);
 }
 
-enum nb_status nb_ptq_weight(struct nb_edit *e, size_t node, size_t i, int64_t axis,
-                             const struct nb_ptq_options *o, const float **scales, size_t *n,
+/* The float values of integers, which rounding to nearest brings back to them. */
+static enum nb_status put_values(struct nb_edit *e, const struct nb_onnx_tensor *t,
+                                 const char *name, const struct nb_ptq_rounded *r,
+                                 struct nb_error *err)
+{
+    float *w = nb_arena_alloc(&e->arena, (size_t)t->n, sizeof *w);
+    uint64_t after = t->n, channels = 1;
+    if (w == NULL)
+        return no_memory(err);
+    if (r->axis >= 0) {
+        channels = (uint64_t)t->dims[r->axis];
+        for (size_t i = 0; i <= (size_t)r->axis; i++)
+            after /= (uint64_t)t->dims[i];
+    }
+    for (uint64_t i = 0; i < t->n; i++)
+        w[i] = (float)r->q[i] * r->scales[i / after % channels];
+    return nb_edit_put(e, name, NB_ONNX_FLOAT32, t->dims, t->rank, w, err);
+}
+
+enum nb_status nb_ptq_weight(struct nb_edit *e, size_t node, size_t i,
+                             const struct nb_ptq_rounded *r, const struct nb_ptq_options *o,
                              struct nb_error *err)
 {
-    const struct nb_onnx_tensor t = *nb_edit_tensor(e, e->nodes[node].inputs[i]);
-    const struct cut c = cut_of(&t, axis);
-    const bool pair = o->profile == NB_PTQ_TENSORRT;
-    float *s = nb_arena_alloc(&e->arena, (size_t)c.channels, sizeof *s);
-    int8_t *q = pair ? NULL : nb_arena_alloc(&e->arena, (size_t)t.n + 1, 1);
-    int8_t *zeros = nb_arena_alloc(&e->arena, (size_t)c.channels, 1);
+    struct nb_onnx_tensor t = *nb_edit_tensor(e, e->nodes[node].inputs[i]);
+    const bool pair = o->profile == NB_PTQ_TENSORRT, one = r->axis < 0;
+    int8_t *zeros = nb_arena_alloc(&e->arena, r->n_scales, 1);
     const char *scale = nb_edit_name(e, t.name, "_scale");
     const char *zero = nb_edit_name(e, t.name, "_zero");
     const char *out = nb_edit_name(e, t.name, "_dq");
-    if (s == NULL || (q == NULL && !pair) || zeros == NULL || out == NULL)
+    if (zeros == NULL || out == NULL)
         return no_memory(err);
-    find_scales(s, &t, &c);
-    if (!pair)
-        round_all(q, &t, &c, s);
-    NB_TRY(put_list(e, scale, NB_ONNX_FLOAT32, (size_t)c.channels, axis < 0, s, err));
-    NB_TRY(put_list(e, zero, NB_ONNX_INT8, (size_t)c.channels, axis < 0, zeros, err));
-    NB_TRY(add_weight_nodes(e, &t, scale, zero, out, axis, q, err));
-    *scales = s;
-    *n = (size_t)c.channels;
+    if (pair && o->weights != NB_PTQ_RTN) {
+        const char *values = nb_edit_name(e, t.name, "_rounded");
+        NB_TRY(put_values(e, &t, values, r, err));
+        t.name = values;
+    }
+    NB_TRY(put_list(e, scale, NB_ONNX_FLOAT32, r->n_scales, one, r->scales, err));
+    NB_TRY(put_list(e, zero, NB_ONNX_INT8, r->n_scales, one, zeros, err));
+    NB_TRY(add_weight_nodes(e, &t, scale, zero, out, r->axis, pair ? NULL : r->q, err));
     return nb_edit_set_input(e, node, i, out, err);
 }
 
+/* ---- biases ---- */
+
+static enum nb_status add_input(struct nb_edit *e, size_t node, size_t i, const char *name,
+                                struct nb_error *err)
+{
+    struct nb_onnx_node *n = &e->nodes[node];
+    if (i < n->n_inputs)
+        return nb_edit_set_input(e, node, i, name, err);
+    const char **inputs = nb_arena_alloc(&e->arena, i + 1, sizeof *inputs);
+    if (inputs == NULL)
+        return no_memory(err);
+    for (size_t k = 0; k < i; k++)
+        inputs[k] = k < n->n_inputs ? n->inputs[k] : "";
+    inputs[i] = name;
+    n->inputs = inputs;
+    n->n_inputs = i + 1;
+    return NB_OK;
+}
+
+enum nb_status nb_ptq_add_bias(struct nb_edit *e, size_t node, size_t i, const double *shift,
+                               size_t n, struct nb_error *err)
+{
+    const struct nb_onnx_node *at = &e->nodes[node];
+    const bool has = at->n_inputs > i && at->inputs[i][0] != '\0';
+    const struct nb_onnx_tensor *old = has ? nb_edit_tensor(e, at->inputs[i]) : NULL;
+    const char *name =
+        nb_edit_name(e, has ? at->inputs[i] : at->inputs[1], has ? "_corrected" : "_bias");
+    float *b = nb_arena_alloc(&e->arena, n, sizeof *b);
+    if (b == NULL || name == NULL)
+        return no_memory(err);
+    for (size_t k = 0; k < n; k++)
+        b[k] = (float)((old != NULL ? (double)element(old, k) : 0.0) + shift[k]);
+    NB_TRY(put_list(e, name, NB_ONNX_FLOAT32, n, false, b, err));
+    return add_input(e, node, i, name, err);
+}
+
 enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_scale,
-                           const float *scales, size_t n, struct nb_error *err)
+                           const struct nb_ptq_rounded *r, struct nb_error *err)
 {
     const struct nb_onnx_tensor t = *nb_edit_tensor(e, e->nodes[node].inputs[i]);
-    const size_t count = (size_t)t.n;
+    const size_t count = (size_t)t.n, n = r->n_scales;
     int32_t *q = nb_arena_alloc(&e->arena, count + 1, sizeof *q);
     float *s = nb_arena_alloc(&e->arena, n, sizeof *s);
     int32_t *zeros = nb_arena_alloc(&e->arena, n, sizeof *zeros);
@@ -186,7 +191,7 @@ enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_sca
     if (q == NULL || s == NULL || zeros == NULL || out == NULL)
         return no_memory(err);
     for (size_t k = 0; k < n; k++)
-        s[k] = x_scale * scales[k];
+        s[k] = x_scale * r->scales[k];
     for (size_t k = 0; k < count; k++) {
         const double x = nearbyint((double)element(&t, k) / (double)s[n == 1 ? 0 : k]);
         q[k] = (int32_t)NB_MIN(NB_MAX(x, -2147483648.0), 2147483647.0);

@@ -171,6 +171,10 @@ expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --dim N
 says err "expected NAME=N"
 expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --range guess
 says err "no rule 'guess'"
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --weights guess
+says err "no rule 'guess' for weights"
+expect 0 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --weights gptq --no-bias-correct --progress --json
+says out '"weights": "gptq"'
 expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --profile guess
 says err "no profile 'guess'"
 expect 2 quantize net.onnx --calib x=wide.npy --calib b=b4.npy

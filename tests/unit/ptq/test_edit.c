@@ -15,7 +15,7 @@ static struct nb_onnx_model small(void)
 {
     static struct nb_onnx_node nodes[2];
     static struct nb_onnx_tensor w[2];
-    static struct nb_onnx_value in, out;
+    static struct nb_onnx_value in[2], out; /* an old file lists weights among its inputs */
     nodes[0] = (struct nb_onnx_node){.name = "n0",
                                      .op_type = "Add",
                                      .domain = "",
@@ -38,14 +38,15 @@ static struct nb_onnx_model small(void)
                                        .n = 2,
                                        .data = bytes,
                                        .bytes = 8};
-    in = (struct nb_onnx_value){.name = "x", .rank = -1};
+    in[0] = (struct nb_onnx_value){.name = "x", .rank = -1};
+    in[1] = (struct nb_onnx_value){.name = "unread", .rank = -1};
     out = (struct nb_onnx_value){.name = "y", .rank = -1};
     return (struct nb_onnx_model){.graph = {.nodes = nodes,
                                             .n_nodes = 2,
                                             .initializers = w,
                                             .n_initializers = 2,
-                                            .inputs = &in,
-                                            .n_inputs = 1,
+                                            .inputs = in,
+                                            .n_inputs = 2,
                                             .outputs = &out,
                                             .n_outputs = 1}};
 }
@@ -86,6 +87,7 @@ static void test_edit(void **state)
     assert_string_equal(out.graph.nodes[2].inputs[0], "a2");
     assert_string_equal(m.graph.nodes[1].inputs[0], "a"); /* the source is as it was */
     assert_int_equal(out.graph.n_initializers, 1);        /* nobody reads the other */
+    assert_int_equal(out.graph.n_inputs, 1);
     /* in a circle */
     assert_ok(nb_edit_set_input(&e, 0, 0, "y", &err), &err);
     assert_fails(nb_edit_model(&e, &out, &err), NB_ERR_INTERNAL, &err, "depend on each other");

@@ -102,7 +102,8 @@ static void model_init(struct model *s)
 }
 
 static const float *const inputs[] = {samples};
-static const struct nb_ptq_data data = {inputs, SAMPLES}, nothing = {NULL, 0};
+static const struct nb_ptq_data data = {.inputs = inputs, .n_samples = SAMPLES},
+                                nothing = {.n_samples = 0};
 
 static const struct nb_onnx_node *maker(const struct nb_onnx_model *m, const char *name)
 {

@@ -92,7 +92,7 @@ static void model_init(struct model *s, int64_t opset)
 }
 
 static const float *const inputs[] = {samples};
-static const struct nb_ptq_data data = {inputs, SAMPLES};
+static const struct nb_ptq_data data = {.inputs = inputs, .n_samples = SAMPLES};
 
 static const struct nb_onnx_node *maker(const struct nb_onnx_model *m, const char *name)
 {
@@ -210,7 +210,7 @@ static void test_refused(void **state)
     struct model s;
     struct nb_ptq *p;
     const struct nb_ptq_options o = {.profile = NB_PTQ_ORT_CPU};
-    const struct nb_ptq_data nothing = {inputs, 0};
+    const struct nb_ptq_data nothing = {.inputs = inputs};
     model_init(&s, 13);
     assert_fails(nb_ptq_create(&p, &s.m, NULL, &o, &nothing, NULL, NULL, &err), NB_ERR_ARG, &err,
                  "no samples");
