@@ -22,6 +22,7 @@ struct plain {
     struct plain_in in[NB_NODE_INPUTS];
     const struct nb_attr *attrs;
     size_t n_attrs;
+    uint32_t constants; /* bit i: input i is a constant of the graph */
 };
 
 struct plain_out {
@@ -47,6 +48,10 @@ static inline uint32_t plain_build(struct nb_graph *g, const struct plain *p, ui
             continue;
         for (uint32_t d = 0; d < v.rank; d++)
             v.dim[d] = nb_dim_const(p->in[i].dims[d]);
+        if (p->constants >> i & 1) {
+            args.in[i] = nb_graph_const(g, NULL, v.type, p->in[i].dims, v.rank, p->in[i].data);
+            continue;
+        }
         args.in[i] = inputs[*n_inputs] = nb_graph_value(g, &v);
         data[(*n_inputs)++] = p->in[i].data;
     }
