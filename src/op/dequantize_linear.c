@@ -26,6 +26,7 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
 
 struct work {
     struct op_scales s;
+    const struct nb_kernels *kernels; /* NULL: not of this kind */
     const struct nb_slot *x, *zero;
     const float *scale;
     float *y;
@@ -57,6 +58,11 @@ static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct work *w = ctx;
     (void)worker;
+    if (w->kernels) {
+        w->kernels->dequant_f32_u8(w->y + begin, (const uint8_t *)w->x->data + begin, end - begin,
+                                   w->scale[0], w->zero ? (int32_t)integer_at(w->zero, 0) : 0);
+        return;
+    }
     if (w->s.single) {
         for (size_t i = begin; i < end; i++)
             dequantize(w, i, 0);
@@ -75,8 +81,10 @@ static void run(const struct nb_op_call *c)
     const struct nb_attr *attr = c->node->attr;
     struct work w = {
         .x = c->in[0], .zero = c->in[2], .scale = c->in[1]->data, .y = c->out[0]->data};
-    if (op_scales_of(&w.s, w.x->value, c->in[1]->value, attr[AXIS].i, attr[BLOCK].i))
-        op_scales_for(&w.s, c->pool, rows, &w);
+    if (!op_scales_of(&w.s, w.x->value, c->in[1]->value, attr[AXIS].i, attr[BLOCK].i))
+        return;
+    w.kernels = w.s.single && w.x->value->type == NB_VALUE_U8 ? c->kernels : NULL;
+    op_scales_for(&w.s, c->pool, rows, &w);
 }
 
 const struct nb_op nb_op_dequantize_linear = {

@@ -47,6 +47,7 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
 
 struct work {
     struct op_scales s;
+    const struct nb_kernels *kernels; /* NULL: not of this kind */
     const struct nb_slot *x, *zero, *y;
     const float *scale;
     float low, high;
@@ -102,6 +103,12 @@ static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct work *w = ctx;
     (void)worker;
+    if (w->kernels) {
+        w->kernels->quant_u8_f32((uint8_t *)w->y->data + begin, (const float *)w->x->data + begin,
+                                 end - begin, w->scale[0], (int32_t)zero_at(w->zero, 0),
+                                 (int32_t)w->low, (int32_t)w->high);
+        return;
+    }
     if (w->s.single) {
         for (size_t i = begin; i < end; i++)
             quantize(w, i, 0);
@@ -125,8 +132,13 @@ static void run(const struct nb_op_call *c)
                      .low = (float)attr[LOW].i,
                      .high = (float)attr[HIGH].i,
                      .multiply = attr[MULTIPLY].i != 0};
-    if (op_scales_of(&w.s, w.x->value, c->in[1]->value, attr[AXIS].i, attr[BLOCK].i))
-        op_scales_for(&w.s, c->pool, rows, &w);
+    const enum nb_value_type type = w.y->value->type;
+    if (!op_scales_of(&w.s, w.x->value, c->in[1]->value, attr[AXIS].i, attr[BLOCK].i))
+        return;
+    if (w.s.single && !w.multiply && w.x->value->type == NB_VALUE_F32 &&
+        (type == NB_VALUE_U8 || type == NB_VALUE_I8))
+        w.kernels = c->kernels;
+    op_scales_for(&w.s, c->pool, rows, &w);
 }
 
 const struct nb_op nb_op_quantize_linear = {
