@@ -1,73 +1,236 @@
-/* kernels/conv.tmpl.h: convolutions of single channels, and what follows a convolution, over sixteen lanes.
+/* kernels/conv.tmpl.h: convolutions of floats, and what follows one, over vectors of outputs.
  *
- * Every channel of every output is one chain of fma over the taps, in their order. Four outputs go through the
- * taps together: enough chains to hide the latency of fma, and a tap's weights are loaded once for all.
+ * Every output is one chain of fma over what its window reads, in order. A tile is a few outputs of the image (rows)
+ * times the lanes of a vector: enough chains to hide the latency of fma, a vector of weights is loaded once for all
+ * rows, an element of x once for all lanes. Rows are dealt out to tiles evenly, so that a tile of one row, which
+ * waits for itself, is rare; a row alone takes several panels together.
+ *
+ * An instance defines CONV_ROWS, the rows of a tile of one panel that fill its registers (6 or 8), CONV_PAIR_ROWS,
+ * those of a tile of two panels (2 where only so few rows make two worth while, or 8), and CONV_HALF if it has
+ * struct v8 (eight lanes, for up to eight outputs left).
  */
 #include "kernels/kernels.h"
 #include "kernels/tile.h"
 
-#define STEP 16
+#define STEP NB_CONV_PANEL
 
-#define ROW(r)                                                                                     \
-    const float *const *x##r = d->x + (row + (r)) * d->n_taps;                                     \
-    struct v16 s##r = b;
-#define ADD(r) s##r = v16_fma(whole ? v16_load(x##r[t] + i) : v16_load_n(x##r[t] + i, n), w, s##r);
-#define PUT(r)                                                                                     \
-    if (whole)                                                                                     \
-        v16_store(d->y + (row + (r)) * d->y_stride + i, s##r);                                     \
-    else                                                                                           \
-        v16_store_n(d->y + (row + (r)) * d->y_stride + i, s##r, n);
+/* ---- what follows ---- */
 
-/* n channels of as many outputs as EACH names; n == STEP: the whole vector. */
-#define OUTPUTS_TOGETHER(name, EACH)                                                               \
-    static inline void name(const struct nb_dwconv *d, size_t row, size_t i, size_t n)             \
+#define FOLLOW(V, lanes)                                                                           \
+    static inline struct V V##_get(const float *p, size_t n)                                       \
     {                                                                                              \
-        const bool whole = n == STEP;                                                              \
-        const struct v16 b = whole ? v16_load(d->bias + i) : v16_load_n(d->bias + i, n);           \
-        const float *v = d->w + i;                                                                 \
-        EACH(ROW)                                                                                  \
-        for (size_t t = 0; t < d->n_taps; t++, v += d->n) {                                        \
-            const struct v16 w = whole ? v16_load(v) : v16_load_n(v, n);                           \
-            EACH(ADD)                                                                              \
+        return n == (lanes) ? V##_load(p) : V##_load_n(p, n);                                      \
+    }                                                                                              \
+    static inline struct V V##_between(struct V x, float low, float high)                          \
+    {                                                                                              \
+        return V##_min(V##_set1(high), V##_max(V##_set1(low), x));                                 \
+    }                                                                                              \
+    static inline void V##_put(const struct nb_conv_f32 *c, size_t r, size_t i, struct V s,        \
+                               size_t n)                                                           \
+    {                                                                                              \
+        const size_t at = r * c->y_stride + i;                                                     \
+        if (c->add)                                                                                \
+            s = V##_add(s, V##_get(c->add + at, n));                                               \
+        s = V##_between(s, c->low, c->high);                                                       \
+        if (c->hardswish) {                                                                        \
+            const struct V a = V##_add(V##_mul(s, V##_set1(1.0F / 6.0F)), V##_set1(0.5F));         \
+            s = V##_mul(s, V##_between(a, 0.0F, 1.0F));                                            \
         }                                                                                          \
-        EACH(PUT)                                                                                  \
+        if (n == (lanes))                                                                          \
+            V##_store(c->y + at, s);                                                               \
+        else                                                                                       \
+            V##_store_n(c->y + at, s, n);                                                          \
     }
 
-OUTPUTS_TOGETHER(four_outputs, EACH4)
-OUTPUTS_TOGETHER(one_output, EACH1)
+/* ---- tiles: n outputs from i on, of R rows ---- */
 
-typedef void outputs_fn(const struct nb_dwconv *d, size_t row, size_t i, size_t n);
+#define BEGIN_ROW(r) s##r = b,
+#define AT_RUN(r)    *x##r = c->x[row + (r)] + at,
 
-static inline void all_channels(outputs_fn *outputs, const struct nb_dwconv *d, size_t row)
+#define CONV_TILE(V, lanes, R)                                                                     \
+    static inline void V##_conv##R(const struct nb_conv_f32 *c, size_t row, size_t i, size_t n)    \
+    {                                                                                              \
+        const size_t panel = c->n_runs * c->len * STEP;                                            \
+        const float *w = c->w + i / STEP * panel;                                                  \
+        const struct V b = V##_get(c->bias + i, n);                                                \
+        struct V EACH##R(BEGIN_ROW) v;                                                             \
+        for (size_t k = 0; k < c->n_runs; k++) {                                                   \
+            const size_t at = c->offset[k];                                                        \
+            const float EACH##R(AT_RUN) *end = w + c->len * STEP;                                 \
+            for (size_t j = 0; w < end; j++, w += STEP) {                                          \
+                v = V##_load(w);                                                                   \
+                EACH##R(CONV_##V)                                                                  \
+            }                                                                                      \
+        }                                                                                          \
+        EACH##R(PUT_##V)                                                                           \
+    }
+
+#define DWCONV_TILE(V, lanes, R)                                                                   \
+    static inline void V##_dwconv##R(const struct nb_conv_f32 *c, size_t row, size_t i, size_t n)  \
+    {                                                                                              \
+        const float *w = c->w + i;                                                                 \
+        const struct V b = V##_get(c->bias + i, n);                                                \
+        struct V EACH##R(BEGIN_ROW) v;                                                             \
+        const float EACH##R(AT_CHANNEL) *const end = w + c->n_runs * c->n;                        \
+        for (const size_t *offset = c->offset; w < end; offset++, w += c->n) {                     \
+            const size_t at = *offset;                                                             \
+            if (n == (lanes)) {                                                                    \
+                v = V##_load(w);                                                                   \
+                EACH##R(DWCONV_##V)                                                                \
+            } else {                                                                               \
+                v = V##_load_n(w, n);                                                              \
+                EACH##R(DWCONV_N_##V)                                                              \
+            }                                                                                      \
+        }                                                                                          \
+        EACH##R(PUT_##V)                                                                           \
+    }
+#define AT_CHANNEL(r) *x##r = c->x[row + (r)] + i,
+
+#define CONV_v8(r)      s##r = v8_fma(v8_set1(x##r[j]), v, s##r);
+#define CONV_v16(r)     s##r = v16_fma(v16_set1(x##r[j]), v, s##r);
+#define DWCONV_v8(r)    s##r = v8_fma(v8_load(x##r + at), v, s##r);
+#define DWCONV_v16(r)   s##r = v16_fma(v16_load(x##r + at), v, s##r);
+#define DWCONV_N_v8(r)  s##r = v8_fma(v8_load_n(x##r + at, n), v, s##r);
+#define DWCONV_N_v16(r) s##r = v16_fma(v16_load_n(x##r + at, n), v, s##r);
+#define PUT_v8(r)       v8_put(c, row + (r), i, s##r, n);
+#define PUT_v16(r)      v16_put(c, row + (r), i, s##r, n);
+
+/* Two panels. */
+#define PAIR_TILE(V, lanes, R)                                                                     \
+    static inline void V##_pair##R(const struct nb_conv_f32 *c, size_t row, size_t i, size_t n)    \
+    {                                                                                              \
+        const size_t panel = c->n_runs * c->len * STEP;                                            \
+        const float *w = c->w + i / STEP * panel;                                                  \
+        struct V EACH##R(BEGIN_PAIR) v0, v1, x;                                                    \
+        for (size_t k = 0; k < c->n_runs; k++) {                                                   \
+            const size_t at = c->offset[k];                                                        \
+            const float EACH##R(AT_RUN) *end = w + c->len * STEP;                                  \
+            for (size_t j = 0; w < end; j++, w += STEP) {                                          \
+                v0 = V##_load(w);                                                                  \
+                v1 = V##_load(w + panel);                                                          \
+                EACH##R(CONV_PAIR)                                                                 \
+            }                                                                                      \
+        }                                                                                          \
+        (void)n;                                                                                   \
+        EACH##R(PUT_PAIR)                                                                          \
+    }
+#define BEGIN_PAIR(r) s##r = v16_load(c->bias + i), t##r = v16_load(c->bias + i + STEP),
+#define CONV_PAIR(r)                                                                               \
+    x = v16_set1(x##r[j]);                                                                         \
+    s##r = v16_fma(x, v0, s##r);                                                                   \
+    t##r = v16_fma(x, v1, t##r);
+#define PUT_PAIR(r)                                                                                \
+    v16_put(c, row + (r), i, s##r, STEP);                                                          \
+    v16_put(c, row + (r), i + STEP, t##r, STEP);
+
+#define CASE(V, op, R)                                                                             \
+    case R:                                                                                        \
+        V##_##op##R(c, row, i, n);                                                                 \
+        break;
+#define CASES2(V, op) CASE(V, op, 1) CASE(V, op, 2)
+#define CASES6(V, op)                                                                              \
+    CASE(V, op, 1) CASE(V, op, 2) CASE(V, op, 3) CASE(V, op, 4) CASE(V, op, 5) CASE(V, op, 6)
+#define CASES8(V, op)          CASES6(V, op) CASE(V, op, 7) CASE(V, op, 8)
+#define TILES2(V, lanes, TILE) TILE(V, lanes, 1) TILE(V, lanes, 2)
+#define TILES6(V, lanes, TILE) TILE(V, lanes, 1) TILE(V, lanes, 2) TILE(V, lanes, 3) \
+                               TILE(V, lanes, 4) TILE(V, lanes, 5) TILE(V, lanes, 6)
+#define TILES8(V, lanes, TILE) TILES6(V, lanes, TILE) TILE(V, lanes, 7) TILE(V, lanes, 8)
+
+/* All rows, as evenly as can be. */
+#define ROWS(V, op, most)                                                                          \
+    static void V##_##op##_rows(const struct nb_conv_f32 *c, size_t i, size_t n)                   \
+    {                                                                                              \
+        const size_t n_tiles = (c->n_rows + (most)-1) / (most);                                    \
+        for (size_t t = 0, row = 0; t < n_tiles; t++) {                                            \
+            const size_t end = c->n_rows * (t + 1) / n_tiles;                                      \
+            switch (end - row) {                                                                   \
+                CASES##most(V, op)                                                                 \
+            default:                                                                               \
+                break;                                                                             \
+            }                                                                                      \
+            row = end;                                                                             \
+        }                                                                                          \
+    }
+
+#define KERNELS(V, lanes, most)                                                                    \
+    TILES##most(V, lanes, CONV_TILE) TILES##most(V, lanes, DWCONV_TILE)                            \
+    ROWS(V, conv, most) ROWS(V, dwconv, most)
+#define PAIRS(V, lanes, most) TILES##most(V, lanes, PAIR_TILE) ROWS(V, pair, most)
+#define SPREAD(M, ...) M(__VA_ARGS__)
+
+FOLLOW(v16, 16)
+SPREAD(KERNELS, v16, 16, CONV_ROWS)
+SPREAD(PAIRS, v16, 16, CONV_PAIR_ROWS)
+#ifdef CONV_HALF
+FOLLOW(v8, 8)
+KERNELS(v8, 8, 8)
+#endif
+
+/* Four panels of one row, from i on. */
+static void four_panels(const struct nb_conv_f32 *c, size_t i)
+{
+    const size_t panel = c->n_runs * c->len * STEP;
+    const float *w = c->w + i / STEP * panel, *b = c->bias + i;
+    struct v16 s0 = v16_load(b), s1 = v16_load(b + STEP);
+    struct v16 s2 = v16_load(b + 2 * STEP), s3 = v16_load(b + 3 * STEP);
+    for (size_t k = 0; k < c->n_runs; k++) {
+        const float *x = c->x[0] + c->offset[k];
+        for (size_t j = 0; j < c->len; j++, w += STEP) {
+            const struct v16 v = v16_set1(x[j]);
+            s0 = v16_fma(v, v16_load(w), s0);
+            s1 = v16_fma(v, v16_load(w + panel), s1);
+            s2 = v16_fma(v, v16_load(w + 2 * panel), s2);
+            s3 = v16_fma(v, v16_load(w + 3 * panel), s3);
+        }
+    }
+    v16_put(c, 0, i, s0, STEP);
+    v16_put(c, 0, i + STEP, s1, STEP);
+    v16_put(c, 0, i + 2 * STEP, s2, STEP);
+    v16_put(c, 0, i + 3 * STEP, s3, STEP);
+}
+
+void NB_FN(conv_f32_f32_f32)(const struct nb_conv_f32 *c)
 {
     size_t i = 0;
-    for (; i + STEP <= d->n; i += STEP)
-        outputs(d, row, i, STEP);
-    if (i < d->n)
-        outputs(d, row, i, d->n - i);
+    if (c->n_rows == 1)
+        for (; i + 4 * STEP <= c->n; i += 4 * STEP)
+            four_panels(c, i);
+    if (c->n_rows <= 2 || CONV_PAIR_ROWS > 2)
+        for (; i + 2 * STEP <= c->n; i += 2 * STEP)
+            v16_pair_rows(c, i, 2 * STEP);
+    for (; i + STEP <= c->n; i += STEP)
+        v16_conv_rows(c, i, STEP);
+    if (i == c->n)
+        return;
+#ifdef CONV_HALF
+    if (c->n - i <= STEP / 2) {
+        v8_conv_rows(c, i, c->n - i);
+        return;
+    }
+#endif
+    v16_conv_rows(c, i, c->n - i);
 }
 
-void NB_FN(dwconv_f32_f32_f32)(const struct nb_dwconv *d)
+/* What follows of a row of channels is near what came before: rows outside, channels inside. */
+void NB_FN(dwconv_f32_f32_f32)(const struct nb_conv_f32 *c)
 {
-    size_t r = 0;
-    for (; r + 4 <= d->n_rows; r += 4)
-        all_channels(four_outputs, d, r);
-    for (; r < d->n_rows; r++)
-        all_channels(one_output, d, r);
-}
-
-static inline struct v16 between(struct v16 x, struct v16 low, struct v16 high)
-{
-    x = v16_if_less(x, low, low, x);
-    return v16_if_less(high, x, high, x);
-}
-
-void NB_FN(clip_f32)(float *y, const float *x, size_t n, float low, float high)
-{
-    const struct v16 a = v16_set1(low), b = v16_set1(high);
-    size_t i = 0;
-    for (; i + STEP <= n; i += STEP)
-        v16_store(y + i, between(v16_load(x + i), a, b));
-    if (i < n)
-        v16_store_n(y + i, between(v16_load_n(x + i, n - i), a, b), n - i);
+    struct nb_conv_f32 part = *c;
+    for (size_t row = 0; row < c->n_rows; row += CONV_ROWS) {
+        size_t i = 0;
+        part.n_rows = c->n_rows - row < CONV_ROWS ? c->n_rows - row : CONV_ROWS;
+        part.x = c->x + row;
+        part.y = c->y + row * c->y_stride;
+        part.add = c->add ? c->add + row * c->y_stride : NULL;
+        for (; i + STEP <= c->n; i += STEP)
+            v16_dwconv_rows(&part, i, STEP);
+        if (i == c->n)
+            continue;
+#ifdef CONV_HALF
+        if (c->n - i <= STEP / 2) {
+            v8_dwconv_rows(&part, i, c->n - i);
+            continue;
+        }
+#endif
+        v16_dwconv_rows(&part, i, c->n - i);
+    }
 }

@@ -97,17 +97,27 @@ struct nb_wsum {
     size_t n_rows, n, d;
 };
 typedef void nb_wsum_f32_f32_f32_fn(const struct nb_wsum *w);
-/* y[r, i] = bias[i], then fma(x[r, t][i], w[t, i], y[r, i]) for t = 0 .. n_taps - 1: a convolution whose channels
- * do not meet. y (n_rows, n), its rows y_stride apart. */
-struct nb_dwconv {
-    float *y;
-    const float *const *x; /* (n_rows, n_taps) of (n) */
-    const float *w, *bias; /* (n_taps, n), (n)        */
-    size_t y_stride, n_rows, n_taps, n;
+#define NB_CONV_PANEL 16
+/* A convolution and what follows it. Output r reads n_runs runs of len floats each, the i-th from x[r] + offset[i]
+ * on; s = bias[j], then s = fma(x, w, s) for each of them in order, and
+ *     s = s + add[r, j]                      if there is an add
+ *     s = low where s < low, high where high < s, else s (NaN, too)
+ *     s = s * (s / 6 + 1 / 2 within 0 .. 1)  if hardswish; s / 6 is s times the float next to 1 / 6
+ *     y[r, j] = s
+ * conv: panels of sixteen outputs in w. dwconv: channels that do not meet, so that a run has a float for each output. */
+struct nb_conv_f32 {
+    float *y;              /* (n_rows, n), rows y_stride elements apart                  */
+    const float *const *x; /* (n_rows)                                                   */
+    const size_t *offset;  /* (n_runs) elements                                          */
+    const float *w;        /* conv: (ceil(n / 16), n_runs, len, 16); dwconv: (n_runs, n) */
+    const float *bias;     /* (n)                                                        */
+    const float *add;      /* NULL, or as y; may be y                                    */
+    size_t y_stride, n_rows, n_runs, len, n;
+    float low, high;
+    bool hardswish;
 };
-typedef void nb_dwconv_f32_f32_f32_fn(const struct nb_dwconv *d);
-/* y = low where x < low, high where high < x, else x (NaN, too); y may be x */
-typedef void nb_clip_f32_fn(float *y, const float *x, size_t n, float low, float high);
+typedef void nb_conv_f32_f32_f32_fn(const struct nb_conv_f32 *c);
+typedef void nb_dwconv_f32_f32_f32_fn(const struct nb_conv_f32 *c);
 /* exp is the polynomial of exp.h everywhere, tanh and GELU are those of act.h. */
 enum nb_act {
     NB_ACT_SILU,      /* x / (1 + exp(-x))                                   */
@@ -178,7 +188,6 @@ typedef void nb_gemm_f32_tile_q8_fn(float *y, size_t y_stride, const struct nb_t
  * its zero point likewise. Signed results are stored as their bits. */
 /* What a window reads of an image: n_runs runs of len elements; run i of output r begins at x[r] + offset[i].
  * The elements behind a run's end, up to a multiple of 4, are read and count nothing (their weights are 0). */
-#define NB_CONV_PANEL 16
 struct nb_conv_u8 {
     int32_t *y; /* (n_rows, n), rows y_stride elements apart                             */
     const uint8_t *const
@@ -328,8 +337,8 @@ struct nb_kernels {
     nb_axpy_f32_f32_fn *axpy_f32_f32;
     nb_axpy_f32_f16_fn *axpy_f32_f16;
     nb_wsum_f32_f32_f32_fn *wsum_f32_f32_f32;
+    nb_conv_f32_f32_f32_fn *conv_f32_f32_f32;
     nb_dwconv_f32_f32_f32_fn *dwconv_f32_f32_f32;
-    nb_clip_f32_fn *clip_f32;
     nb_outer_f64_f32_f32_fn *outer_f64_f32_f32;
     nb_tile_f64_f64_f64_fn *tile_f64_f64_f64;
     nb_solve_f64_f64_fn *solve_f64_f64;

@@ -7,29 +7,32 @@
  *     y = act(s + add),  s = bias (or 0), then s = fma(x, w, s) for each position of the kernel in row-major
  *     order, for each channel of the group in order; what lies outside x is 0 and takes part.
  *
- * Inside, channels are last. A tile of output pixels is gathered as rows of (kernel, channels), unless it lies like
- * that already, and multiplied with panels of sixteen columns of weights, (kernel, channels, 16) each, which
- * are prepared once where the weights are constant. Channels that do not meet (one a group, as many out as in) go
- * through a kernel of their own.
+ * Inside, channels are last. Windows read runs of memory (op/runs.h), so nothing is gathered; weights are panels of
+ * sixteen outputs, (kernel, channels, 16) each, which are prepared once where the weights are constant. The work is
+ * cut into tiles of output pixels, groups and, where there are few of these, panels. Channels that do not meet (one a
+ * group, as many out as in) go through a kernel of their own. Sum, add and clip are one pass.
  */
+#include <math.h>
+
 #include "op/op.h"
-#include "op/window.h"
+#include "op/runs.h"
 
 enum { GROUPS = NB_WINDOW_ATTRS, LAST, ACT, LOW, HIGH };
 enum { X, W, BIAS, ADD };
 
-#define PANEL        16
-#define TILE_FLOATS  16384 /* of gathered rows: they stay in the second cache, mostly in the first */
-#define MOST_PIXELS  96
-#define LEAST_PIXELS 12
+#define PANEL       NB_CONV_PANEL
+#define TILE_PIXELS 96 /* at most: they stay in the second cache */
+#define TILE_STEP   24 /* full tiles of the kernels: of 6 and of 8 */
+#define LEAST_ITEMS 16 /* else panels are handed out apart */
 
 struct plan {
     struct nb_window w;
-    int64_t m, groups, c_group, m_group, k; /* k: of the sums */
-    int64_t panels;                         /* of a group     */
-    int64_t tile;                           /* output pixels  */
-    bool depthwise, direct;                 /* direct: pixels of x are the rows */
-    bool swap_x, swap_y;                    /* channels have to move            */
+    struct nb_runs r;
+    int64_t m, groups, c_group, m_group, k; /* k: of the sums               */
+    int64_t panels, part;                   /* of a group; of an item       */
+    int64_t tile;                           /* output pixels                */
+    int64_t n_tiles, n_parts;               /* items: tiles, groups, parts  */
+    bool depthwise, swap_y;                 /* swap_y: channels have to move */
 };
 
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
@@ -63,6 +66,19 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
     return true;
 }
 
+static void plan_items(struct plan *p)
+{
+    const int64_t total = p->w.n * p->w.pixels_out;
+    p->n_tiles = (total + TILE_PIXELS - 1) / TILE_PIXELS;
+    p->tile = NB_MAX((total + p->n_tiles - 1) / NB_MAX(p->n_tiles, (int64_t)1), (int64_t)1);
+    p->tile = (p->tile + TILE_STEP - 1) / TILE_STEP * TILE_STEP;
+    p->n_tiles = (total + p->tile - 1) / p->tile;
+    p->part = NB_MAX(p->panels, (int64_t)1);
+    while (p->part > 1 && p->n_tiles * p->groups * (p->panels / p->part) < LEAST_ITEMS)
+        p->part /= 2;
+    p->n_parts = (p->panels + p->part - 1) / p->part;
+}
+
 static void plan_of(const struct nb_op_call *c, struct plan *p)
 {
     const struct nb_node *n = c->node;
@@ -73,13 +89,12 @@ static void plan_of(const struct nb_op_call *c, struct plan *p)
     p->k = p->c_group * p->w.taps;
     p->panels = (p->m_group + PANEL - 1) / PANEL;
     p->depthwise = p->c_group == 1 && p->m_group == 1 && p->groups > 1;
-    p->direct = p->w.taps == 1;
-    for (size_t i = 0; i < NB_WINDOW_DIMS; i++)
-        p->direct = p->direct && p->w.stride[i] == 1 && p->w.begin[i] == 0 && p->w.end[i] == 0;
-    p->tile = p->direct ? MOST_PIXELS : TILE_FLOATS / NB_MAX(p->k, (int64_t)1);
-    p->tile = p->depthwise ? MOST_PIXELS : p->tile / LEAST_PIXELS * LEAST_PIXELS;
-    p->tile = NB_MAX(NB_MIN(p->tile, (int64_t)MOST_PIXELS), (int64_t)LEAST_PIXELS);
-    p->swap_x = !p->w.last && p->w.c > 1 && p->w.pixels_in > 1;
+    if (p->depthwise) { /* the channels are one group, as if one panel */
+        p->m_group = p->m;
+        p->groups = 1;
+    }
+    nb_runs_of(&p->w, p->depthwise ? NB_RUNS_EACH_CHANNEL : p->groups, sizeof(float), &p->r);
+    plan_items(p);
     p->swap_y = !p->w.last && p->m > 1 && p->w.pixels_out > 1;
 }
 
@@ -96,9 +111,7 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     struct plan p;
     plan_of(c, &p);
     *bytes = 0;
-    if (p.depthwise)
-        return op_add_bytes(bytes, (uint64_t)(p.tile * p.w.taps), sizeof(float *));
-    return p.direct || op_add_bytes(bytes, (uint64_t)(p.tile * p.k), sizeof(float));
+    return op_add_bytes(bytes, (uint64_t)p.tile, sizeof(void *));
 }
 
 static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
@@ -108,9 +121,8 @@ static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
     const uint64_t n_y = p.swap_y ? (uint64_t)(p.w.n * p.w.pixels_out * p.m) : 0;
     *bytes = 0;
     return op_add_bytes(bytes, (uint64_t)p.m, sizeof(float)) &&
-           op_add_bytes(bytes, (uint64_t)p.w.c, sizeof(float)) &&
-           op_add_bytes(bytes, p.swap_x ? (uint64_t)(p.w.n * p.w.pixels_in * p.w.c) : 0,
-                        sizeof(float)) &&
+           op_add_bytes(bytes, (uint64_t)p.r.n, sizeof(size_t)) &&
+           op_add_bytes(bytes, nb_runs_image_bytes(&p.w, &p.r), 1) &&
            op_add_bytes(bytes, n_y, sizeof(float)) &&
            op_add_bytes(bytes, c->in[ADD] ? n_y : 0, sizeof(float)) &&
            op_add_bytes(bytes, c->prepared ? 0 : packed_floats(&p), sizeof(float));
@@ -160,135 +172,22 @@ static uint64_t macs(const struct nb_graph *g, const struct nb_node *n)
     return m ? nb_value_count(op_value(g, n->out[0])) * (nb_value_count(w) / m) : 0;
 }
 
-/* ---- a tile ---- */
+/* ---- items ---- */
 
 struct work {
     struct plan p;
     const struct nb_op_call *call;
-    const float *x, *add, *packed, *bias, *zeros; /* channels last */
+    const float *x, *add, *packed, *bias; /* channels last; x: what windows read */
+    const size_t *offset;
     float *y;
+    struct nb_conv_f32 conv; /* what all items share */
 };
 
-static bool inside(const struct nb_window *w, size_t dim, int64_t at)
-{
-    return at >= 0 && at < w->in[dim];
-}
-
-/* One row of the kernel: its taps, from pixel x on, to dst. pixels: of the row of x, NULL outside. */
-static void gather_row(const struct plan *p, float *dst, const float *pixels, int64_t x,
-                       int64_t group)
-{
-    const int64_t c = p->w.c, cg = p->c_group, step = p->w.dilation[2];
-    for (int64_t t = 0; t < p->w.kernel[2]; t++, x += step, dst += cg) {
-        if (!pixels || x < 0 || x >= p->w.in[2])
-            memset(dst, 0, (size_t)cg * sizeof *dst);
-        else if (p->groups == 1 && step == 1 && x + p->w.kernel[2] - t <= p->w.in[2]) {
-            memcpy(dst, pixels + x * c, (size_t)((p->w.kernel[2] - t) * c) * sizeof *dst);
-            return; /* the others follow */
-        } else
-            memcpy(dst, pixels + x * c + group * cg, (size_t)cg * sizeof *dst);
-    }
-}
-
-static const float *pixel_row(const struct work *w, const struct nb_window_at *a, int64_t z,
-                              int64_t y)
-{
-    const struct nb_window *win = &w->p.w;
-    if (!inside(win, 0, z) || !inside(win, 1, y))
-        return NULL;
-    return w->x + ((a->n * win->in[0] + z) * win->in[1] + y) * win->in[2] * win->c;
-}
-
-static void gather(const struct work *w, float *dst, int64_t from, int64_t n, int64_t group)
-{
-    const struct nb_window *win = &w->p.w;
-    for (int64_t p = from; p < from + n; p++) {
-        const struct nb_window_at a = nb_window_at(win, p);
-        for (int64_t z = 0; z < win->kernel[0]; z++)
-            for (int64_t y = 0; y < win->kernel[1]; y++, dst += win->kernel[2] * w->p.c_group)
-                gather_row(&w->p, dst,
-                           pixel_row(w, &a, a.at[0] + z * win->dilation[0],
-                                     a.at[1] + y * win->dilation[1]),
-                           a.at[2], group);
-    }
-}
-
-/* The places in x of each tap of n outputs. */
-static void point(const struct work *w, const float **at, int64_t from, int64_t n)
-{
-    const struct nb_window *win = &w->p.w;
-    for (int64_t p = from; p < from + n; p++) {
-        const struct nb_window_at a = nb_window_at(win, p);
-        for (int64_t z = 0; z < win->kernel[0]; z++)
-            for (int64_t y = 0; y < win->kernel[1]; y++) {
-                const float *row = pixel_row(w, &a, a.at[0] + z * win->dilation[0],
-                                             a.at[1] + y * win->dilation[1]);
-                for (int64_t t = 0; t < win->kernel[2]; t++) {
-                    const int64_t i = a.at[2] + t * win->dilation[2];
-                    *at++ = row && inside(win, 2, i) ? row + i * win->c : w->zeros;
-                }
-            }
-    }
-}
-
-static void multiply(const struct work *w, float *rows, int64_t from, int64_t n)
-{
-    const struct plan *p = &w->p;
-    const float *v = w->packed;
-    float *y = w->y + from * p->m;
-    for (int64_t i = 0; i < n; i++)
-        memcpy(y + i * p->m, w->bias, (size_t)p->m * sizeof *y);
-    for (int64_t g = 0; g < p->groups; g++) {
-        const float *x = w->x + from * p->w.c + g * p->c_group;
-        if (!p->direct)
-            gather(w, rows, from, n, g);
-        for (int64_t at = 0; at < p->m_group; at += PANEL, v += p->k * PANEL) {
-            const struct nb_wsum s = {.y = y + g * p->m_group + at,
-                                      .p = p->direct ? x : rows,
-                                      .v = v,
-                                      .y_stride = (size_t)p->m,
-                                      .p_stride = (size_t)(p->direct ? p->w.c : p->k),
-                                      .p_step = 1,
-                                      .v_stride = PANEL,
-                                      .n_rows = (size_t)n,
-                                      .n = (size_t)p->k,
-                                      .d = (size_t)NB_MIN(p->m_group - at, (int64_t)PANEL)};
-            w->call->kernels->wsum_f32_f32_f32(&s);
-        }
-    }
-}
-
-static void each_channel(const struct work *w, const float **at, int64_t from, int64_t n)
-{
-    const struct plan *p = &w->p;
-    const struct nb_dwconv d = {.y = w->y + from * p->m,
-                                .x = at,
-                                .w = w->packed,
-                                .bias = w->bias,
-                                .y_stride = (size_t)p->m,
-                                .n_rows = (size_t)n,
-                                .n_taps = (size_t)p->w.taps,
-                                .n = (size_t)p->m};
-    point(w, at, from, n);
-    w->call->kernels->dwconv_f32_f32_f32(&d);
-}
-
-static void finish(const struct work *w, float *y, const float *add, size_t n)
+/* What the kernel's last step does not do: n outputs of a pixel. */
+static void activate(const struct work *w, float *y, size_t n)
 {
     const struct nb_kernels *k = w->call->kernels;
-    const struct nb_attr *attr = w->call->node->attr;
-    if (add)
-        k->add_f32(y, y, add, n);
-    switch ((enum nb_conv_act)attr[ACT].i) {
-    case NB_CONV_CLIP:
-        k->clip_f32(y, y, n, (float)attr[LOW].f, (float)attr[HIGH].f);
-        break;
-    case NB_CONV_HARDSWISH:
-        for (size_t i = 0; i < n; i++) {
-            const float a = y[i] * (1.0F / 6.0F) + 0.5F;
-            y[i] *= a < 0.0F ? 0.0F : a > 1.0F ? 1.0F : a;
-        }
-        break;
+    switch ((enum nb_conv_act)w->call->node->attr[ACT].i) {
     case NB_CONV_SILU:
         k->act_f32(y, y, n, NB_ACT_SILU);
         break;
@@ -299,24 +198,91 @@ static void finish(const struct work *w, float *y, const float *add, size_t n)
         k->act_f32(y, y, n, NB_ACT_GELU_TANH);
         break;
     case NB_CONV_NONE:
+    case NB_CONV_CLIP:
+    case NB_CONV_HARDSWISH:
     case NB_N_CONV_ACT:
     default:
         break;
     }
 }
 
-static void tiles(void *ctx, size_t begin, size_t end, unsigned worker)
+/* Of a pixel, in an item. */
+static int64_t outputs(const struct plan *p, int64_t part)
+{
+    return p->depthwise ? p->m : NB_MIN(p->m_group - part * p->part * PANEL, p->part * PANEL);
+}
+
+static void item(const struct work *w, int64_t tile, int64_t group, int64_t part, const void **at)
+{
+    const struct plan *p = &w->p;
+    const int64_t from = tile * p->tile, panel = part * p->part;
+    const int64_t n = NB_MIN(p->w.n * p->w.pixels_out - from, p->tile);
+    const int64_t first = group * p->m_group + panel * PANEL;
+    struct nb_conv_f32 c = w->conv;
+    nb_runs_point(&p->w, &p->r, w->x, from, n, group, at);
+    c.x = (const float *const *)at;
+    c.y = w->y + from * p->m + first;
+    c.add = w->add ? w->add + from * p->m + first : NULL;
+    c.bias = w->bias + first;
+    c.n_rows = (size_t)n;
+    c.n = (size_t)outputs(p, part);
+    c.w = w->packed + (group * p->panels + panel) * p->k * PANEL;
+    if (p->depthwise)
+        w->call->kernels->dwconv_f32_f32_f32(&c);
+    else
+        w->call->kernels->conv_f32_f32_f32(&c);
+    for (size_t i = 0; i < c.n_rows; i++)
+        activate(w, c.y + i * c.y_stride, c.n);
+}
+
+static void items(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct work *w = ctx;
-    const int64_t total = w->p.w.n * w->p.w.pixels_out;
-    for (size_t i = begin; i < end; i++) {
-        const int64_t from = (int64_t)i * w->p.tile, n = NB_MIN(total - from, w->p.tile);
-        if (w->p.depthwise)
-            each_channel(w, op_scratch(w->call, worker), from, n);
-        else
-            multiply(w, op_scratch(w->call, worker), from, n);
-        finish(w, w->y + from * w->p.m, w->add ? w->add + from * w->p.m : NULL,
-               (size_t)(n * w->p.m));
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
+        item(w, i / w->p.n_parts / w->p.groups, i / w->p.n_parts % w->p.groups, i % w->p.n_parts,
+             op_scratch(w->call, worker));
+}
+
+static void follow(struct work *w)
+{
+    const struct nb_attr *attr = w->call->node->attr;
+    const bool clip = attr[ACT].i == NB_CONV_CLIP;
+    w->conv = (struct nb_conv_f32){.offset = w->offset,
+                                   .y_stride = (size_t)w->p.m,
+                                   .n_runs = (size_t)w->p.r.n,
+                                   .len = (size_t)w->p.r.len,
+                                   .low = clip ? (float)attr[LOW].f : -INFINITY,
+                                   .high = clip ? (float)attr[HIGH].f : INFINITY,
+                                   .hardswish = attr[ACT].i == NB_CONV_HARDSWISH};
+}
+
+/* x, y and add as the items want them. */
+static void arrange(struct work *w, uint8_t **at)
+{
+    const struct nb_op_call *c = w->call;
+    const struct nb_window *win = &w->p.w;
+    const size_t m = (size_t)w->p.m, n_y = (size_t)(win->n * win->pixels_out) * m;
+    const uint64_t image_bytes = nb_runs_image_bytes(win, &w->p.r);
+    float *bias = op_take(at, m, sizeof *bias);
+    size_t *offset = op_take(at, (size_t)w->p.r.n, sizeof *offset);
+    void *image = op_take(at, (size_t)image_bytes, 1);
+    memset(bias, 0, m * sizeof *bias);
+    if (c->in[BIAS])
+        memcpy(bias, c->in[BIAS]->data, m * sizeof *bias);
+    nb_runs_offsets(win, &w->p.r, offset);
+    if (w->p.r.copy) {
+        nb_runs_copy(win, &w->p.r, image, w->x, 0, c->pool);
+        w->x = image;
+    }
+    w->bias = bias;
+    w->offset = offset;
+    w->add = c->in[ADD] ? c->in[ADD]->data : NULL;
+    if (w->p.swap_y)
+        w->y = op_take(at, n_y, sizeof *w->y);
+    if (w->p.swap_y && w->add) {
+        float *add = op_take(at, n_y, sizeof *add);
+        nb_window_to_last(add, w->add, win->n, w->p.m, win->pixels_out, c->pool);
+        w->add = add;
     }
 }
 
@@ -325,39 +291,18 @@ static void run(const struct nb_op_call *c)
     struct work w = {.call = c, .x = c->in[X]->data, .y = c->out[0]->data, .packed = c->prepared};
     uint8_t *at = c->shared;
     plan_of(c, &w.p);
-    const struct nb_window *win = &w.p.w;
-    const size_t m = (size_t)w.p.m, n_y = (size_t)(win->n * win->pixels_out) * m;
-    float *bias = op_take(&at, m, sizeof *bias);
-    float *zeros = op_take(&at, (size_t)win->c, sizeof *zeros);
-    memset(zeros, 0, (size_t)win->c * sizeof *zeros);
-    memset(bias, 0, m * sizeof *bias);
-    if (c->in[BIAS])
-        memcpy(bias, c->in[BIAS]->data, m * sizeof *bias);
-    w.bias = bias;
-    w.zeros = zeros;
-    if (w.p.swap_x) {
-        float *x = op_take(&at, (size_t)(win->n * win->pixels_in * win->c), sizeof *x);
-        nb_window_to_last(x, w.x, win->n, win->c, win->pixels_in, c->pool);
-        w.x = x;
-    }
-    if (w.p.swap_y)
-        w.y = op_take(&at, n_y, sizeof *w.y);
-    if (c->in[ADD]) {
-        w.add = c->in[ADD]->data;
-        if (w.p.swap_y) {
-            float *add = op_take(&at, n_y, sizeof *add);
-            nb_window_to_last(add, w.add, win->n, w.p.m, win->pixels_out, c->pool);
-            w.add = add;
-        }
-    }
+    const struct plan *p = &w.p;
+    arrange(&w, &at);
+    follow(&w);
     if (!w.packed) {
         prepare(c, at);
         w.packed = (const void *)at;
     }
-    nb_pool_for(c->pool, (size_t)((win->n * win->pixels_out + w.p.tile - 1) / w.p.tile), 1, tiles,
+    nb_pool_for(c->pool, (size_t)(p->n_tiles * p->groups * p->n_parts),
+                op_grain((uint64_t)(p->tile * p->w.taps * p->c_group * outputs(p, 0)) / 8), items,
                 &w);
-    if (w.p.swap_y)
-        nb_window_to_first(c->out[0]->data, w.y, win->n, w.p.m, win->pixels_out, c->pool);
+    if (p->swap_y)
+        nb_window_to_first(c->out[0]->data, w.y, p->w.n, p->m, p->w.pixels_out, c->pool);
 }
 
 const struct nb_op nb_op_conv = {

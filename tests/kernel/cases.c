@@ -687,6 +687,8 @@ BYTES(bytes_q4_k, c->rows * c->n / 256 * 144)
 BYTES(bytes_q6_k, c->rows * c->n / 256 * 210)
 BYTES(bytes_iq4_xs, c->rows * c->n / 256 * 136)
 OPS(ops_gemm, 2 * c->rows * c->cols * c->n)
+OPS(ops_conv, 2 * c->rows * c->cols * c->n * (c->variant / 8))
+OPS(ops_dwconv, 2 * c->rows * c->n * (c->variant / 8))
 OPS(ops_conv_u8, 2 * c->rows * c->cols * c->n * c->variant)
 OPS(ops_outer, 2 * NB_OUTER_ROWS * NB_OUTER_COLS * c->n)
 OPS(ops_tile64, 2 * NB_TILE64_ROWS * NB_TILE64_COLS * c->n)
@@ -718,9 +720,10 @@ static const struct op ops[] = {
     {"axpy_f32_f16", length_count, length_case, setup_axpy_f16, call_axpy_f16, {VEC}, bytes10},
     {"wsum_f32_f32_f32", gemm_count, gemm_case, setup_wsum, call_wsum,
      {.rows = 32, .cols = 64, .n = 64}, ops_gemm},
-    {"dwconv_f32_f32_f32", gemm_count, gemm_case, setup_dwconv, call_dwconv,
-     {.rows = 24, .cols = 9, .n = 64}, ops_gemm},
-    {"clip_f32", length_count, length_case, setup_act, call_clip, {VEC}, bytes8},
+    {"conv_f32_f32_f32", conv_count, conv_case, setup_conv, call_conv,
+     {.rows = 48, .cols = 192, .n = 64, .variant = 3 * 8}, ops_conv},
+    {"dwconv_f32_f32_f32", conv_count, dwconv_case, setup_dwconv, call_conv,
+     {.rows = 48, .cols = 64, .n = 64, .variant = 9 * 8}, ops_dwconv},
     {"outer_f64_f32_f32", panel_count, panel_case, setup_outer, call_outer, {.n = 256}, ops_outer},
     {"tile_f64_f64_f64", panel_count, panel_case, setup_tile64, call_tile64, {.n = 256}, ops_tile64},
     {"solve_f64_f64", solve_count, panel_case, setup_solve, call_solve, {.n = 128}, ops_solve},

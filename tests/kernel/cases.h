@@ -117,9 +117,12 @@ void call_scores(void (*fn)(void), struct work *w, const struct kase *c);
 /* cases_conv.c */
 void setup_wsum(struct work *w, const struct kase *c);
 void call_wsum(void (*fn)(void), struct work *w, const struct kase *c);
+size_t conv_count(void);
+void conv_case(struct kase *c, size_t i);
+void setup_conv(struct work *w, const struct kase *c);
+void dwconv_case(struct kase *c, size_t i);
 void setup_dwconv(struct work *w, const struct kase *c);
-void call_dwconv(void (*fn)(void), struct work *w, const struct kase *c);
-void call_clip(void (*fn)(void), struct work *w, const struct kase *c);
+void call_conv(void (*fn)(void), struct work *w, const struct kase *c);
 
 /* cases_u8.c */
 size_t conv_u8_count(void);

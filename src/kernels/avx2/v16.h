@@ -147,6 +147,12 @@ static inline struct v16 v16_max(struct v16 x, struct v16 best)
     return (struct v16){_mm256_max_ps(x.a, best.a), _mm256_max_ps(x.b, best.b)};
 }
 
+/* x < best ? x : best, lane by lane (vminps likewise) */
+static inline struct v16 v16_min(struct v16 x, struct v16 best)
+{
+    return (struct v16){_mm256_min_ps(x.a, best.a), _mm256_min_ps(x.b, best.b)};
+}
+
 /* Lanes below n from x, the others from old. */
 static inline struct v16 v16_keep_n(struct v16 x, struct v16 old, size_t n)
 {

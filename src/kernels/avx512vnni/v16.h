@@ -124,6 +124,12 @@ static inline struct v16 v16_max(struct v16 x, struct v16 best)
     return (struct v16){_mm512_max_ps(x.v, best.v)};
 }
 
+/* x < best ? x : best, lane by lane (vminps likewise) */
+static inline struct v16 v16_min(struct v16 x, struct v16 best)
+{
+    return (struct v16){_mm512_min_ps(x.v, best.v)};
+}
+
 /* Lanes below n from x, the others from old. */
 static inline struct v16 v16_keep_n(struct v16 x, struct v16 old, size_t n)
 {

@@ -132,6 +132,12 @@ static inline struct v16 v16_max(struct v16 x, struct v16 best)
     V16_EACH(vbslq_f32(vcgtq_f32(x.v[i], best.v[i]), x.v[i], best.v[i]));
 }
 
+/* x < best ? x : best, lane by lane */
+static inline struct v16 v16_min(struct v16 x, struct v16 best)
+{
+    V16_EACH(vbslq_f32(vcltq_f32(x.v[i], best.v[i]), x.v[i], best.v[i]));
+}
+
 /* Lanes below n from x, the others from old. */
 static inline struct v16 v16_keep_n(struct v16 x, struct v16 old, size_t n)
 {
