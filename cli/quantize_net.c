@@ -52,6 +52,7 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_string(&w, "out", out);
     nb_jw_string(&w, "type", o->type);
     nb_jw_string(&w, "profile", o->profile);
+    nb_jw_string(&w, "format", o->format);
     nb_jw_string(&w, "range", o->range);
     nb_jw_string(&w, "weights", o->weights);
     nb_jw_u64(&w, "float_bytes", r->float_bytes);
@@ -136,6 +137,8 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
     j.o.n_keep = (uint32_t)a->keep.n;
     if (a->profile != NULL)
         j.o.profile = a->profile;
+    if (a->format != NULL)
+        j.o.format = a->format;
     if (a->range != NULL)
         j.o.range = a->range;
     if (a->weights != NULL)

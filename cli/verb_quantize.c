@@ -208,6 +208,13 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .group = "Nets (ONNX)",
      .help = "who will run it: ort-cpu, openvino, tensorrt or qnn; says where "
              "QuantizeLinear nodes stand"},
+    {.name = "format",
+     .arg = "FORMAT",
+     .type = NB_CLI_STRING,
+     .offset = AT(format),
+     .fallback = "(qdq)",
+     .group = "Nets (ONNX)",
+     .help = "qdq, or qoperator: integer operators (QLinearConv ...) where there are such"},
     {.name = "range",
      .arg = "RULE",
      .type = NB_CLI_STRING,

@@ -175,9 +175,9 @@ struct nb_quantize_net_options {
     size_t n_dims;
     const struct nb_executor_fixed *fixed;
     size_t n_fixed;
-    const char *
-        type; /* "int8": weights and activations, with samples. A grid of int4 or int8 in groups, "int4_g32",
-                         "int8_g128_asym": the weights of products alone (docs/nets.md), samples or none. "f16": all that computes in float16 (n_quantized nodes), samples or none */
+    /* "int8": weights and activations, with samples. A grid of int4 or int8 in groups, "int4_g32", "int8_g128_asym": the
+     * weights of products alone (docs/nets.md), samples or none. "f16": all that computes in float16, samples or none. */
+    const char *type;
     const char *
         method; /* of such a grid: how weights are rounded, as `nibble list methods` has it; NULL: kgptq
                            with samples, rtn without */
@@ -185,6 +185,9 @@ struct nb_quantize_net_options {
         *scale_search;    /* likewise: "mse", "exact", "absmax" ...; NULL: the method's, or mse */
     const char *weights;  /* how they are rounded: "rtn", "mse", "gptq", "adaround"             */
     int32_t bias_correct; /* biases make good what rounding adds to a channel on average        */
+    const char *
+        format; /* of "int8": "qdq", float operators between DequantizeLinear and QuantizeLinear; or
+                           "qoperator", QLinearConv and its kin where there are such */
 };
 NB_API void nb_quantize_net_options_init(struct nb_quantize_net_options *o);
 

@@ -13,7 +13,8 @@ void nb_quantize_net_options_init(struct nb_quantize_net_options *o)
                                           .percentile = 99.999,
                                           .type = "int8",
                                           .weights = "rtn",
-                                          .bias_correct = 1};
+                                          .bias_correct = 1,
+                                          .format = "qdq"};
 }
 
 /* What the call has open. Owns: all but o. */
@@ -70,6 +71,10 @@ static const char *weights_name(int i)
 {
     return nb_ptq_weights_name((enum nb_ptq_weights)i);
 }
+static const char *format_name(int i)
+{
+    return nb_ptq_format_name((enum nb_ptq_format)i);
+}
 
 static int find_word(const char *word, name_fn *name, int n)
 {
@@ -85,6 +90,7 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     const int profile = find_word(o->profile, profile_name, NB_N_PTQ_PROFILES);
     const int range = find_word(o->range, range_name, NB_N_PTQ_RANGES);
     const int weights = find_word(o->weights, weights_name, NB_N_PTQ_WEIGHTS);
+    const int format = find_word(o->format, format_name, NB_N_PTQ_FORMATS);
     if (!is_static(o) && !is_half(o) && !nb_nbits_fits(nb_numfmt_find(o->type)))
         NB_FAIL(err, NB_ERR_ARG,
                 "nets are quantized to int8, f16, or their weights alone to int4 or int8 in groups "
@@ -92,6 +98,10 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
                 o->type);
     if ((is_static(o) || is_half(o)) && (o->method != NULL || o->scale_search != NULL))
         NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
+    if (format < 0)
+        NB_FAIL(err, NB_ERR_ARG, "no format '%s'; expected qdq or qoperator", o->format);
+    if (format != NB_PTQ_QDQ && (!is_static(o) || profile == NB_PTQ_TENSORRT))
+        NB_FAIL(err, NB_ERR_ARG, "integer operators are of --type int8, and not of TensorRT");
     if (profile < 0)
         NB_FAIL(err, NB_ERR_ARG, "no profile '%s'; expected ort-cpu, openvino, tensorrt or qnn",
                 o->profile);
@@ -105,7 +115,8 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     if (!(o->percentile > 50.0 && o->percentile <= 100.0))
         NB_FAIL(err, NB_ERR_ARG, "a percentile of %g; expected one above 50, up to 100",
                 o->percentile);
-    w->ptq = (struct nb_ptq_options){.profile = (enum nb_ptq_profile)profile,
+    w->ptq = (struct nb_ptq_options){.format = (enum nb_ptq_format)format,
+                                     .profile = (enum nb_ptq_profile)profile,
                                      .range = (enum nb_ptq_range)range,
                                      .weights = (enum nb_ptq_weights)weights,
                                      .bias_correct = o->bias_correct != 0,

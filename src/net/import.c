@@ -117,6 +117,31 @@ static enum nb_status run_rule(struct nb_importer *im, const struct nb_onnx_node
     return NB_OK;
 }
 
+enum nb_status nb_net_run_as(struct nb_net_node *n, const char *op_type, const uint32_t *in,
+                             size_t n_in, uint32_t *value, struct nb_error *err)
+{
+    struct nb_onnx_node like = *n->n;
+    struct nb_net_node inner = *n;
+    const char *name = nb_arena_printf(&n->g->arena, "%s before its grid", n->n->outputs[0]);
+    like.op_type = op_type;
+    like.domain = "";
+    like.outputs = &name;
+    like.n_outputs = 1;
+    const struct entry *e = find_entry(&like);
+    if (name == NULL)
+        return no_memory(err);
+    if (e == NULL)
+        NB_FAIL(err, NB_ERR_INTERNAL, "no operator '%s'", op_type);
+    inner.n = &like;
+    inner.arg = e->arg;
+    inner.n_in = n_in;
+    memset(inner.in, 0, sizeof inner.in);
+    memcpy(inner.in, in, n_in * sizeof *in);
+    NB_TRY(e->rule(&inner, err));
+    *value = nb_net_named(n->im, name);
+    return NB_OK;
+}
+
 static enum nb_status import_nodes(struct nb_importer *im, const struct nb_onnx_graph *sub,
                                    struct nb_error *err)
 {

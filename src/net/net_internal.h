@@ -79,6 +79,10 @@ NB_CHECKED enum nb_status nb_net_tensor(struct nb_importer *im, const struct nb_
 /* The nodes of a graph inside a node (If), whose names are also those of the graph around it. */
 NB_CHECKED enum nb_status nb_net_subgraph(struct nb_importer *im, const struct nb_onnx_graph *sub,
                                           struct nb_error *err);
+/* What another operator of ONNX's own makes of these inputs, with the node's attributes. */
+NB_CHECKED enum nb_status nb_net_run_as(struct nb_net_node *n, const char *op_type,
+                                        const uint32_t *in, size_t n_in, uint32_t *value,
+                                        struct nb_error *err);
 uint32_t nb_net_named(const struct nb_importer *im, const char *name); /* 0: none */
 
 /* ---- the rules: a function for each name in ops.inc, ops_microsoft.inc ---- */

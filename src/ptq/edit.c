@@ -142,6 +142,22 @@ enum nb_status nb_edit_rename_reads(struct nb_edit *e, const char *from, const c
     return NB_OK;
 }
 
+enum nb_status nb_edit_import_domain(struct nb_edit *e, const char *domain, int64_t version,
+                                     struct nb_error *err)
+{
+    const size_t n = e->model.n_opsets;
+    if (nb_onnx_opset_version(&e->model, domain) != 0)
+        return NB_OK;
+    struct nb_onnx_opset *all = nb_arena_alloc(&e->arena, n + 1, sizeof *all);
+    if (all == NULL)
+        return no_memory(err);
+    memcpy(all, e->model.opsets, n * sizeof *all);
+    all[n] = (struct nb_onnx_opset){.domain = domain, .version = version};
+    e->model.opsets = all;
+    e->model.n_opsets = n + 1;
+    return NB_OK;
+}
+
 void nb_edit_drop(struct nb_edit *e, size_t node)
 {
     e->nodes[node].op_type = NULL;

@@ -45,6 +45,9 @@ NB_CHECKED enum nb_status nb_edit_set_output(struct nb_edit *e, size_t node, siz
 /* Every reader of one name (nodes, not graph outputs) reads another. */
 NB_CHECKED enum nb_status nb_edit_rename_reads(struct nb_edit *e, const char *from, const char *to,
                                                struct nb_error *err);
+/* An operator set of a domain, if the model has none of it. */
+NB_CHECKED enum nb_status nb_edit_import_domain(struct nb_edit *e, const char *domain,
+                                                int64_t version, struct nb_error *err);
 void nb_edit_drop(struct nb_edit *e, size_t node);
 
 /* ---- asking ---- */

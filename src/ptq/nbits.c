@@ -81,21 +81,6 @@ static enum nb_status find_products(struct nb_edit *e, const struct nb_ptq_weigh
 
 /* ---- what takes their place ---- */
 
-static enum nb_status import_domain(struct nb_edit *e, struct nb_error *err)
-{
-    const size_t n = e->model.n_opsets;
-    struct nb_onnx_opset *all = nb_arena_alloc(&e->arena, n + 1, sizeof *all);
-    if (nb_onnx_opset_version(&e->model, DOMAIN) != 0)
-        return NB_OK;
-    if (all == NULL)
-        return no_memory(err);
-    memcpy(all, e->model.opsets, n * sizeof *all);
-    all[n] = (struct nb_onnx_opset){.domain = DOMAIN, .version = 1};
-    e->model.opsets = all;
-    e->model.n_opsets = n + 1;
-    return NB_OK;
-}
-
 static enum nb_status put(struct nb_edit *e, const char *name, int32_t type, const uint64_t *dims,
                           size_t rank, const void *data, struct nb_error *err)
 {
@@ -220,7 +205,7 @@ static enum nb_status change_all(struct nb_ptq *t, const struct nb_rounding *r,
         NB_TRY(replace(e, &list[i], &have->q, have->names, err));
         t->report.n_quantized++;
     }
-    return import_domain(e, err);
+    return nb_edit_import_domain(e, DOMAIN, 1, err);
 }
 
 /* One entry for each value that products read. */

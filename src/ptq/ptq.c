@@ -90,6 +90,10 @@ enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
     enum nb_status st = nb_edit_init(&p->base, m, a, err);
     if (st == NB_OK)
         st = run(p, net, o, data, pool, err);
+    if (st == NB_OK && o->format == NB_PTQ_QOPERATOR)
+        st = nb_ptq_qoperator(&p->edit, o, err);
+    if (st == NB_OK && o->format == NB_PTQ_QOPERATOR)
+        st = nb_edit_model(&p->edit, &p->model, err);
     if (st != NB_OK) {
         nb_ptq_destroy(p);
         return st;

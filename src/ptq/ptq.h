@@ -38,8 +38,16 @@ enum nb_ptq_weights {
     NB_N_PTQ_WEIGHTS
 };
 const char *nb_ptq_weights_name(enum nb_ptq_weights w); /* "rtn" */
+/* What stands for an integer operator. */
+enum nb_ptq_format {
+    NB_PTQ_QDQ, /* the float operator between DequantizeLinear and QuantizeLinear            */
+    NB_PTQ_QOPERATOR, /* QLinearConv and its kin, where there are such                             */
+    NB_N_PTQ_FORMATS
+};
+const char *nb_ptq_format_name(enum nb_ptq_format f); /* "qdq" */
 
 struct nb_ptq_options {
+    enum nb_ptq_format format;
     enum nb_ptq_profile profile;
     enum nb_ptq_range range;
     enum nb_ptq_weights weights;

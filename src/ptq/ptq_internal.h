@@ -213,6 +213,10 @@ NB_CHECKED enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p
                                         const struct nb_ptq_options *o,
                                         struct nb_ptq_report *report, struct nb_error *err);
 
+/* ---- qoperator.c: a QDQ model with integer operators ---- */
+NB_CHECKED enum nb_status nb_ptq_qoperator(struct nb_edit *e, const struct nb_ptq_options *o,
+                                           struct nb_error *err);
+
 /* ---- nbits_moments.c ---- */
 
 struct nb_nbits_input {

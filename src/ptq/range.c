@@ -185,6 +185,12 @@ const char *nb_ptq_range_name(enum nb_ptq_range r)
     return names[r];
 }
 
+const char *nb_ptq_format_name(enum nb_ptq_format f)
+{
+    static const char *const names[NB_N_PTQ_FORMATS] = {"qdq", "qoperator"};
+    return names[f];
+}
+
 const char *nb_ptq_profile_name(enum nb_ptq_profile p)
 {
     static const char *const names[NB_N_PTQ_PROFILES] = {"ort-cpu", "openvino", "tensorrt", "qnn"};

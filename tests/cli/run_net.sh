@@ -147,6 +147,14 @@ says out "QuantizeLinear"
 expect 2 quantize net.onnx
 says err "a net needs samples"
 
+expect 0 quantize net.onnx -o q.onnx -f --calib x=many.npy --calib b=b4.npy --format qoperator
+expect 0 inspect q.onnx
+says out "com.microsoft.QLinearAdd"
+expect 0 run q.onnx --input x=x.npy --input b=b.npy
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --format guess
+says err "no format 'guess'"
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --format qoperator --profile tensorrt
+
 # ---- weights alone: no samples needed ----
 expect 0 quantize product.onnx --type int4_g32
 says out "product.int4_g32.onnx: weights"
