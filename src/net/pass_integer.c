@@ -325,7 +325,27 @@ static uint32_t sum(struct nb_rewrite *r, const struct nb_node *n, const struct 
                                               .n_attrs = NB_COUNTOF(attrs)});
 }
 
-/* Means of windows that see no pads. */
+/* Means of windows of these sizes; list: of as many dimensions as x has beside batch and channels. */
+static uint32_t mean(struct nb_rewrite *r, const struct nb_bytes *x, const struct nb_attr window[4],
+                     bool last, const struct nb_byte_grid *to)
+{
+    const struct nb_attr attrs[] = {window[0],
+                                    window[1],
+                                    window[2],
+                                    window[3],
+                                    NB_ATTR_INT("last", last),
+                                    NB_ATTR_INT("zero_x", x->grid.zero),
+                                    NB_ATTR_INT("zero_y", to->zero),
+                                    NB_ATTR_INT("low", to->low),
+                                    NB_ATTR_INT("high", to->high),
+                                    NB_ATTR_REAL("scale", x->grid.scale / to->scale)};
+    return add_node(r, &(struct nb_node_args){.op = &nb_op_mean_u8,
+                                              .in = {x->value},
+                                              .attrs = attrs,
+                                              .n_attrs = NB_COUNTOF(attrs)});
+}
+
+/* Windows that see no pads. */
 static uint32_t mean_pool(struct nb_rewrite *r, const struct nb_node *n,
                           const struct nb_byte_grid *to)
 {
@@ -336,16 +356,40 @@ static uint32_t mean_pool(struct nb_rewrite *r, const struct nb_node *n,
     for (int64_t i = 0; i < pads->i; i++)
         if (pads->list[i] != 0)
             return 0;
-    const struct nb_attr attrs[] = {
-        *nb_node_attr(n, "kernel"),      *nb_node_attr(n, "stride"),
-        *nb_node_attr(n, "dilation"),    *pads,
-        *nb_node_attr(n, "last"),        NB_ATTR_INT("zero_x", x.grid.zero),
-        NB_ATTR_INT("zero_y", to->zero), NB_ATTR_INT("low", to->low),
-        NB_ATTR_INT("high", to->high),   NB_ATTR_REAL("scale", x.grid.scale / to->scale)};
-    return add_node(r, &(struct nb_node_args){.op = &nb_op_mean_u8,
-                                              .in = {x.value},
-                                              .attrs = attrs,
-                                              .n_attrs = NB_COUNTOF(attrs)});
+    const struct nb_attr window[] = {*nb_node_attr(n, "kernel"), *nb_node_attr(n, "stride"),
+                                     *nb_node_attr(n, "dilation"), *pads};
+    return mean(r, &x, window, int_of(n, "last") != 0, to);
+}
+
+/* Means over all of space, wherever the channels are. */
+static uint32_t mean_of_all(struct nb_rewrite *r, const struct nb_node *n,
+                            const struct nb_byte_grid *to)
+{
+    static const int64_t ones[] = {1, 1, 1}, none[6] = {0};
+    const struct nb_value *v = old(r, n->in[0]), *y = old(r, n->out[0]);
+    const struct nb_attr *axes = nb_node_attr(n, "axes");
+    const struct nb_bytes x = nb_bytes_of(r, n->in[0]);
+    int64_t kernel[3], dims[NB_VALUE_DIMS];
+    uint32_t gone = 0;
+    for (int64_t i = 0; i < axes->i; i++)
+        gone |= 1U << axes->list[i];
+    const uint32_t space = v->rank - 2, some = (1U << (space & 31U)) - 1;
+    if (x.value == 0 || int_of(n, "op") != NB_REDUCE_MEAN || v->rank < 3 || v->rank > 5 ||
+        (gone != some << 1 && gone != some << 2))
+        return 0;
+    const bool last = gone == some << 1;
+    for (uint32_t i = 0; i < space; i++)
+        kernel[i] = (int64_t)v->dim[i + (last ? 1 : 2)].n;
+    for (uint32_t i = 0; i < y->rank; i++)
+        dims[i] = (int64_t)y->dim[i].n;
+    const struct nb_attr window[] = {
+        NB_ATTR_LIST("kernel", kernel, space), NB_ATTR_LIST("stride", ones, space),
+        NB_ATTR_LIST("dilation", ones, space), NB_ATTR_LIST("pads", none, 2 * (size_t)space)};
+    const struct nb_attr shape = NB_ATTR_LIST("dims", dims, y->rank);
+    return add_node(r, &(struct nb_node_args){.op = &nb_op_reshape,
+                                              .in = {mean(r, &x, window, last, to)},
+                                              .attrs = &shape,
+                                              .n_attrs = 1});
 }
 
 static uint32_t moved(struct nb_rewrite *r, const struct nb_node *n, const struct nb_byte_grid *to)
@@ -385,6 +429,8 @@ static uint32_t make(struct nb_rewrite *r, uint32_t value, const struct nb_byte_
         y = moved(r, n, to);
     else if (n->op == &nb_op_pool)
         y = mean_pool(r, n, to);
+    else if (n->op == &nb_op_reduce)
+        y = mean_of_all(r, n, to);
     s->depth--;
     return y;
 }
