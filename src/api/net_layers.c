@@ -28,7 +28,7 @@ static bool is_real(const struct nb_net_layers *l, int side, uint32_t value,
                     struct nb_net_grid *grid)
 {
     const struct nb_value *v = &graph(l, side)->values[value];
-    const struct nb_onnx_model *m = nb_net_model(l->side[side].e->file);
+    const struct nb_onnx_model *m = nb_net_source_model(&l->side[side].e->file->source);
     *grid = (struct nb_net_grid){.scale = 0.0f};
     if (v->type == NB_VALUE_F32 || v->type == NB_VALUE_F64)
         return true;
@@ -45,7 +45,7 @@ static uint32_t named(const struct nb_net_layers *l, const char *name)
 /* What the net has for a name of the reference; 0: nothing. */
 static uint32_t counterpart(const struct nb_net_layers *l, const char *name)
 {
-    const struct nb_onnx_model *m = nb_net_model(l->side[1].e->file);
+    const struct nb_onnx_model *m = nb_net_source_model(&l->side[1].e->file->source);
     const char *rounded = m != NULL ? nb_net_rounded(m, name) : NULL;
     const uint32_t v = rounded != NULL ? named(l, rounded) : 0;
     return v != 0 ? v : named(l, name);

@@ -36,7 +36,7 @@ static const char *shape_text(const char *type, const int64_t *dims, uint32_t ra
 static enum nb_status make_ends(struct nb_net_side *s, bool input, struct nb_net_end **out,
                                 size_t n, struct nb_error *err)
 {
-    const struct nb_onnx_model *m = nb_net_model(s->e->file);
+    const struct nb_onnx_model *m = nb_net_source_model(&s->e->file->source);
     struct nb_net_end *ends = nb_arena_alloc(&s->arena, n + 1, sizeof *ends);
     if (ends == NULL)
         return no_memory(err);

@@ -22,7 +22,7 @@ struct work {
     nb_context *ctx;
     const struct nb_quantize_net_options *o;
     const struct nb_allocator *a;
-    struct nb_onnx *file;
+    struct nb_net_source source;
     struct nb_arena arena;
     struct nb_net_feed feed;
     struct nb_net_options net;
@@ -34,7 +34,7 @@ struct work {
 static void work_fini(struct work *w)
 {
     nb_ptq_destroy(w->result);
-    nb_onnx_close(w->file);
+    nb_net_source_close(&w->source);
     nb_net_feed_fini(&w->feed);
     nb_arena_fini(&w->arena);
 }
@@ -159,7 +159,7 @@ static double decibels(double signal, double noise)
 static enum nb_status measure(struct work *w, struct nb_quantize_net_result *r,
                               struct nb_error *err)
 {
-    const struct nb_onnx_model *m = nb_onnx_model(w->file);
+    const struct nb_onnx_model *m = nb_net_source_model(&w->source);
     struct nb_ptq_error *errors = nb_arena_alloc(&w->arena, m->graph.n_outputs + 1, sizeof *errors);
     if (errors == NULL)
         return no_memory(err);
@@ -182,7 +182,7 @@ static enum nb_status measure(struct work *w, struct nb_quantize_net_result *r,
 
 static enum nb_status quantize(struct work *w, struct nb_error *err)
 {
-    const struct nb_onnx_model *m = nb_onnx_model(w->file);
+    const struct nb_onnx_model *m = nb_net_source_model(&w->source);
     const struct nb_quantize_net_options *o = w->o;
     const struct nb_ptq_weight_options weights = {.type = o->type,
                                                   .method = o->method,
@@ -203,7 +203,7 @@ static enum nb_status run(struct work *w, const char *path, const char *out,
 {
     struct nb_onnx_write_options write;
     NB_TRY(find_rules(w, err));
-    NB_TRY(nb_onnx_open(&w->file, path, 0, w->a, err));
+    NB_TRY(nb_net_source_open(&w->source, path, w->a, err));
     if (is_static(w->o) || w->o->n_samples > 0)
         NB_TRY(read_samples(w, path, err));
     NB_TRY(quantize(w, err));

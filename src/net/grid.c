@@ -4,16 +4,8 @@
  * One scale for the whole value, a constant, is found; scales for each channel are those of weights.
  */
 #include "net/net.h"
-#include "net/tflite.h"
 
 #include <string.h>
-
-const struct nb_onnx_model *nb_net_model(const struct nb_net *net)
-{
-    return net->tflite != NULL ? nb_net_tflite_model(net->tflite)
-           : net->file != NULL ? nb_onnx_model(net->file)
-                               : NULL;
-}
 
 static bool is(const struct nb_onnx_node *n, const char *op)
 {

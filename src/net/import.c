@@ -421,35 +421,40 @@ static enum nb_status is_tflite(const char *path, bool *is, struct nb_error *err
     return NB_OK;
 }
 
-static enum nb_status open_tflite(struct nb_net **out, const char *path,
-                                  const struct nb_net_options *o, const struct nb_allocator *a,
-                                  struct nb_error *err)
+enum nb_status nb_net_source_open(struct nb_net_source *s, const char *path,
+                                  const struct nb_allocator *a, struct nb_error *err)
 {
-    struct nb_net_tflite *file;
-    NB_TRY(nb_net_tflite_open(&file, path, a, err));
-    const enum nb_status st = nb_net_import(out, nb_net_tflite_model(file), o, a, err);
-    if (st != NB_OK)
-        nb_net_tflite_close(file);
-    else
-        (*out)->tflite = file;
-    return st;
+    bool tflite;
+    *s = (struct nb_net_source){.onnx = NULL};
+    NB_TRY(is_tflite(path, &tflite, err));
+    return tflite ? nb_net_tflite_open(&s->tflite, path, a, err)
+                  : nb_onnx_open(&s->onnx, path, 0, a, err);
+}
+
+const struct nb_onnx_model *nb_net_source_model(const struct nb_net_source *s)
+{
+    return s->tflite != NULL ? nb_net_tflite_model(s->tflite)
+           : s->onnx != NULL ? nb_onnx_model(s->onnx)
+                             : NULL;
+}
+
+void nb_net_source_close(struct nb_net_source *s)
+{
+    nb_net_tflite_close(s->tflite);
+    nb_onnx_close(s->onnx);
 }
 
 enum nb_status nb_net_open(struct nb_net **out, const char *path, const struct nb_net_options *o,
                            const struct nb_allocator *a, struct nb_error *err)
 {
-    struct nb_onnx *file;
-    bool tflite;
+    struct nb_net_source source;
     *out = NULL;
-    NB_TRY(is_tflite(path, &tflite, err));
-    if (tflite)
-        return open_tflite(out, path, o, a, err);
-    NB_TRY(nb_onnx_open(&file, path, 0, a, err));
-    const enum nb_status st = nb_net_import(out, nb_onnx_model(file), o, a, err);
+    NB_TRY(nb_net_source_open(&source, path, a, err));
+    const enum nb_status st = nb_net_import(out, nb_net_source_model(&source), o, a, err);
     if (st != NB_OK)
-        nb_onnx_close(file);
+        nb_net_source_close(&source);
     else
-        (*out)->file = file;
+        (*out)->source = source;
     return st;
 }
 
@@ -458,8 +463,7 @@ void nb_net_close(struct nb_net *net)
     if (net == NULL)
         return;
     nb_graph_fini(&net->g);
-    nb_onnx_close(net->file);
-    nb_net_tflite_close(net->tflite);
+    nb_net_source_close(&net->source);
     nb_net_close(net->under);
     nb_free(net->a, net);
 }

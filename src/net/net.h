@@ -44,12 +44,21 @@ struct nb_net_port {
     int32_t type; /* the file's: enum nb_onnx_type */
 };
 
+/* A file of either format, as a model in ONNX. Owns: both. */
+struct nb_net_source {
+    struct nb_onnx *onnx;
+    struct nb_net_tflite *tflite; /* instead */
+};
+NB_CHECKED enum nb_status nb_net_source_open(struct nb_net_source *s, const char *path,
+                                             const struct nb_allocator *a, struct nb_error *err);
+const struct nb_onnx_model *nb_net_source_model(const struct nb_net_source *s); /* NULL: none */
+void nb_net_source_close(struct nb_net_source *s);
+
 /* Owns: the graph, the file if it opened it. Values have the file's names where the file has one for them. */
 struct nb_net {
     const struct nb_allocator *a;
     struct nb_graph g;
-    struct nb_onnx *file;
-    struct nb_net_tflite *tflite; /* instead */
+    struct nb_net_source source;
     struct nb_net_port *inputs, *outputs;
     uint32_t *input_values, *output_values; /* (n_inputs), (n_outputs): the ports' */
     size_t n_inputs, n_outputs;             /* without inputs that are fixed */
@@ -66,9 +75,6 @@ NB_CHECKED enum nb_status nb_net_import(struct nb_net **out, const struct nb_onn
                                         const struct nb_net_options *o,
                                         const struct nb_allocator *a, struct nb_error *err);
 void nb_net_close(struct nb_net *net);
-
-/* The model that it was imported from, of TFLite the one made for it; NULL: not from a file. */
-const struct nb_onnx_model *nb_net_model(const struct nb_net *net);
 
 /* ---- grids: element = scale * (code - zero) ---- */
 

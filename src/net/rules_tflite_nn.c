@@ -77,7 +77,8 @@ static enum nb_status convolve(struct nb_tfl *t, bool deep, unsigned dilation, u
                         nb_tfl_in(t, 2)};
     const size_t n_in = nb_tfl_tensor(t, 2) != NULL ? 3 : 2;
     const char *y = nb_tfl_node(t, "Conv", NULL, n_in, in, NB_COUNTOF(attrs), attrs);
-    return nb_tfl_give(t, nb_tfl_transpose(t, y, to_last, 4), activation, err);
+    NB_TRY(nb_tfl_activate(t, &y, activation, err)); /* next to the layer, as engines look for it */
+    return nb_tfl_give(t, nb_tfl_transpose(t, y, to_last, 4), 0, err);
 }
 
 enum nb_status nb_tfl_rule_conv(struct nb_tfl *t, struct nb_error *err)
@@ -110,7 +111,8 @@ enum nb_status nb_tfl_rule_pool(struct nb_tfl *t, struct nb_error *err)
     const char *x = nb_tfl_transpose(t, nb_tfl_in(t, 0), to_first, 4);
     const char *y = nb_tfl_node(t, t->arg == 1 ? "MaxPool" : "AveragePool", NULL, 1, &x,
                                 NB_COUNTOF(attrs), attrs);
-    return nb_tfl_give(t, nb_tfl_transpose(t, y, to_last, 4), activation, err);
+    NB_TRY(nb_tfl_activate(t, &y, activation, err)); /* next to the layer, as engines look for it */
+    return nb_tfl_give(t, nb_tfl_transpose(t, y, to_last, 4), 0, err);
 }
 
 /* Weights (O, I); the input's elements in rows of I, whatever its dimensions. */

@@ -138,9 +138,24 @@ static const void *keep(struct nb_tfl *t, const void *items, size_t n, size_t si
     return p;
 }
 
-const char *nb_tfl_temp(struct nb_tfl *t)
+/* A constant's name. */
+static const char *temp(struct nb_tfl *t)
 {
     const char *name = nb_arena_printf(t->arena, "~%zu", t->n_temps++);
+    t->failed = t->failed || name == NULL;
+    return name != NULL ? name : "";
+}
+
+/* A value's: "tensor~Conv", the operator's result and what makes it; "tensor~Conv.2" is the second such. Nets that are
+ * made alike have alike names, float and quantized. */
+static const char *inner_name(struct nb_tfl *t, const char *type)
+{
+    const char *base = t->names[t->op->outputs[0]];
+    size_t n = 1;
+    for (size_t i = t->first_node; i < t->n_nodes; i++)
+        n += strcmp(t->nodes[i].op_type, type) == 0;
+    const char *name = n == 1 ? nb_arena_printf(t->arena, "%s~%s", base, type)
+                              : nb_arena_printf(t->arena, "%s~%s.%zu", base, type, n);
     t->failed = t->failed || name == NULL;
     return name != NULL ? name : "";
 }
@@ -148,7 +163,7 @@ const char *nb_tfl_temp(struct nb_tfl *t)
 const char *nb_tfl_node(struct nb_tfl *t, const char *type, const char *out, size_t n_in,
                         const char *const *in, size_t n_attrs, const struct nb_onnx_attr *attrs)
 {
-    out = out != NULL ? out : nb_tfl_temp(t);
+    out = out != NULL ? out : inner_name(t, type);
     if (t->n_nodes == t->cap_nodes) {
         t->failed = true;
         return out;
@@ -201,7 +216,7 @@ const char *nb_tfl_reshape(struct nb_tfl *t, const char *x, const int64_t *dims,
 static const char *constant(struct nb_tfl *t, int32_t type, const void *data, size_t n, size_t size,
                             size_t rank)
 {
-    const char *name = nb_tfl_temp(t);
+    const char *name = temp(t);
     const int64_t len = (int64_t)n;
     const uint8_t *bytes = keep(t, data, n, size);
     const int64_t *dims = keep(t, &len, 1, sizeof len);
@@ -295,28 +310,35 @@ static const char *clip(struct nb_tfl *t, const char *x, float low, float high)
     return nb_tfl_node(t, "Clip", NULL, 3, in, 0, NULL);
 }
 
-enum nb_status nb_tfl_give(struct nb_tfl *t, const char *x, int activation, struct nb_error *err)
+enum nb_status nb_tfl_activate(struct nb_tfl *t, const char **x, int activation,
+                               struct nb_error *err)
 {
-    const struct nb_tflite_tensor *y = nb_tfl_result(t);
-    const char *name = t->names[t->op->outputs[0]];
     switch (activation) {
     case 0:
         break;
     case 1:
-        x = nb_tfl_unary(t, "Relu", x);
+        *x = nb_tfl_unary(t, "Relu", *x);
         break;
     case 2:
-        x = clip(t, x, -1.0f, 1.0f);
+        *x = clip(t, *x, -1.0f, 1.0f);
         break;
     case 3:
-        x = clip(t, x, 0.0f, 6.0f);
+        *x = clip(t, *x, 0.0f, 6.0f);
         break;
     case 4:
-        x = nb_tfl_unary(t, "Tanh", x);
+        *x = nb_tfl_unary(t, "Tanh", *x);
         break;
     default:
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "fused activation %d", activation);
     }
+    return NB_OK;
+}
+
+enum nb_status nb_tfl_give(struct nb_tfl *t, const char *x, int activation, struct nb_error *err)
+{
+    const struct nb_tflite_tensor *y = nb_tfl_result(t);
+    const char *name = t->names[t->op->outputs[0]];
+    NB_TRY(nb_tfl_activate(t, &x, activation, err));
     if (quantized(y))
         (void)quant_node(t, "QuantizeLinear", name, x, y);
     else
@@ -341,7 +363,8 @@ static enum nb_status name_tensors(struct nb_tfl *t, const struct nb_allocator *
     for (size_t i = 0; i < n && st == NB_OK; i++) {
         const char *name = t->g->tensors[i].name;
         uint64_t other;
-        if (name[0] == '\0' || name[0] == '~' || nb_map_get(&seen, name, strlen(name), &other))
+        if (name[0] == '\0' || strchr(name, '~') != NULL ||
+            nb_map_get(&seen, name, strlen(name), &other))
             name = nb_arena_printf(t->arena, "~tensor %zu", i);
         t->names[i] = name;
         st = name != NULL ? nb_map_put(&seen, name, strlen(name), i) : NB_ERR_NOMEM;
@@ -403,6 +426,7 @@ static enum nb_status add_op(struct nb_tfl *t, bool *defined, struct nb_error *e
                 rule->options);
     NB_TRY(check_op(t, defined, err));
     t->arg = rule->arg;
+    t->first_node = t->n_nodes;
     NB_TRY(rule->fn(t, err));
     return t->failed ? no_memory(err) : NB_OK;
 }

@@ -20,8 +20,9 @@ struct nb_tfl {
     struct nb_onnx_node *nodes;
     struct nb_onnx_tensor *tensors;
     size_t n_nodes, n_tensors, cap_nodes, cap_tensors, n_temps;
-    int64_t arg; /* of the rule */
-    bool failed; /* out of memory, or of room */
+    size_t first_node; /* of the operator at hand */
+    int64_t arg;       /* of the rule */
+    bool failed;       /* out of memory, or of room */
 };
 typedef enum nb_status nb_tfl_rule(struct nb_tfl *t, struct nb_error *err);
 
@@ -43,7 +44,6 @@ NB_CHECKED enum nb_status nb_tfl_small(const struct nb_tfl *t, unsigned field, i
                                        struct nb_error *err); /* an enumeration of one byte */
 
 /* ---- building. Names of values; NULL-free: a failure is kept in t->failed. ---- */
-const char *nb_tfl_temp(struct nb_tfl *t);
 /* type(in...) -> out, or -> a new value if out is NULL; attributes are copied. Returns the output. */
 const char *nb_tfl_node(struct nb_tfl *t, const char *type, const char *out, size_t n_in,
                         const char *const *in, size_t n_attrs, const struct nb_onnx_attr *attrs);
@@ -53,6 +53,9 @@ const char *nb_tfl_transpose(struct nb_tfl *t, const char *x, const int64_t *per
 const char *nb_tfl_reshape(struct nb_tfl *t, const char *x, const int64_t *dims, size_t rank);
 const char *nb_tfl_const_ints(struct nb_tfl *t, const int64_t *v, size_t n);
 const char *nb_tfl_const_float(struct nb_tfl *t, float v); /* a scalar */
+/* x behind a fused activation (number of TFLite's). */
+NB_CHECKED enum nb_status nb_tfl_activate(struct nb_tfl *t, const char **x, int activation,
+                                          struct nb_error *err);
 /* x is output 0: after a fused activation (number of TFLite's), quantized if the tensor is. */
 NB_CHECKED enum nb_status nb_tfl_give(struct nb_tfl *t, const char *x, int activation,
                                       struct nb_error *err);

@@ -1,5 +1,5 @@
-/* ptq/simplify.c: a model as engines have it before they quantize: constants are initializers, nodes that do nothing
- * are gone, batch norms are in the convolutions before them:
+/* ptq/simplify.c: a model as engines have it before they quantize: constants are initializers, also in another order of
+ * their dimensions, nodes that do nothing or undo each other are gone, batch norms are in the convolutions before them:
  *
  *     W' = W s, b' = (b - mean) s + beta, s = gamma / sqrt(var + epsilon)     per output channel, in doubles.
  */
@@ -8,6 +8,8 @@
 
 #include "net/net.h"
 #include "ptq/ptq_internal.h"
+
+#define MAX_RANK 8
 
 static enum nb_status lift_constants(struct nb_edit *e, struct nb_error *err)
 {
@@ -38,18 +40,127 @@ static bool does_nothing(const struct nb_edit *e, const struct nb_onnx_node *n)
             nb_edit_readers(e, n->outputs[1], &reader) == 0);
 }
 
-/* What reads them inside other graphs, or leaves the net, keeps the node. */
+/* What it copies leaves the net under the copy's name, if nobody else reads it. */
+static enum nb_status drop_last(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    const char *from = e->nodes[i].inputs[0], *to = e->nodes[i].outputs[0];
+    const size_t maker = nb_edit_producer(e, from);
+    size_t reader;
+    if (maker == SIZE_MAX || nb_edit_is_output(e, from) || nb_edit_readers(e, from, &reader) != 1)
+        return NB_OK;
+    for (size_t k = 0; k < e->nodes[maker].n_outputs; k++)
+        if (nb_str_eq(e->nodes[maker].outputs[k], from))
+            NB_TRY(nb_edit_set_output(e, maker, k, to, err));
+    nb_edit_drop(e, i);
+    return NB_OK;
+}
+
+/* What reads them inside other graphs keeps the node. */
 static enum nb_status drop_idle(struct nb_edit *e, struct nb_error *err)
 {
     for (size_t i = 0; i < e->n_nodes; i++) {
         size_t reader;
-        if (!does_nothing(e, &e->nodes[i]) || nb_edit_is_output(e, e->nodes[i].outputs[0]))
+        if (!does_nothing(e, &e->nodes[i]))
             continue;
+        if (nb_edit_is_output(e, e->nodes[i].outputs[0])) {
+            NB_TRY(drop_last(e, i, err));
+            continue;
+        }
         const char *from = e->nodes[i].outputs[0], *to = e->nodes[i].inputs[0];
         NB_TRY(nb_edit_rename_reads(e, from, to, err));
         if (nb_edit_readers(e, from, &reader) == 0)
             nb_edit_drop(e, i);
     }
+    return NB_OK;
+}
+
+/* ---- transposes ---- */
+
+/* NULL: none, or nothing that can be turned. */
+static const struct nb_onnx_attr *order_of(const struct nb_onnx_node *n, size_t *rank)
+{
+    const struct nb_onnx_attr *perm = n->op_type != NULL && nb_str_eq(n->op_type, "Transpose")
+                                          ? nb_onnx_find_attr(n, "perm")
+                                          : NULL;
+    if (perm == NULL || perm->type != NB_ONNX_ATTR_INTS || perm->n > MAX_RANK || n->n_inputs != 1)
+        return NULL;
+    for (size_t i = 0; i < perm->n; i++)
+        if (perm->ints[i] < 0 || (uint64_t)perm->ints[i] >= perm->n)
+            return NULL;
+    *rank = perm->n;
+    return perm;
+}
+
+/* to (dims of from in the order perm), elements of `item` bytes */
+static void turn(uint8_t *to, const struct nb_onnx_tensor *from, const int64_t *perm, size_t item)
+{
+    uint64_t step[MAX_RANK], at[MAX_RANK] = {0}, all = 1;
+    for (size_t i = from->rank; i-- > 0;) {
+        step[i] = all;
+        all *= (uint64_t)from->dims[i];
+    }
+    for (uint64_t i = 0; i < from->n; i++) {
+        uint64_t source = 0;
+        for (size_t k = 0; k < from->rank; k++)
+            source += at[k] * step[perm[k]];
+        memcpy(to + i * item, from->data + source * item, item);
+        for (size_t k = from->rank; k-- > 0 && ++at[k] == (uint64_t)from->dims[perm[k]];)
+            at[k] = 0;
+    }
+}
+
+/* Of a constant: the constant in that order. */
+static enum nb_status turn_constant(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    const struct nb_onnx_node *n = &e->nodes[i];
+    size_t rank;
+    const struct nb_onnx_attr *perm = order_of(n, &rank);
+    const struct nb_onnx_tensor *t = perm != NULL ? nb_edit_tensor(e, n->inputs[0]) : NULL;
+    const uint32_t bits = t != NULL ? nb_onnx_type_info(t->type)->bits : 0;
+    if (bits < 8 || t->rank != rank || t->data == NULL || nb_edit_is_output(e, n->outputs[0]))
+        return NB_OK;
+    int64_t *dims = nb_arena_alloc(&e->arena, rank + 1, sizeof *dims);
+    uint8_t *data = nb_arena_alloc(&e->arena, (size_t)t->n + 1, bits / 8);
+    if (dims == NULL || data == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to turn '%s'", n->inputs[0]);
+    for (size_t k = 0; k < rank; k++)
+        dims[k] = t->dims[perm->ints[k]];
+    turn(data, t, perm->ints, bits / 8);
+    const int32_t type = t->type;
+    const char *name = n->outputs[0];
+    nb_edit_drop(e, i);
+    return nb_edit_put(e, name, type, dims, rank, data, err);
+}
+
+/* Behind one that it undoes: both go, unless somebody reads what lies between. */
+static enum nb_status cancel(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    size_t rank, rank_before, reader;
+    const struct nb_onnx_attr *perm = order_of(&e->nodes[i], &rank);
+    if (perm == NULL || nb_edit_is_output(e, e->nodes[i].outputs[0]))
+        return NB_OK;
+    const char *between = e->nodes[i].inputs[0];
+    const size_t maker = nb_edit_producer(e, between);
+    const struct nb_onnx_attr *before =
+        maker != SIZE_MAX ? order_of(&e->nodes[maker], &rank_before) : NULL;
+    if (before == NULL || rank != rank_before || nb_edit_read_inside(e, e->nodes[i].outputs[0]))
+        return NB_OK;
+    for (size_t k = 0; k < rank; k++)
+        if (before->ints[perm->ints[k]] != (int64_t)k)
+            return NB_OK;
+    NB_TRY(nb_edit_rename_reads(e, e->nodes[i].outputs[0], e->nodes[maker].inputs[0], err));
+    nb_edit_drop(e, i);
+    if (nb_edit_readers(e, between, &reader) == 0)
+        nb_edit_drop(e, maker);
+    return NB_OK;
+}
+
+static enum nb_status drop_transposes(struct nb_edit *e, struct nb_error *err)
+{
+    for (size_t i = 0; i < e->n_nodes; i++)
+        NB_TRY(turn_constant(e, i, err));
+    for (size_t i = 0; i < e->n_nodes; i++)
+        NB_TRY(cancel(e, i, err));
     return NB_OK;
 }
 
@@ -166,6 +277,7 @@ enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err)
 {
     NB_TRY(lift_constants(e, err));
     NB_TRY(drop_idle(e, err));
+    NB_TRY(drop_transposes(e, err));
     for (size_t i = 0; i < e->n_nodes; i++)
         if (e->nodes[i].op_type != NULL && nb_str_eq(e->nodes[i].op_type, "BatchNormalization"))
             NB_TRY(fold_norm(e, i, err));

@@ -3,6 +3,7 @@
 #include "net/tflite.h"
 #include "support/fbbuild.h"
 
+#include <nibble/net.h>
 #include <stdio.h>
 
 struct parts {
@@ -64,9 +65,46 @@ static void test_open(void **state)
     assert_true(net->n_inputs == 1 && net->n_outputs == 1);
     assert_string_equal(net->inputs[0].name, "x");
     assert_string_equal(net->outputs[0].name, "y");
+    assert_string_equal(nb_net_source_model(&net->source)->graph.nodes[0].outputs[0], "y~Add");
     const struct nb_value *y = &net->g.values[net->outputs[0].value];
     assert_true(y->type == NB_VALUE_F32 && y->rank == 2 && y->dim[1].n == 2);
     nb_net_close(net);
+    nb_str_fini(&s);
+}
+
+/* A TFLite net is quantized as the model made of it. */
+static void test_quantize(void **state)
+{
+    (void)state;
+    static const float x[] = {1, 2, -3, 4};
+    const struct nb_executor_port port = {.name = "x",
+                                          .type = "float32",
+                                          .rank = 2,
+                                          .dims = {2, 2},
+                                          .elements = 4,
+                                          .bytes = sizeof x};
+    struct nb_quantize_net_options o;
+    struct nb_quantize_net_result r;
+    struct nb_net_samples samples = {.input = "x"};
+    struct nb_error err;
+    struct nb_str s;
+    struct parts p;
+    char net[512], data[512];
+    nb_context *ctx;
+    build(&s, &p);
+    snprintf(net, sizeof net, "%s", save(&s));
+    snprintf(data, sizeof data, "%s", nbtest_tmp("x.npy"));
+    samples.path = data;
+    assert_ok(nb_context_create(&ctx, NULL, &err), &err);
+    assert_ok(nb_npy_write(ctx, data, &port, x, 1, &err), &err);
+    nb_quantize_net_options_init(&o);
+    o.samples = &samples;
+    o.n_samples = 1;
+    o.overwrite = 1;
+    assert_ok(nb_quantize_net(ctx, net, nbtest_tmp("q.onnx"), &o, &r, &err), &err);
+    assert_true(r.n_samples == 2 && r.n_quantized == 1 && r.n_activations == 2);
+    assert_true(r.sqnr_db > 30.0 && r.same_top == 1.0);
+    nb_context_destroy(ctx);
     nb_str_fini(&s);
 }
 
@@ -119,5 +157,5 @@ static void test_no_memory(void **state)
     nb_str_fini(&s);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_open), cmocka_unit_test(test_refused),
-             cmocka_unit_test(test_no_memory))
+NB_TEST_MAIN(cmocka_unit_test(test_open), cmocka_unit_test(test_quantize),
+             cmocka_unit_test(test_refused), cmocka_unit_test(test_no_memory))

@@ -1,0 +1,147 @@
+/* Transposes of constants, and those that undo each other; nodes that do nothing at the end. */
+#include "ptq/ptq_internal.h"
+#include "support/nbtest.h"
+
+static struct nb_error err;
+
+static const float w[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                          12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23};
+static const int64_t w_dims[] = {2, 3, 4}, turned[] = {2, 0, 1}, back[] = {1, 2, 0},
+                     other[] = {0, 2, 1};
+static const char *const x[] = {"x"}, *const a[] = {"a"}, *const b[] = {"b"}, *const c[] = {"c"};
+static const char *const wn[] = {"w"}, *const wt[] = {"wt"}, *const in[] = {"b", "wt"};
+static const char *const y[] = {"y"};
+
+static const uint8_t *bytes(const void *p)
+{
+    return p;
+}
+
+#define PERM(v)                                                                                    \
+    {                                                                                              \
+        .name = "perm", .type = NB_ONNX_ATTR_INTS, .ints = (v), .n = 3                             \
+    }
+static const struct nb_onnx_attr to = PERM(turned), fro = PERM(back), aside = PERM(other);
+#define NODE(op, i, n, o, at)                                                                      \
+    {                                                                                              \
+        .name = (o)[0], .op_type = (op), .domain = "", .inputs = (i), .n_inputs = (n),             \
+        .outputs = (o), .n_outputs = 1, .attrs = (at), .n_attrs = 1                                \
+    }
+
+/* x -> a -> b -> y = b + wt; second: what is done to a */
+static enum nb_status simplify(const struct nb_onnx_attr *second, struct nb_onnx_node *nodes,
+                               size_t n_nodes, const char *const *out, struct nb_edit *e,
+                               struct nb_onnx_model *result, const struct nb_allocator *alloc)
+{
+    const struct nb_onnx_tensor t = {.name = "w",
+                                     .type = NB_ONNX_FLOAT32,
+                                     .rank = 3,
+                                     .dims = w_dims,
+                                     .n = 24,
+                                     .data = bytes(w),
+                                     .bytes = sizeof w};
+    const struct nb_onnx_value input = {.name = "x", .rank = -1},
+                               output = {.name = out[0], .rank = -1};
+    nodes[0] = (struct nb_onnx_node)NODE("Transpose", x, 1, a, &to);
+    nodes[1] = (struct nb_onnx_node)NODE("Transpose", a, 1, b, second);
+    nodes[2] = (struct nb_onnx_node)NODE("Transpose", wn, 1, wt, &to);
+    nodes[3] = (struct nb_onnx_node)NODE("Add", in, 2, y, NULL);
+    nodes[3].n_attrs = 0;
+    nodes[4] = (struct nb_onnx_node)NODE("Relu", a, 1, c, NULL);
+    nodes[4].n_attrs = 0;
+    const struct nb_onnx_model m = {.graph = {.nodes = nodes,
+                                              .n_nodes = n_nodes,
+                                              .initializers = &t,
+                                              .n_initializers = 1,
+                                              .inputs = &input,
+                                              .n_inputs = 1,
+                                              .outputs = &output,
+                                              .n_outputs = 1}};
+    NB_TRY(nb_edit_init(e, &m, alloc, &err));
+    NB_TRY(nb_ptq_simplify(e, &err));
+    return nb_edit_model(e, result, &err);
+}
+
+static void test_transposes(void **state)
+{
+    (void)state;
+    struct nb_onnx_node nodes[5];
+    struct nb_onnx_model m;
+    struct nb_edit e;
+    assert_ok(simplify(&fro, nodes, 4, y, &e, &m, NULL), &err);
+    assert_int_equal(m.graph.n_nodes, 1);
+    assert_string_equal(m.graph.nodes[0].inputs[0], "x");
+    assert_string_equal(m.graph.nodes[0].inputs[1], "wt");
+    assert_int_equal(m.graph.n_initializers, 1);
+    const struct nb_onnx_tensor *t = &m.graph.initializers[0];
+    assert_string_equal(t->name, "wt");
+    assert_true(t->dims[0] == 4 && t->dims[1] == 2 && t->dims[2] == 3);
+    for (size_t i = 0; i < 4; i++)
+        for (size_t j = 0; j < 2; j++)
+            for (size_t k = 0; k < 3; k++)
+                assert_memory_equal(t->data + 4 * (i * 6 + j * 3 + k), &w[j * 12 + k * 4 + i], 4);
+    nb_edit_fini(&e);
+    /* not the inverse; read in between; what leaves the net */
+    assert_ok(simplify(&aside, nodes, 4, y, &e, &m, NULL), &err);
+    assert_int_equal(m.graph.n_nodes, 3);
+    nb_edit_fini(&e);
+    assert_ok(simplify(&fro, nodes, 5, c, &e, &m, NULL), &err);
+    assert_int_equal(m.graph.n_nodes, 3); /* the first, Relu, Add */
+    nb_edit_fini(&e);
+    assert_ok(simplify(&fro, nodes, 4, b, &e, &m, NULL), &err);
+    assert_int_equal(m.graph.n_nodes, 3);
+    nb_edit_fini(&e);
+}
+
+/* An Identity at the end: what it copies leaves instead, unless it is read elsewhere. */
+static void test_idle(void **state)
+{
+    (void)state;
+    struct nb_onnx_node nodes[3] = {NODE("Relu", x, 1, a, NULL), NODE("Identity", a, 1, y, NULL),
+                                    NODE("Relu", a, 1, c, NULL)};
+    const struct nb_onnx_value input = {.name = "x", .rank = -1};
+    const struct nb_onnx_value outputs[] = {{.name = "y", .rank = -1}, {.name = "c", .rank = -1}};
+    struct nb_onnx_model m = {.graph = {.nodes = nodes,
+                                        .n_nodes = 2,
+                                        .inputs = &input,
+                                        .n_inputs = 1,
+                                        .outputs = outputs,
+                                        .n_outputs = 1}};
+    struct nb_onnx_model out;
+    struct nb_edit e;
+    for (size_t i = 0; i < 3; i++)
+        nodes[i].n_attrs = 0;
+    assert_ok(nb_edit_init(&e, &m, NULL, &err), &err);
+    assert_ok(nb_ptq_simplify(&e, &err), &err);
+    assert_ok(nb_edit_model(&e, &out, &err), &err);
+    assert_int_equal(out.graph.n_nodes, 1);
+    assert_string_equal(out.graph.nodes[0].outputs[0], "y");
+    nb_edit_fini(&e);
+    m.graph.n_nodes = 3;
+    m.graph.n_outputs = 2;
+    assert_ok(nb_edit_init(&e, &m, NULL, &err), &err);
+    assert_ok(nb_ptq_simplify(&e, &err), &err);
+    assert_ok(nb_edit_model(&e, &out, &err), &err);
+    assert_int_equal(out.graph.n_nodes, 3);
+    nb_edit_fini(&e);
+}
+
+static enum nb_status body(void *ctx, const struct nb_allocator *alloc)
+{
+    struct nb_onnx_node nodes[5];
+    struct nb_onnx_model m;
+    struct nb_edit e;
+    (void)ctx;
+    const enum nb_status st = simplify(&fro, nodes, 4, y, &e, &m, alloc);
+    nb_edit_fini(&e);
+    return st;
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    assert_true(nbtest_oom(body, NULL) > 5);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_transposes), cmocka_unit_test(test_idle),
+             cmocka_unit_test(test_memory))
