@@ -70,6 +70,9 @@ uint32_t nb_net_transpose(struct nb_net_node *n, uint32_t x, const int64_t *perm
 uint32_t nb_net_binary(struct nb_net_node *n, enum nb_binary op, uint32_t a, uint32_t b);
 uint32_t nb_net_matmul(struct nb_net_node *n, uint32_t a, uint32_t b); /* of rank 2 or more */
 uint32_t nb_net_cast(struct nb_net_node *n, uint32_t x, enum nb_value_type type); /* x if it is */
+/* x, scale, zero (0: none). Constants stay codes (rules_quant.c). */
+uint32_t nb_net_dequantize(struct nb_net_node *n, const uint32_t in[3], int64_t axis,
+                           int64_t block);
 /* Constants of the arena. dims (rank); rank 0: one number. */
 uint32_t nb_net_scalar(struct nb_net_node *n, enum nb_value_type type, double value);
 uint32_t nb_net_const_ints(struct nb_net_node *n, const int64_t *values, size_t len);

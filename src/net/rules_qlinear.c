@@ -5,16 +5,6 @@
  */
 #include "net/net_internal.h"
 
-static uint32_t dequantize(struct nb_net_node *n, uint32_t x, uint32_t scale, uint32_t zero,
-                           int64_t axis)
-{
-    const struct nb_attr attrs[] = {NB_ATTR_INT("axis", axis), NB_ATTR_INT("block", 0)};
-    return nb_net_add(n, &(struct nb_node_args){.op = &nb_op_dequantize_linear,
-                                                .in = {x, scale, zero},
-                                                .attrs = attrs,
-                                                .n_attrs = NB_COUNTOF(attrs)});
-}
-
 static enum nb_status quantize(struct nb_net_node *n, uint32_t x, uint32_t scale, uint32_t zero,
                                uint32_t *out, struct nb_error *err)
 {
@@ -42,7 +32,7 @@ static enum nb_status input_at(struct nb_net_node *n, size_t at, int64_t axis, u
     for (size_t i = at; i < at + 3; i++)
         if (nb_net_in(n, i) == NULL)
             NB_FAIL(err, NB_ERR_FORMAT, "input %zu is missing", i);
-    *out = dequantize(n, n->in[at], n->in[at + 1], n->in[at + 2], axis);
+    *out = nb_net_dequantize(n, &n->in[at], axis, 0);
     return NB_OK;
 }
 

@@ -1,7 +1,8 @@
 /* net/rules_quant.c: quantized numbers, and sums of products of them.
  *
  * A quantized layer is its integer sums, then a step of its own that brings them to the output's scale: round(sum * (sx * sw / sy))
- * + zero. Types of 8 bits in floating point are not held by graphs. Codes of 4 and 2 bits are held in bytes: their
+ * + zero; with weights that are known it is the layer over floats between its grids, which a pass turns into sums of bytes
+ * (net/pass_integer.c). Types of 8 bits in floating point are not held by graphs. Codes of 4 and 2 bits are held in bytes: their
  * range comes from the file's type of the zero point.
  */
 #include <string.h>
@@ -111,20 +112,24 @@ static bool stays(const struct nb_value *x)
     return x->kind == NB_VALUE_CONST && codes && x->rank > 0;
 }
 
+uint32_t nb_net_dequantize(struct nb_net_node *n, const uint32_t in[3], int64_t axis, int64_t block)
+{
+    const struct nb_attr attrs[] = {NB_ATTR_INT("axis", axis), NB_ATTR_INT("block", block)};
+    const struct nb_node_args args = {.op = &nb_op_dequantize_linear,
+                                      .in = {in[0], in[1], in[2]},
+                                      .attrs = attrs,
+                                      .n_attrs = 2,
+                                      .block = NB_NO_BLOCK};
+    return stays(&n->g->values[in[0]]) ? nb_graph_add(n->g, &args) : nb_net_add(n, &args);
+}
+
 enum nb_status nb_net_rule_dequantize_linear(struct nb_net_node *n, struct nb_error *err)
 {
     int64_t axis;
     NB_TRY(nb_net_need(n, 2, err));
     NB_TRY(find_axis(n, &axis, err));
-    const struct nb_attr attrs[] = {NB_ATTR_INT("axis", axis),
-                                    NB_ATTR_INT("block", nb_net_int(n, "block_size", 0))};
-    const struct nb_node_args args = {.op = &nb_op_dequantize_linear,
-                                      .in = {n->in[0], n->in[1], optional(n, 2)},
-                                      .attrs = attrs,
-                                      .n_attrs = 2,
-                                      .block = NB_NO_BLOCK};
-    return stays(nb_net_in(n, 0)) ? nb_net_out(n, 0, nb_graph_add(n->g, &args), err)
-                                  : nb_net_give(n, &args, err);
+    const uint32_t in[3] = {n->in[0], n->in[1], optional(n, 2)};
+    return nb_net_out(n, 0, nb_net_dequantize(n, in, axis, nb_net_int(n, "block_size", 0)), err);
 }
 
 enum nb_status nb_net_rule_dynamic_quantize(struct nb_net_node *n, struct nb_error *err)
@@ -273,6 +278,34 @@ static uint32_t add_bias(struct nb_net_node *n, uint32_t sums, uint32_t bias)
     return nb_net_binary(n, NB_BINARY_ADD, sums, nb_net_reshape(n, bias, dims, rank));
 }
 
+/* Weights and all scales are known: what the integer pass makes sums of bytes of. */
+static bool is_known(const struct nb_net_node *n)
+{
+    bool known = true;
+    for (size_t i = 1; i < n->n_in; i++)
+        known = known && (nb_net_in(n, i) == NULL || nb_net_in(n, i)->kind == NB_VALUE_CONST);
+    return known;
+}
+
+/* The layer over floats, between grids. */
+static enum nb_status as_floats(struct nb_net_node *n, const struct range *r, struct nb_error *err)
+{
+    const int64_t axis = n->arg == 0 ? 0 : (int64_t)nb_net_in(n, 3)->rank - 1;
+    const uint32_t x[3] = {n->in[0], n->in[1], n->in[2]},
+                   w[3] = {n->in[3], flat(n, n->in[4]), flat(n, n->in[5])};
+    uint32_t in[3] = {nb_net_dequantize(n, x, 0, 0),
+                      nb_net_dequantize(n, w, NB_MAX(axis, INT64_C(0)), 0)},
+             y = 0;
+    if (optional(n, 8)) {
+        const uint32_t unit = nb_net_binary(n, NB_BINARY_MUL, flat(n, n->in[1]), flat(n, n->in[4]));
+        in[2] = nb_net_dequantize(n, (const uint32_t[]){n->in[8], unit, 0}, 0, 0);
+    }
+    NB_TRY(nb_graph_check(n->g, err));
+    NB_TRY(nb_net_run_as(n, n->arg == 0 ? "Conv" : "MatMul", in, in[2] ? 3 : 2, &y, err));
+    const uint32_t last[3] = {y, n->in[6], n->in[7]};
+    return nb_net_out(n, 0, quantize(n, last, r, 0, 0, false), err);
+}
+
 /* Only where there is one scale, or one for each place in dimension `axis`. arg as above. */
 enum nb_status nb_net_rule_qlinear(struct nb_net_node *n, struct nb_error *err)
 {
@@ -280,6 +313,8 @@ enum nb_status nb_net_rule_qlinear(struct nb_net_node *n, struct nb_error *err)
     uint32_t sums = 0;
     NB_TRY(nb_net_need(n, 8, err));
     NB_TRY(find_range(n, 7, &r, err));
+    if (is_known(n) && nb_value_count(nb_net_in(n, 6)) == 1 && nb_value_count(nb_net_in(n, 1)) == 1)
+        return as_floats(n, &r, err);
     const uint32_t in[4] = {n->in[0], n->in[2], n->in[3], n->in[5]};
     if (nb_value_count(nb_net_in(n, 6)) != 1 || nb_value_count(nb_net_in(n, 7)) != 1 ||
         nb_value_count(nb_net_in(n, 1)) != 1)
