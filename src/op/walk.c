@@ -143,9 +143,64 @@ static void copy_part(void *ctx, size_t begin, size_t end, unsigned worker)
     nb_walk_runs(c.w, begin, end, copy_run, &c);
 }
 
+/* ---- a matrix turned: the last dimension but one is contiguous in src ---- */
+
+#define TURN 16 /* rows of the output that share a line of src */
+
+#define TURN_ROWS(type, name)                                                                      \
+    static void name(void *out, const void *src, size_t rows, size_t cols, int64_t step)           \
+    {                                                                                              \
+        type *to = out;                                                                            \
+        const type *from = src;                                                                    \
+        for (size_t c = 0; c < cols; c++)                                                          \
+            for (size_t r = 0; r < rows; r++)                                                      \
+                to[r * cols + c] = from[(int64_t)c * step + (int64_t)r];                           \
+    }
+TURN_ROWS(uint8_t, turn_1)
+TURN_ROWS(uint16_t, turn_2)
+TURN_ROWS(uint32_t, turn_4)
+TURN_ROWS(uint64_t, turn_8)
+
+/* Units of TURN rows; the last of a matrix may have fewer. */
+static void turn_part(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct copy *c = ctx;
+    const struct nb_walk *w = c->w;
+    const size_t rows = (size_t)w->dim[w->rank - 2], cols = (size_t)w->dim[w->rank - 1];
+    const size_t units = (rows + TURN - 1) / TURN;
+    (void)worker;
+    for (size_t u = begin; u < end; u++) {
+        const size_t first = u % units * TURN, n = NB_MIN(rows - first, (size_t)TURN);
+        const size_t matrix = u / units;
+        size_t rest = matrix;
+        int64_t at = w->start[0] + (int64_t)first;
+        for (uint32_t i = w->rank - 2; i-- > 0; rest /= (size_t)w->dim[i])
+            at += (int64_t)(rest % w->dim[i]) * w->stride[0][i];
+        void *to = c->out + (matrix * rows + first) * cols * c->item;
+        const void *from = c->src + at * (int64_t)c->item;
+        (c->item == 1   ? turn_1
+         : c->item == 2 ? turn_2
+         : c->item == 4 ? turn_4
+                        : turn_8)(to, from, n, cols, w->stride[0][w->rank - 1]);
+    }
+}
+
+static bool is_turned(const struct nb_walk *w)
+{
+    return w->rank >= 2 && w->stride[0][w->rank - 2] == 1 && w->stride[0][w->rank - 1] > 1 &&
+           w->dim[w->rank - 2] >= TURN;
+}
+
 void nb_walk_copy(const struct nb_walk *w, void *out, const void *src, size_t item,
                   struct nb_pool *pool)
 {
     struct copy c = {.w = w, .out = out, .src = src, .item = item};
-    nb_pool_for(pool, (size_t)nb_walk_count(w), OP_CHUNK_ELEMENTS, copy_part, &c);
+    const size_t count = (size_t)nb_walk_count(w);
+    if (count > 0 && is_turned(w)) {
+        const size_t rows = (size_t)w->dim[w->rank - 2], cols = (size_t)w->dim[w->rank - 1];
+        nb_pool_for(pool, count / rows / cols * ((rows + TURN - 1) / TURN), op_grain(cols * TURN),
+                    turn_part, &c);
+        return;
+    }
+    nb_pool_for(pool, count, OP_CHUNK_ELEMENTS, copy_part, &c);
 }

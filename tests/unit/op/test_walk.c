@@ -127,5 +127,33 @@ static void test_copy(void **state)
     nb_pool_destroy(pool);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_broadcast), cmocka_unit_test(test_merged),
-             cmocka_unit_test(test_copy))
+/* Matrices turned, their rows no multiple of what is turned together; two dimensions before them. */
+static void test_turned(void **state)
+{
+    (void)state;
+    enum { A = 3, B = 2, ROWS = 37, COLS = 5 };
+    static uint8_t from[8 * A * B * ROWS * COLS], to[8 * A * B * ROWS * COLS];
+    const struct nb_value shape = value_of((uint64_t[]){A, B, ROWS, COLS}, 4);
+    const int64_t stride[] = {ROWS * COLS, A * ROWS * COLS, 1, ROWS};
+    struct nb_pool *pool;
+    struct nb_error err;
+    struct nb_walk w;
+    assert_ok(nb_pool_create(&pool, 3, NULL, &err), &err);
+    for (size_t i = 0; i < sizeof from; i++)
+        from[i] = (uint8_t)(i * 37 + i / 251);
+    nb_walk_init(&w, &shape);
+    nb_walk_add_strides(&w, stride, 0);
+    nb_walk_merge(&w);
+    for (size_t item = 1; item <= 8; item *= 2) {
+        nb_walk_copy(&w, to, from, item, item > 2 ? pool : NULL);
+        for (size_t i = 0; i < A * B * ROWS * COLS; i++) {
+            const size_t col = i % COLS, row = i / COLS % ROWS, b = i / COLS / ROWS % B;
+            const size_t at = ((b * A + i / COLS / ROWS / B) * COLS + col) * ROWS + row;
+            assert_memory_equal(to + i * item, from + at * item, item);
+        }
+    }
+    nb_pool_destroy(pool);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_turned), cmocka_unit_test(test_broadcast),
+             cmocka_unit_test(test_merged), cmocka_unit_test(test_copy))
