@@ -1,7 +1,8 @@
 #!/bin/sh
 # Fuzzes one parser: tools/fuzz.sh TARGET SECONDS [libFuzzer options]. TARGET: the name behind
 # fuzz/fuzz_. Builds with clang, libFuzzer, ASan and UBSan in build-fuzz; new inputs and findings go to
-# build-fuzz/corpus-TARGET, the seeds in fuzz/corpus/TARGET stay as they are. Exit 0: no finding.
+# build-fuzz/corpus-TARGET, the seeds in fuzz/corpus/TARGET stay as they are. FUZZ_BUILD: another folder, built already.
+# Exit 0: no finding.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -ge 2 ] || { echo "usage: tools/fuzz.sh TARGET SECONDS [libFuzzer options]" >&2; exit 2; }
@@ -16,7 +17,7 @@ done
 [ -f "$build/build.ninja" ] ||
     CC=$cc meson setup "$build" -Db_sanitize=address,undefined -Db_lundef=false -Dfuzzer=libfuzzer \
         -Dasserts=true -Dc_args=-fsanitize=fuzzer-no-link
-ninja -C "$build" "fuzz/fuzz-$target"
+[ -n "${FUZZ_BUILD:-}" ] || ninja -C "$build" "fuzz/fuzz-$target"
 mkdir -p "$build/corpus-$target"
 dict=
 [ ! -f "fuzz/$target.dict" ] || dict=-dict=fuzz/$target.dict
