@@ -1,0 +1,77 @@
+/* kernels/avx2/u8.c: 8-bit integers of nets on AVX2. Two taps of a channel lie side by side in 16 bits, so that
+ * vpmaddwd adds their products. */
+#include "kernels/avx2/v16.h"
+
+#include <stdbool.h>
+
+static inline __m128i bytes(const void *p)
+{
+    return _mm_loadu_si128(p);
+}
+
+static inline struct v16 v16_of_u8(const uint8_t *p)
+{
+    const __m128i v = bytes(p);
+    return (struct v16){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v)),
+                        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_unpackhi_epi64(v, v)))};
+}
+
+static inline __m256i eight(const int32_t *p)
+{
+    return _mm256_loadu_si256((const void *)p);
+}
+
+static inline struct v16 v16_of_sum(const int32_t *a, const int32_t *b)
+{
+    return (struct v16){_mm256_cvtepi32_ps(_mm256_add_epi32(eight(a), eight(b))),
+                        _mm256_cvtepi32_ps(_mm256_add_epi32(eight(a + 8), eight(b + 8)))};
+}
+
+static inline void put_codes(uint8_t *y, struct v16 v, int32_t zero)
+{
+    const __m256i z = _mm256_set1_epi32(zero), low = _mm256_set1_epi32(0xff);
+    const __m256i a = _mm256_and_si256(_mm256_add_epi32(_mm256_cvtps_epi32(v.a), z), low);
+    const __m256i b = _mm256_and_si256(_mm256_add_epi32(_mm256_cvtps_epi32(v.b), z), low);
+    const __m256i u = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xd8);
+    _mm_storeu_si128((void *)y,
+                     _mm_packus_epi16(_mm256_castsi256_si128(u), _mm256_extracti128_si256(u, 1)));
+}
+
+struct sum16 {
+    __m256i a, b;
+};
+
+struct taps16 {
+    __m256i a, b;
+};
+
+static inline struct sum16 sum16_zero(void)
+{
+    return (struct sum16){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+static inline void sum16_store(int32_t *y, const struct sum16 *s)
+{
+    _mm256_storeu_si256((void *)y, s->a);
+    _mm256_storeu_si256((void *)(y + 8), s->b);
+}
+
+static inline struct taps16 taps16_of(const int8_t *w, const int8_t *v)
+{
+    const __m128i p = bytes(w), q = v ? bytes(v) : _mm_setzero_si128();
+    return (struct taps16){_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(p, q)),
+                           _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(p, q))};
+}
+
+static inline void sum16_add(struct sum16 *s, const uint8_t *x, const uint8_t *z,
+                             const struct taps16 *w)
+{
+    const __m128i p = bytes(x), q = bytes(z);
+    const __m256i a = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(p, q));
+    const __m256i b = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(p, q));
+    s->a = _mm256_add_epi32(s->a, _mm256_madd_epi16(a, w->a));
+    s->b = _mm256_add_epi32(s->b, _mm256_madd_epi16(b, w->b));
+}
+
+#define NB_FN(op) nb_##op##_avx2
+#include "kernels/u8.tmpl.h"

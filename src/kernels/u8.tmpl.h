@@ -1,0 +1,168 @@
+/* kernels/u8.tmpl.h: 8-bit integers of nets over sixteen lanes: the steps between them and floats, and convolutions
+ * of single channels.
+ *
+ * An ISA brings NB_FN(op), struct v16 (<isa>/v16.h), and
+ *   v16_of_u8, v16_of_sum   bytes as floats; the sums of two arrays of integers as floats
+ *   put_codes               floats, rounded to even, plus zero, as bytes
+ *   struct sum16            sixteen sums, with sum16_zero and sum16_store
+ *   struct taps16           the weights of two taps: taps16_of(w, v), v NULL: of one; sum16_add: a tap at x, one at z
+ *
+ * Rows that are no multiple of sixteen end with a step that overlaps the one before, short ones go through a buffer.
+ */
+#include "kernels/kernels.h"
+
+#define STEP 16
+
+struct range {
+    struct v16 least, most;
+    int32_t zero;
+};
+
+static inline struct range range_of(int32_t zero, int32_t low, int32_t high)
+{
+    return (struct range){v16_set1((float)(low - zero)), v16_set1((float)(high - zero)), zero};
+}
+
+static inline void put(uint8_t *y, struct v16 v, const struct range *r)
+{
+    v = v16_max(v, r->least); /* NaN becomes low */
+    put_codes(y, v16_if_less(v, r->most, v, r->most), r->zero);
+}
+
+/* Where the step at i of n begins; n >= STEP. */
+static inline size_t within(size_t i, size_t n)
+{
+    return i + STEP <= n ? i : n - STEP;
+}
+
+static void short_requant(const struct nb_requant *q, const struct range *r)
+{
+    int32_t acc[STEP] = {0}, bias[STEP] = {0};
+    float scale[STEP] = {0};
+    uint8_t y[STEP];
+    memcpy(bias, q->bias, q->n * sizeof *bias);
+    memcpy(scale, q->scale, q->n * sizeof *scale);
+    for (size_t row = 0; row < q->n_rows; row++) {
+        memcpy(acc, q->acc + row * q->acc_stride, q->n * sizeof *acc);
+        put(y, v16_mul(v16_of_sum(acc, bias), v16_load(scale)), r);
+        memcpy(q->y + row * q->y_stride, y, q->n);
+    }
+}
+
+void NB_FN(requant_u8_s32)(const struct nb_requant *q)
+{
+    const struct range range = range_of(q->zero, q->low, q->high);
+    if (q->n < STEP) {
+        if (q->n > 0)
+            short_requant(q, &range);
+        return;
+    }
+    for (size_t row = 0; row < q->n_rows; row++) {
+        const int32_t *acc = q->acc + row * q->acc_stride;
+        uint8_t *y = q->y + row * q->y_stride;
+        for (size_t j = 0; j < q->n; j += STEP) {
+            const size_t i = within(j, q->n);
+            put(y + i, v16_mul(v16_of_sum(acc + i, q->bias + i), v16_load(q->scale + i)), &range);
+        }
+    }
+}
+
+void NB_FN(quant_u8_f32)(uint8_t *y, const float *x, size_t n, float scale, int32_t zero,
+                         int32_t low, int32_t high)
+{
+    const struct range range = range_of(zero, low, high);
+    const struct v16 s = v16_set1(scale);
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        put(y + i, v16_div(v16_load(x + i), s), &range);
+    if (i < n) {
+        uint8_t part[STEP];
+        put(part, v16_div(v16_load_n(x + i, n - i), s), &range);
+        memcpy(y + i, part, n - i);
+    }
+}
+
+void NB_FN(dequant_f32_u8)(float *y, const uint8_t *x, size_t n, float scale, int32_t zero)
+{
+    const struct v16 s = v16_set1(scale), z = v16_set1((float)zero);
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        v16_store(y + i, v16_mul(v16_sub(v16_of_u8(x + i), z), s));
+    if (i < n) {
+        uint8_t part[STEP] = {0};
+        memcpy(part, x + i, n - i);
+        v16_store_n(y + i, v16_mul(v16_sub(v16_of_u8(part), z), s), n - i);
+    }
+}
+
+static inline void add_step(uint8_t *y, const uint8_t *a, const uint8_t *b,
+                            const struct nb_add_u8 *s, const struct range *range)
+{
+    const struct v16 za = v16_set1((float)s->za), zb = v16_set1((float)s->zb);
+    const struct v16 u = v16_mul(v16_sub(v16_of_u8(a), za), v16_set1(s->sa));
+    const struct v16 v = v16_mul(v16_sub(v16_of_u8(b), zb), v16_set1(s->sb));
+    put(y, v16_div(v16_add(u, v), v16_set1(s->sy)), range);
+}
+
+void NB_FN(add_u8_u8)(const struct nb_add_u8 *s)
+{
+    const struct nb_add_u8 c = *s; /* y may not change what is added */
+    const struct range range = range_of(c.zy, c.low, c.high);
+    size_t i = 0;
+    for (; i + STEP <= c.n; i += STEP)
+        add_step(c.y + i, c.a + i, c.b + i, &c, &range);
+    if (i < c.n) {
+        uint8_t a[STEP] = {0}, b[STEP] = {0};
+        memcpy(a, c.a + i, c.n - i);
+        memcpy(b, c.b + i, c.n - i);
+        add_step(a, a, b, &c, &range);
+        memcpy(c.y + i, a, c.n - i);
+    }
+}
+
+/* ---- convolutions ---- */
+
+/* Sixteen channels of four or one outputs: rows is a constant. */
+static inline __attribute__((always_inline)) void channels(const struct nb_dwconv_u8 *d, size_t row,
+                                                           size_t rows, size_t i)
+{
+    struct sum16 sum[4];
+    for (size_t r = 0; r < rows; r++)
+        sum[r] = sum16_zero();
+    for (size_t t = 0; t < d->n_taps; t += 2) {
+        const bool two = t + 1 < d->n_taps;
+        const int8_t *w = d->w + t * d->n + i;
+        const struct taps16 taps = taps16_of(w, two ? w + d->n : NULL);
+        const size_t at = d->offset[t] + i, next = d->offset[two ? t + 1 : t] + i;
+        for (size_t r = 0; r < rows; r++)
+            sum16_add(&sum[r], d->x[row + r] + at, d->x[row + r] + next, &taps);
+    }
+    for (size_t r = 0; r < rows; r++)
+        sum16_store(d->y + (row + r) * d->y_stride + i, &sum[r]);
+}
+
+static void few_channels(const struct nb_dwconv_u8 *d)
+{
+    for (size_t r = 0; r < d->n_rows; r++)
+        for (size_t i = 0; i < d->n; i++) {
+            uint32_t sum = 0;
+            for (size_t t = 0; t < d->n_taps; t++)
+                sum += (uint32_t)(d->x[r][d->offset[t] + i] * d->w[t * d->n + i]);
+            d->y[r * d->y_stride + i] = (int32_t)sum;
+        }
+}
+
+void NB_FN(dwconv_s32_u8_s8)(const struct nb_dwconv_u8 *d)
+{
+    if (d->n < STEP) {
+        few_channels(d);
+        return;
+    }
+    size_t r = 0;
+    for (; r + 4 <= d->n_rows; r += 4)
+        for (size_t i = 0; i < d->n; i += STEP)
+            channels(d, r, 4, within(i, d->n));
+    for (; r < d->n_rows; r++)
+        for (size_t i = 0; i < d->n; i += STEP)
+            channels(d, r, 1, within(i, d->n));
+}
