@@ -223,6 +223,48 @@ static void test_mean(void **state)
     check_mean(true);
 }
 
+/* Products of codes of any signs, with zero points of any shape, in batches. */
+static void check_matmul(size_t m, size_t n, size_t k, unsigned kind)
+{
+    const bool signed_a = kind & 1, signed_b = kind & 2, many_b = kind & 4;
+    uint8_t *a = bytes(2 * m * k, m + 1), *b = bytes(k * n, n + 2), *zb = bytes(n, 3);
+    const uint8_t za = 137;
+    const struct plain p = {
+        .op = &nb_op_qmatmul,
+        .in = {{signed_a ? NB_VALUE_I8 : NB_VALUE_U8, 3, {2, m, k}, a},
+               {signed_a ? NB_VALUE_I8 : NB_VALUE_U8, 0, {0}, &za},
+               {signed_b ? NB_VALUE_I8 : NB_VALUE_U8, 2, {k, n}, b},
+               {signed_b ? NB_VALUE_I8 : NB_VALUE_U8, 1, {n}, many_b ? zb : NULL}},
+        .constants = kind & 8 ? 4 : 0};
+    struct plain_out out;
+    plain_run_both(&p, &out);
+    for (size_t r = 0; r < 2 * m; r++)
+        for (size_t j = 0; j < n; j++) {
+            int64_t sum = 0;
+            const int z = signed_b ? (int8_t)zb[j] : zb[j];
+            for (size_t i = 0; i < k; i++) {
+                const uint8_t u = a[r * k + i], v = b[i * n + j];
+                sum += (int64_t)((signed_a ? (int8_t)u - (int8_t)za : u - za)) *
+                       ((signed_b ? (int8_t)v : v) - (many_b ? z : 0));
+            }
+            assert_int_equal(((int32_t *)out.data[0])[r * n + j], sum);
+        }
+    plain_free(&out, &p);
+    free(a);
+    free(b);
+    free(zb);
+}
+
+static void test_matmul(void **state)
+{
+    (void)state;
+    static const size_t sizes[][3] = {
+        {1, 1, 1}, {3, 17, 5}, {33, 40, 64}, {70, 3, 130}, {5, 100, 7}};
+    for (size_t i = 0; i < NB_COUNTOF(sizes); i++)
+        for (unsigned kind = 0; kind < 16; kind++)
+            check_matmul(sizes[i][0], sizes[i][1], sizes[i][2], kind);
+}
+
 static void test_add(void **state)
 {
     (void)state;
@@ -271,9 +313,9 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv),  cmocka_unit_test(test_conv_refused),
-        cmocka_unit_test(test_mean),  cmocka_unit_test(test_add),
-        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_conv), cmocka_unit_test(test_conv_refused),
+        cmocka_unit_test(test_mean), cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_add),  cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
