@@ -9,19 +9,27 @@
  *
  * The inputs of a row meet outputs a stride apart, so a position is one product of a row of x with its weights,
  * (channels, 16) for each panel of sixteen columns, prepared once where the weights are constant.
+ *
+ * Where kernel and stride are the same, positions do not overlap: each row of outputs is a convolution of a row of x
+ * by one row of the kernel, whose positions are more outputs, and goes through the kernel of convolutions.
  */
+#include <math.h>
+
 #include "op/op.h"
 #include "op/window.h"
 
 enum { GROUPS = NB_WINDOW_ATTRS, LAST, SIZE };
 enum { X, W, BIAS };
 
-#define PANEL 16
+#define PANEL       NB_CONV_PANEL
+#define TILE_PIXELS 96
 
 struct plan {
     struct nb_window w;
     int64_t m, groups, c_group, m_group, panels;
     bool swap_x, swap_y;
+    bool apart;          /* positions do not overlap                                   */
+    int64_t n, n_panels; /* apart: outputs of a row of the kernel, panels of them      */
 };
 
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
@@ -66,13 +74,29 @@ static void plan_of(const struct nb_op_call *c, struct plan *p)
     p->m = p->m_group * p->groups;
     p->c_group = p->w.c / p->groups;
     p->panels = (p->m_group + PANEL - 1) / PANEL;
+    p->apart = p->groups == 1;
+    for (size_t i = 0; i < NB_WINDOW_DIMS; i++)
+        p->apart = p->apart && p->w.kernel[i] == p->w.stride[i] && p->w.dilation[i] == 1 &&
+                   p->w.begin[i] == 0 && p->w.out[i] == p->w.in[i] * p->w.stride[i];
+    p->n = p->w.kernel[2] * p->m;
+    p->n_panels = (p->n + PANEL - 1) / PANEL;
     p->swap_x = !p->w.last && p->w.c > 1 && p->w.pixels_in > 1;
     p->swap_y = !p->w.last && p->m > 1 && p->w.pixels_out > 1;
 }
 
 static uint64_t packed_floats(const struct plan *p)
 {
+    if (p->apart)
+        return (uint64_t)(p->w.taps / p->w.kernel[2] * p->n_panels * p->w.c * PANEL);
     return (uint64_t)(p->w.taps * p->w.c * p->panels * PANEL);
+}
+
+static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
+{
+    struct plan p;
+    plan_of(c, &p);
+    *bytes = 0;
+    return !p.apart || op_add_bytes(bytes, TILE_PIXELS, sizeof(float *));
 }
 
 static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
@@ -80,7 +104,7 @@ static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
     struct plan p;
     plan_of(c, &p);
     *bytes = 0;
-    return op_add_bytes(bytes, (uint64_t)p.m, sizeof(float)) &&
+    return op_add_bytes(bytes, (uint64_t)p.n, sizeof(float)) &&
            op_add_bytes(bytes, p.swap_x ? (uint64_t)(p.w.n * p.w.pixels_in * p.w.c) : 0,
                         sizeof(float)) &&
            op_add_bytes(bytes, p.swap_y ? (uint64_t)(p.w.n * p.w.pixels_out * p.m) : 0,
@@ -97,13 +121,30 @@ static bool prepared_bytes(const struct nb_op_call *c, size_t *bytes)
            op_add_bytes(bytes, packed_floats(&p), sizeof(float));
 }
 
-/* (taps, groups, panels, channels of the group, 16) */
+/* apart: (rows of the kernel, panels, channels, 16), a column for each position of the row and output channel */
+static void prepare_apart(const struct plan *p, float *to, const float *w)
+{
+    const int64_t rows = p->w.taps / p->w.kernel[2];
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t at = 0; at < p->n; at += PANEL)
+            for (int64_t i = 0; i < p->w.c; i++)
+                for (int64_t j = at; j < at + PANEL; j++) {
+                    const int64_t tap = r * p->w.kernel[2] + j / p->m;
+                    *to++ = j < p->n ? w[(i * p->m + j % p->m) * p->w.taps + tap] : 0.0F;
+                }
+}
+
+/* Else (taps, groups, panels, channels of the group, 16) */
 static void prepare(const struct nb_op_call *c, void *memory)
 {
     const float *w = c->in[W]->data;
     float *to = memory;
     struct plan p;
     plan_of(c, &p);
+    if (p.apart) {
+        prepare_apart(&p, to, w);
+        return;
+    }
     for (int64_t t = 0; t < p.w.taps; t++)
         for (int64_t g = 0; g < p.groups; g++)
             for (int64_t at = 0; at < p.m_group; at += PANEL)
@@ -180,6 +221,40 @@ static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
     }
 }
 
+static void rows_apart(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct work *w = ctx;
+    const struct plan *p = &w->p;
+    const struct nb_window *win = &p->w;
+    const size_t offset = 0;
+    const float **at = op_scratch(w->call, worker);
+    struct nb_conv_f32 c = {.x = at,
+                            .offset = &offset,
+                            .bias = w->bias,
+                            .y_stride = (size_t)p->n,
+                            .n_runs = 1,
+                            .len = (size_t)win->c,
+                            .n = (size_t)p->n,
+                            .low = -INFINITY,
+                            .high = INFINITY};
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        const int64_t oy = i % win->out[1], oz = i / win->out[1] % win->out[0];
+        const int64_t n = i / win->out[1] / win->out[0];
+        const int64_t row = oz % win->kernel[0] * win->kernel[1] + oy % win->kernel[1];
+        const float *x =
+            w->x + ((n * win->in[0] + oz / win->kernel[0]) * win->in[1] + oy / win->kernel[1]) *
+                       win->in[2] * win->c;
+        c.w = w->packed + row * p->n_panels * win->c * PANEL;
+        for (int64_t from = 0; from < win->in[2]; from += TILE_PIXELS) {
+            c.n_rows = (size_t)NB_MIN(win->in[2] - from, (int64_t)TILE_PIXELS);
+            for (size_t k = 0; k < c.n_rows; k++)
+                at[k] = x + (from + (int64_t)k) * win->c;
+            c.y = w->y + (i * win->in[2] + from) * p->n;
+            w->call->kernels->conv_f32_f32_f32(&c);
+        }
+    }
+}
+
 static void run(const struct nb_op_call *c)
 {
     struct work w = {.call = c, .x = c->in[X]->data, .y = c->out[0]->data, .packed = c->prepared};
@@ -187,10 +262,10 @@ static void run(const struct nb_op_call *c)
     plan_of(c, &w.p);
     const struct nb_window *win = &w.p.w;
     const size_t m = (size_t)w.p.m;
-    float *bias = op_take(&at, m, sizeof *bias);
-    memset(bias, 0, m * sizeof *bias);
-    if (c->in[BIAS])
-        memcpy(bias, c->in[BIAS]->data, m * sizeof *bias);
+    float *bias = op_take(&at, (size_t)w.p.n, sizeof *bias);
+    memset(bias, 0, (size_t)w.p.n * sizeof *bias);
+    for (int64_t t = 0; c->in[BIAS] && t < win->kernel[2]; t++)
+        memcpy(bias + (size_t)t * m, c->in[BIAS]->data, m * sizeof *bias);
     w.bias = bias;
     if (w.p.swap_x) {
         float *x = op_take(&at, (size_t)(win->n * win->pixels_in * win->c), sizeof *x);
@@ -203,7 +278,8 @@ static void run(const struct nb_op_call *c)
         prepare(c, at);
         w.packed = (const void *)at;
     }
-    nb_pool_for(c->pool, (size_t)(win->n * win->out[0] * win->out[1]), 1, rows, &w);
+    nb_pool_for(c->pool, (size_t)(win->n * win->out[0] * win->out[1]), 1,
+                w.p.apart ? rows_apart : rows, &w);
     if (w.p.swap_y)
         nb_window_to_first(c->out[0]->data, w.y, win->n, w.p.m, win->pixels_out, c->pool);
 }
@@ -216,6 +292,7 @@ const struct nb_op nb_op_conv_transpose = {
     .quantizable = -1,
     .folds = true,
     .shape = shape,
+    .scratch_bytes = scratch_bytes,
     .shared_bytes = shared_bytes,
     .run = run,
     .prepared_bytes = prepared_bytes,

@@ -165,8 +165,10 @@ static void check(const struct kase *k, bool last, bool known, int64_t act, bool
     s.x.x = plain_floats(s.x.count, 1);
     s.w.x = plain_floats(s.w.count, 2);
     float *bias = plain_floats((size_t)k->m, 3), *add = plain_floats(s.y.count, 4);
-    struct plain p = {
-        .op = &nb_op_conv, .attrs = attrs, .n_attrs = NB_COUNTOF(attrs), .constants = known ? 2U : 0U};
+    struct plain p = {.op = &nb_op_conv,
+                      .attrs = attrs,
+                      .n_attrs = NB_COUNTOF(attrs),
+                      .constants = known ? 2U : 0U};
     p.in[0] = (struct plain_in){.type = NB_VALUE_F32, .rank = rank, .data = s.x.x};
     p.in[1] = (struct plain_in){.type = NB_VALUE_F32, .rank = rank, .data = s.w.x};
     memcpy(p.in[0].dims, s.x.dims, sizeof s.x.dims);
