@@ -1,7 +1,8 @@
 /* kernels/avx2/conv_u8.c: convolutions of 8-bit integers on AVX2.
  *
- * vpmaddubsw multiplies bytes, but saturates: 255 * 127 * 2 does not fit into 16 bits. So bytes are widened, the
- * even ones of a step and the odd ones apart, and vpmaddwd adds the two products of each without loss. The image
+ * vpmaddubsw multiplies bytes, but saturates: 255 * 127 * 2 does not fit into 16 bits. (Weights whose pairs stay
+ * within 128 are safe, but few runs of weights with a scale per channel are.) So bytes are widened, the even ones of
+ * a step and the odd ones apart, and vpmaddwd adds the two products of each without loss. The image
  * is widened once for all panels, weights for every four rows.
  */
 #include "kernels/kernels.h"
@@ -61,43 +62,48 @@ INLINE void add_products(__m256i acc[2], const uint32_t *x, __m256i u, __m256i v
     add(&acc[1], _mm256_madd_epi16(t, v));
 }
 
-/* rows is a constant of at most ROWS */
+/* One step of each row; rows is a constant of at most ROWS. */
+INLINE void step(__m256i acc[ROWS][2], size_t rows, const struct image *g, size_t k,
+                 const int8_t *w, const int8_t *next)
+{
+    const void *a = w, *b = w + 32;
+    _mm_prefetch((const void *)next, _MM_HINT_T0);
+    __m256i u = _mm256_slli_epi16(_mm256_loadu_si256(a), 8);
+    __m256i v = _mm256_slli_epi16(_mm256_loadu_si256(b), 8);
+    u = _mm256_srai_epi16(u, 8);
+    v = _mm256_srai_epi16(v, 8);
+    for (size_t r = 0; r < rows; r++)
+        add_products(acc[r], &g->even[r][k], u, v);
+    u = _mm256_srai_epi16(_mm256_loadu_si256(a), 8);
+    v = _mm256_srai_epi16(_mm256_loadu_si256(b), 8);
+    for (size_t r = 0; r < rows; r++)
+        add_products(acc[r], &g->odd[r][k], u, v);
+}
+
+/* A whole panel. */
 INLINE void some_rows(const struct sums *s, size_t rows, const struct image *g, size_t n_steps,
                       const int8_t *w, const int8_t *next)
 {
-    const __m256i low = lanes_below(s->n), high = lanes_below(s->n > 8 ? s->n - 8 : 0);
     __m256i acc[ROWS][2];
-    for (size_t r = 0; r < rows; r++) {
-        int32_t *y = s->y + r * s->y_stride;
-        acc[r][0] = s->fresh ? _mm256_setzero_si256() : _mm256_maskload_epi32(y, low);
-        acc[r][1] = s->fresh ? _mm256_setzero_si256() : _mm256_maskload_epi32(y + 8, high);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < 2; i++)
+            acc[r][i] = s->fresh ? _mm256_setzero_si256()
+                                 : _mm256_loadu_si256((void *)(s->y + r * s->y_stride + 8 * i));
+    size_t k = 0;
+    for (; k + 2 <= n_steps; k += 2, w += 128, next += 128) {
+        step(acc, rows, g, k, w, next);
+        step(acc, rows, g, k + 1, w + 64, next + 64);
     }
-    for (size_t k = 0; k < n_steps; k++, w += 64, next += 64) {
-        const void *a = w, *b = w + 32;
-        _mm_prefetch((const void *)next, _MM_HINT_T0);
-        __m256i u = _mm256_slli_epi16(_mm256_loadu_si256(a), 8);
-        __m256i v = _mm256_slli_epi16(_mm256_loadu_si256(b), 8);
-        u = _mm256_srai_epi16(u, 8);
-        v = _mm256_srai_epi16(v, 8);
-        for (size_t r = 0; r < rows; r++)
-            add_products(acc[r], &g->even[r][k], u, v);
-        u = _mm256_srai_epi16(_mm256_loadu_si256(a), 8);
-        v = _mm256_srai_epi16(_mm256_loadu_si256(b), 8);
-        for (size_t r = 0; r < rows; r++)
-            add_products(acc[r], &g->odd[r][k], u, v);
-    }
-    for (size_t r = 0; r < rows; r++) {
-        int32_t *y = s->y + r * s->y_stride;
-        _mm256_maskstore_epi32(y, low, acc[r][0]);
-        if (s->n > 8)
-            _mm256_maskstore_epi32(y + 8, high, acc[r][1]);
-    }
+    if (k < n_steps)
+        step(acc, rows, g, k, w, next);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < 2; i++)
+            _mm256_storeu_si256((void *)(s->y + r * s->y_stride + 8 * i), acc[r][i]);
 }
 
-static inline void tile(const struct sums *s, size_t rows, const struct image *g, size_t n_steps,
-                        const int8_t *w, size_t panel, const int8_t *next)
+static inline void whole_tile(const struct sums *s, size_t rows, const struct image *g,
+                              size_t n_steps, const int8_t *w, const int8_t *next)
 {
-    (void)panel;
     switch (rows) {
     case 1:
         some_rows(s, 1, g, n_steps, w, next);
@@ -112,6 +118,22 @@ static inline void tile(const struct sums *s, size_t rows, const struct image *g
         some_rows(s, ROWS, g, n_steps, w, next);
         return;
     }
+}
+
+/* A panel of fewer outputs goes through a buffer: masked stores are slow. */
+static inline void tile(const struct sums *s, size_t rows, const struct image *g, size_t n_steps,
+                        const int8_t *w, size_t panel, const int8_t *next)
+{
+    int32_t part[ROWS][NB_CONV_PANEL] = {{0}};
+    struct sums t = *s;
+    (void)panel;
+    if (s->n < NB_CONV_PANEL)
+        t = (struct sums){part[0], NB_CONV_PANEL, NB_CONV_PANEL, false};
+    for (size_t r = 0; s->n < NB_CONV_PANEL && !s->fresh && r < rows; r++)
+        memcpy(part[r], s->y + r * s->y_stride, s->n * sizeof **part);
+    whole_tile(&t, rows, g, n_steps, w, next);
+    for (size_t r = 0; s->n < NB_CONV_PANEL && r < rows; r++)
+        memcpy(s->y + r * s->y_stride, part[r], s->n * sizeof **part);
 }
 
 #define NB_FN(op) nb_##op##_avx2
