@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { K = 4096, RUNS = 9, GRAIN = 64, TOKENS = 128 };
+enum { K = 4096, RUNS = 9, GRAIN = 64, TOKENS = 128, OUTPUTS = 1024 };
 
 struct job {
     const struct nb_kernels *kernels;
@@ -68,6 +68,25 @@ static void do_gemm(void *ctx, size_t begin, size_t end, unsigned worker)
     (void)worker;
     j->kernels->gemm_f32_f32_f32(j->y + begin, 1024, (const float *)(const void *)j->w + begin * K,
                                  end - begin, j->xf, K, TOKENS, K);
+}
+
+/* Windows of K bytes, and as many outputs as the float product has. */
+static void do_conv(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct job *j = ctx;
+    const uint8_t *x[TOKENS];
+    (void)worker;
+    for (size_t i = begin; i < end; i++)
+        x[i] = (const uint8_t *)j->x.q + i * K;
+    j->kernels->conv_s32_u8_s8(&(struct nb_conv_u8){.y = (int32_t *)(void *)j->y + begin * OUTPUTS,
+                                                    .x = x + begin,
+                                                    .offset = &(size_t){0},
+                                                    .w = (const int8_t *)j->w,
+                                                    .y_stride = OUTPUTS,
+                                                    .n_rows = end - begin,
+                                                    .n_runs = 1,
+                                                    .len = K,
+                                                    .n = OUTPUTS});
 }
 
 /* Of a usual size: sums of tiny values are subnormal and slow. */
@@ -137,6 +156,8 @@ static void bench_products(struct nb_pool *pool, struct job *j)
         printf("%-18s %8.1f GOP/s   %s\n", "gemm_f32_tile_q8",
                2.0 * 128 * 8 * TOKENS * K * 1e-9 / t, range[i].name);
     }
+    const double c = best(pool, TOKENS, 32, do_conv, j);
+    printf("%-18s %8.1f GOP/s\n", "conv_s32_u8_s8", 2.0 * OUTPUTS * TOKENS * K * 1e-9 / c);
     const double t = best(pool, 1024, 32, do_gemm, j);
     printf("%-18s %8.1f GFLOP/s\n", "gemm_f32_f32_f32", 2.0 * 1024 * TOKENS * K * 1e-9 / t);
 }
