@@ -20,7 +20,7 @@ struct nb_quantize_args {
     uint32_t eval_chunks;
     double max_kld;
     /* of nets */
-    const char *profile, *range, *weights, *format;
+    const char *profile, *range, *weights, *format, *encodings, *encodings_version;
     double percentile;
     struct nb_cli_list keep, dims, sets;
     int32_t per_tensor, bias_correct;

@@ -139,6 +139,9 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
         j.o.profile = a->profile;
     if (a->format != NULL)
         j.o.format = a->format;
+    j.o.encodings = a->encodings;
+    if (a->encodings_version != NULL)
+        j.o.encodings_version = a->encodings_version;
     if (a->range != NULL)
         j.o.range = a->range;
     if (a->weights != NULL)

@@ -188,6 +188,10 @@ struct nb_quantize_net_options {
     const char *
         format; /* of "int8": "qdq", float operators between DequantizeLinear and QuantizeLinear; or
                            "qoperator", QLinearConv and its kin where there are such */
+    const char *
+        encodings; /* of "int8": a file of AIMET's encodings is written as well, for QNN's converters; NULL:
+                              none. format "float" is their net: batch norms folded, weights on their grids */
+    const char *encodings_version; /* "1.0.0", "0.6.1" */
 };
 NB_API void nb_quantize_net_options_init(struct nb_quantize_net_options *o);
 

@@ -14,7 +14,8 @@ void nb_quantize_net_options_init(struct nb_quantize_net_options *o)
                                           .type = "int8",
                                           .weights = "rtn",
                                           .bias_correct = 1,
-                                          .format = "qdq"};
+                                          .format = "qdq",
+                                          .encodings_version = "1.0.0"};
 }
 
 /* What the call has open. Owns: all but o. */
@@ -99,9 +100,14 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     if ((is_static(o) || is_half(o)) && (o->method != NULL || o->scale_search != NULL))
         NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
     if (format < 0)
-        NB_FAIL(err, NB_ERR_ARG, "no format '%s'; expected qdq or qoperator", o->format);
-    if (format != NB_PTQ_QDQ && (!is_static(o) || profile == NB_PTQ_TENSORRT))
-        NB_FAIL(err, NB_ERR_ARG, "integer operators are of --type int8, and not of TensorRT");
+        NB_FAIL(err, NB_ERR_ARG, "no format '%s'; expected qdq, qoperator or float", o->format);
+    if (format == NB_PTQ_QOPERATOR && profile == NB_PTQ_TENSORRT)
+        NB_FAIL(err, NB_ERR_ARG, "TensorRT takes no integer operators");
+    if ((format != NB_PTQ_QDQ || o->encodings != NULL) && !is_static(o))
+        NB_FAIL(err, NB_ERR_ARG, "formats and encodings are of type int8");
+    if (!nb_str_eq(o->encodings_version, "1.0.0") && !nb_str_eq(o->encodings_version, "0.6.1"))
+        NB_FAIL(err, NB_ERR_ARG, "no encodings of version '%s'; expected 1.0.0 or 0.6.1",
+                o->encodings_version);
     if (profile < 0)
         NB_FAIL(err, NB_ERR_ARG, "no profile '%s'; expected ort-cpu, openvino, tensorrt or qnn",
                 o->profile);
@@ -115,15 +121,17 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     if (!(o->percentile > 50.0 && o->percentile <= 100.0))
         NB_FAIL(err, NB_ERR_ARG, "a percentile of %g; expected one above 50, up to 100",
                 o->percentile);
-    w->ptq = (struct nb_ptq_options){.format = (enum nb_ptq_format)format,
-                                     .profile = (enum nb_ptq_profile)profile,
-                                     .range = (enum nb_ptq_range)range,
-                                     .weights = (enum nb_ptq_weights)weights,
-                                     .bias_correct = o->bias_correct != 0,
-                                     .percentile = o->percentile,
-                                     .per_tensor = o->per_tensor != 0,
-                                     .keep = o->keep,
-                                     .n_keep = o->n_keep};
+    w->ptq =
+        (struct nb_ptq_options){.format = (enum nb_ptq_format)format,
+                                .encodings = o->encodings != NULL ? o->encodings_version : NULL,
+                                .profile = (enum nb_ptq_profile)profile,
+                                .range = (enum nb_ptq_range)range,
+                                .weights = (enum nb_ptq_weights)weights,
+                                .bias_correct = o->bias_correct != 0,
+                                .percentile = o->percentile,
+                                .per_tensor = o->per_tensor != 0,
+                                .keep = o->keep,
+                                .n_keep = o->n_keep};
     return NB_OK;
 }
 
@@ -198,11 +206,26 @@ static enum nb_status quantize(struct work *w, struct nb_error *err)
     return nb_ptq_create(&w->result, m, &w->net, &w->ptq, &w->data, w->ctx->pool, w->a, err);
 }
 
+static enum nb_status write_encodings(struct work *w, struct nb_error *err)
+{
+    const struct nb_str *text = nb_ptq_encodings(w->result);
+    struct nb_out out;
+    NB_TRY(nb_out_create(&out, w->o->encodings, w->o->overwrite ? NB_OUT_OVERWRITE : 0, text->len,
+                         w->a, err));
+    enum nb_status st = nb_out_write(&out, text->data, text->len, err);
+    if (st == NB_OK)
+        st = nb_out_commit(&out, err);
+    nb_out_abort(&out);
+    return st;
+}
+
 static enum nb_status run(struct work *w, const char *path, const char *out,
                           struct nb_quantize_net_result *r, struct nb_error *err)
 {
     struct nb_onnx_write_options write;
     NB_TRY(find_rules(w, err));
+    if (w->o->encodings != NULL && !w->o->overwrite && nb_path_exists(w->o->encodings))
+        NB_FAIL(err, NB_ERR_EXISTS, "%s exists", w->o->encodings);
     NB_TRY(nb_net_source_open(&w->source, path, w->a, err));
     if (is_static(w->o) || w->o->n_samples > 0)
         NB_TRY(read_samples(w, path, err));
@@ -227,7 +250,8 @@ static enum nb_status run(struct work *w, const char *path, const char *out,
     nb_onnx_write_options_init(&write);
     if (w->o->overwrite)
         write.out_flags = NB_OUT_OVERWRITE;
-    return nb_onnx_write(out, nb_ptq_model(w->result), &write, w->a, err);
+    NB_TRY(nb_onnx_write(out, nb_ptq_file(w->result), &write, w->a, err));
+    return w->o->encodings != NULL ? write_encodings(w, err) : NB_OK;
 }
 
 enum nb_status nb_quantize_net(nb_context *ctx, const char *path, const char *out,

@@ -11,6 +11,7 @@ void nb_ptq_destroy(struct nb_ptq *p)
     if (p->has_base) {
         nb_edit_fini(&p->base);
         nb_arena_fini(&p->arena);
+        nb_str_fini(&p->encodings);
     }
     nb_free(p->a, p);
 }
@@ -18,6 +19,16 @@ void nb_ptq_destroy(struct nb_ptq *p)
 const struct nb_onnx_model *nb_ptq_model(const struct nb_ptq *p)
 {
     return &p->model;
+}
+
+const struct nb_onnx_model *nb_ptq_file(const struct nb_ptq *p)
+{
+    return p->is_stripped ? &p->stripped : &p->model;
+}
+
+const struct nb_str *nb_ptq_encodings(const struct nb_ptq *p)
+{
+    return &p->encodings;
 }
 
 const struct nb_ptq_report *nb_ptq_report(const struct nb_ptq *p)
@@ -75,6 +86,22 @@ static enum nb_status run(struct nb_ptq *p, const struct nb_net_options *options
     return st;
 }
 
+/* The QDQ model in the format that is asked for, and its encodings. */
+static enum nb_status finish(struct nb_ptq *p, const struct nb_ptq_options *o, struct nb_error *err)
+{
+    if (o->encodings != NULL)
+        NB_TRY(nb_ptq_write_encodings(&p->encodings, &p->edit, &p->simple, o->encodings, err));
+    if (o->format == NB_PTQ_QOPERATOR) {
+        NB_TRY(nb_ptq_qoperator(&p->edit, o, err));
+        return nb_edit_model(&p->edit, &p->model, err);
+    }
+    if (o->format != NB_PTQ_FLOAT)
+        return NB_OK;
+    NB_TRY(nb_ptq_strip(&p->edit, &p->simple, err));
+    p->is_stripped = true;
+    return nb_edit_model(&p->edit, &p->stripped, err);
+}
+
 enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
                              const struct nb_net_options *net, const struct nb_ptq_options *o,
                              const struct nb_ptq_data *data, struct nb_pool *pool,
@@ -86,14 +113,13 @@ enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory to quantize a net");
     p->a = a;
     nb_arena_init(&p->arena, a, 0);
+    nb_str_init(&p->encodings, a);
     p->has_base = true;
     enum nb_status st = nb_edit_init(&p->base, m, a, err);
     if (st == NB_OK)
         st = run(p, net, o, data, pool, err);
-    if (st == NB_OK && o->format == NB_PTQ_QOPERATOR)
-        st = nb_ptq_qoperator(&p->edit, o, err);
-    if (st == NB_OK && o->format == NB_PTQ_QOPERATOR)
-        st = nb_edit_model(&p->edit, &p->model, err);
+    if (st == NB_OK)
+        st = finish(p, o, err);
     if (st != NB_OK) {
         nb_ptq_destroy(p);
         return st;

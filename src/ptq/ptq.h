@@ -42,12 +42,14 @@ const char *nb_ptq_weights_name(enum nb_ptq_weights w); /* "rtn" */
 enum nb_ptq_format {
     NB_PTQ_QDQ, /* the float operator between DequantizeLinear and QuantizeLinear            */
     NB_PTQ_QOPERATOR, /* QLinearConv and its kin, where there are such                             */
+    NB_PTQ_FLOAT, /* no nodes at all: constants on their grids, for tools that take encodings      */
     NB_N_PTQ_FORMATS
 };
 const char *nb_ptq_format_name(enum nb_ptq_format f); /* "qdq" */
 
 struct nb_ptq_options {
     enum nb_ptq_format format;
+    const char *encodings; /* version of AIMET's: "1.0.0", "0.6.1"; NULL: not asked for. */
     enum nb_ptq_profile profile;
     enum nb_ptq_range range;
     enum nb_ptq_weights weights;
@@ -117,6 +119,10 @@ NB_CHECKED enum nb_status nb_ptq_create_half(struct nb_ptq **out, const struct n
 
 void nb_ptq_destroy(struct nb_ptq *p);
 const struct nb_onnx_model *nb_ptq_model(const struct nb_ptq *p);
+/* What is to be written: that model, but of format float without its nodes. */
+const struct nb_onnx_model *nb_ptq_file(const struct nb_ptq *p);
+/* JSON; empty unless asked for. */
+const struct nb_str *nb_ptq_encodings(const struct nb_ptq *p);
 const struct nb_ptq_report *nb_ptq_report(const struct nb_ptq *p);
 
 /* Sums over samples, of one output of a net; all 0 of one that is no float. */

@@ -15,6 +15,9 @@ struct nb_ptq {
     struct nb_edit edit;   /* what is made of it                                       */
     bool has_base;
     struct nb_onnx_model simple, model;
+    struct nb_onnx_model stripped; /* of format float */
+    bool is_stripped;
+    struct nb_str encodings;
     struct nb_ptq_report report;
 };
 
@@ -216,6 +219,13 @@ NB_CHECKED enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p
 /* ---- qoperator.c: a QDQ model with integer operators ---- */
 NB_CHECKED enum nb_status nb_ptq_qoperator(struct nb_edit *e, const struct nb_ptq_options *o,
                                            struct nb_error *err);
+
+/* ---- encodings.c, strip.c: of a QDQ edit; simple: the model that it was made from ---- */
+NB_CHECKED enum nb_status nb_ptq_write_encodings(struct nb_str *out, struct nb_edit *e,
+                                                 const struct nb_onnx_model *simple,
+                                                 const char *version, struct nb_error *err);
+NB_CHECKED enum nb_status nb_ptq_strip(struct nb_edit *e, const struct nb_onnx_model *simple,
+                                       struct nb_error *err);
 
 /* ---- nbits_moments.c ---- */
 

@@ -187,7 +187,7 @@ const char *nb_ptq_range_name(enum nb_ptq_range r)
 
 const char *nb_ptq_format_name(enum nb_ptq_format f)
 {
-    static const char *const names[NB_N_PTQ_FORMATS] = {"qdq", "qoperator"};
+    static const char *const names[NB_N_PTQ_FORMATS] = {"qdq", "qoperator", "float"};
     return names[f];
 }
 

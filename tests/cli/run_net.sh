@@ -155,6 +155,15 @@ expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --format guess
 says err "no format 'guess'"
 expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --format qoperator --profile tensorrt
 
+expect 0 quantize net.onnx -o f.onnx --calib x=many.npy --calib b=b4.npy --format float --encodings f.json
+grep -q '"name":"x","enc_type":"PER_TENSOR"' f.json || { echo "FAILED: no encodings of x"; exit 1; }
+expect 0 run f.onnx --input x=x.npy --input b=b.npy
+expect 1 quantize net.onnx -o g.onnx --calib x=many.npy --calib b=b4.npy --encodings f.json
+says err "f.json exists"
+expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --encodings g.json --encodings-version 3
+says err "no encodings of version '3'"
+expect 2 quantize product.onnx --type f16 --encodings g.json
+
 # ---- weights alone: no samples needed ----
 expect 0 quantize product.onnx --type int4_g32
 says out "product.int4_g32.onnx: weights"
