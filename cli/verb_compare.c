@@ -261,7 +261,7 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 {
     struct args *a = args;
 
-    if (nb_is_net(positional[0]) && nb_is_net(positional[1]))
+    if (nb_is_net(positional[0]))
         return run_nets(cli, a, n, positional);
     if (a->inputs.n + a->dims.n + a->sets.n > 0 || a->labels != NULL || a->output != NULL)
         return nb_cli_usage(cli, "these are no nets; --input, --labels and what goes with them are "

@@ -50,7 +50,7 @@ static enum nb_status check(struct work *w, struct nb_error *err)
         NB_FAIL(err, NB_ERR_ARG, "neither labels nor expected outputs to measure against");
     NB_TRY(nb_net_side_output(&w->side, o->output, &output, err));
     w->out = &w->side.out[output];
-    w->score = (struct nb_class_score){.top = o->top, .step = (double)w->out->grid.scale};
+    w->score = (struct nb_class_score){.top = o->top, .step = (double)w->out->step};
     if (o->labels != NULL && o->n_labels != n)
         NB_FAIL(err, NB_ERR_ARG, "%zu labels for %llu samples", o->n_labels, (unsigned long long)n);
     if (o->labels != NULL)

@@ -49,6 +49,7 @@ static enum nb_status make_ends(struct nb_net_side *s, bool input, struct nb_net
         const bool codes = nb_str_eq(p->type, "int8") || nb_str_eq(p->type, "uint8");
         if (!codes || m == NULL || !nb_net_grid(m, p->name, &ends[i].grid))
             ends[i].grid = (struct nb_net_grid){.scale = 0.0f};
+        ends[i].step = m != NULL ? nb_net_step(m, p->name) : 0.0f;
         ends[i].data = nb_arena_alloc(&s->arena, (size_t)p->bytes + 1, 1);
         if (ends[i].data == NULL)
             return no_memory(err);

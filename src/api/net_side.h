@@ -8,6 +8,7 @@
 struct nb_net_end {
     struct nb_executor_port port;
     struct nb_net_grid grid; /* of integers that stand for reals; scale 0: there is none */
+    float step;              /* distance of the reals that it can be; 0: any */
     void *data;
 };
 /* Owns: all, through the arena. */

@@ -81,6 +81,15 @@ bool nb_net_grid(const struct nb_onnx_model *m, const char *value, struct nb_net
     return n != NULL && read_grid(m, n, out);
 }
 
+float nb_net_step(const struct nb_onnx_model *m, const char *value)
+{
+    const struct nb_onnx_node *n = maker(m, value);
+    struct nb_net_grid g;
+    if (nb_net_grid(m, value, &g))
+        return g.scale;
+    return n != NULL && is(n, "DequantizeLinear") && read_grid(m, n, &g) ? g.scale : 0.0f;
+}
+
 const char *nb_net_rounded(const struct nb_onnx_model *m, const char *value)
 {
     const struct nb_onnx_node *q = reader(m, value, "QuantizeLinear");

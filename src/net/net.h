@@ -84,6 +84,8 @@ struct nb_net_grid {
 };
 /* Of a value of integers that a QuantizeLinear makes or a DequantizeLinear reads, with one constant scale. */
 bool nb_net_grid(const struct nb_onnx_model *m, const char *value, struct nb_net_grid *out);
+/* Distance of codes, or of the floats that a DequantizeLinear makes of them; 0: there is none. */
+float nb_net_step(const struct nb_onnx_model *m, const char *value);
 /* What a value of floats goes on as behind its QuantizeLinear and DequantizeLinear; NULL: it has none. */
 const char *nb_net_rounded(const struct nb_onnx_model *m, const char *value);
 

@@ -60,6 +60,8 @@ static void test_grids(void **state)
     assert_false(nb_net_grid(&m, "h", &g));
     assert_false(nb_net_grid(&m, "w", &g)); /* by channel */
     assert_false(nb_net_grid(&m, "nothing", &g));
+    assert_true(nb_net_step(&m, "h_dq") == 0.5f && nb_net_step(&m, "y") == 0.5f);
+    assert_true(nb_net_step(&m, "h") == 0.0f && nb_net_step(&m, "wf") == 0.0f);
     assert_string_equal(nb_net_rounded(&m, "h"), "h_dq");
     assert_null(nb_net_rounded(&m, "xf"));
     assert_null(nb_net_rounded(&m, "h_dq")); /* it leaves as codes */
