@@ -20,10 +20,11 @@ struct nb_quantize_args {
     uint32_t eval_chunks;
     double max_kld;
     /* of nets */
-    const char *profile, *range, *weights, *format, *encodings, *encodings_version;
+    const char *profile, *range, *weights, *format, *encodings, *encodings_version, *labels;
     double percentile;
     struct nb_cli_list keep, dims, sets;
-    int32_t per_tensor, bias_correct;
+    int32_t per_tensor, bias_correct, equalize;
+    double max_drop, min_sqnr;
 };
 
 /* The call to the library. Owns: rules, recipe, made_out, journal. */

@@ -67,6 +67,11 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_u64(&w, "beyond_constants", r->n_beyond);
     nb_jw_u64(&w, "beyond_tensors", r->n_kept);
     nb_jw_u64(&w, "beyond_values", r->n_beyond_values);
+    nb_jw_u64(&w, "equalized_pairs", r->n_pairs);
+    nb_jw_u64(&w, "models_tried", r->n_models);
+    nb_jw_u64(&w, "stay_float", r->n_stay);
+    nb_jw_string(&w, "stay_float_nodes", r->stay);
+    nb_jw_real(&w, "drop", r->drop);
     nb_jw_real(&w, "seconds", r->seconds);
     nb_jw_finish(&w);
 }
@@ -82,6 +87,10 @@ static void print_line(const struct nb_quantize_net_result *r, const char *out, 
                (unsigned long long)r->n_beyond, (unsigned long long)r->n_kept);
     if (r->n_beyond_values > 0)
         printf(", %llu values past 65504 stay float32", (unsigned long long)r->n_beyond_values);
+    if (r->n_models > 0)
+        printf(", %llu stay float for the bound (%llu models tried)%s%.160s",
+               (unsigned long long)r->n_stay, (unsigned long long)r->n_models,
+               r->n_stay > 0 ? ": " : "", r->stay);
     if (!isnan(r->weight_sqnr_db))
         printf(", weight SQNR %s", nb_cli_db(r->weight_sqnr_db).s);
     if (r->n_samples > 0)
@@ -96,11 +105,19 @@ static int quantize(struct nb_cli *cli, const struct nb_quantize_args *a, const 
                     const char *out, struct job *j)
 {
     struct nb_quantize_net_result r;
+    struct nb_cli_labels labels = {.label = NULL};
     int code = NB_CLI_OK;
     nb_context *ctx = nb_cli_context(cli, &code);
     if (ctx == NULL)
         return code;
+    if (a->labels != NULL)
+        code = nb_cli_labels_read(cli, ctx, a->labels, &labels);
+    if (code != NB_CLI_OK)
+        return code;
+    j->o.labels = labels.label;
+    j->o.n_labels = labels.n;
     const enum nb_status st = nb_quantize_net(ctx, path, out, &j->o, &r, &cli->err);
+    free(labels.label);
     nb_cli_progress_clear(&cli->progress);
     if (st != NB_OK)
         return nb_cli_fail(cli, st);
@@ -147,6 +164,9 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
     if (a->weights != NULL)
         j.o.weights = a->weights;
     j.o.bias_correct = a->bias_correct;
+    j.o.equalize = a->equalize;
+    j.o.max_drop = a->max_drop;
+    j.o.min_sqnr_db = a->min_sqnr;
     if (a->percentile > 0.0) /* not NaN: given */
         j.o.percentile = a->percentile;
     if (code == NB_CLI_OK)

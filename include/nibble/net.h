@@ -182,9 +182,8 @@ struct nb_quantize_net_options {
         method; /* of such a grid: how weights are rounded, as `nibble list methods` has it; NULL: kgptq
                            with samples, rtn without */
     const char
-        *scale_search;    /* likewise: "mse", "exact", "absmax" ...; NULL: the method's, or mse */
-    const char *weights;  /* how they are rounded: "rtn", "mse", "gptq", "adaround"             */
-    int32_t bias_correct; /* biases make good what rounding adds to a channel on average        */
+        *scale_search;   /* likewise: "mse", "exact", "absmax" ...; NULL: the method's, or mse */
+    const char *weights; /* how they are rounded: "rtn", "mse", "gptq", "adaround"             */
     const char *
         format; /* of "int8": "qdq", float operators between DequantizeLinear and QuantizeLinear; or
                            "qoperator", QLinearConv and its kin where there are such */
@@ -192,6 +191,16 @@ struct nb_quantize_net_options {
         encodings; /* of "int8": a file of AIMET's encodings is written as well, for QNN's converters; NULL:
                               none. format "float" is their net: batch norms folded, weights on their grids */
     const char *encodings_version; /* "1.0.0", "0.6.1" */
+    int32_t
+        bias_correct; /* biases make good what rounding adds to a channel on average; -1: with rtn
+                             and mse                                                            */
+    int32_t equalize; /* weights of neighbouring convolutions become alike first            */
+    double
+        max_drop; /* nodes stay float until no more than these points are lost: of samples that are
+                        right, with labels; else of those whose largest element stays. NaN: no bound */
+    double min_sqnr_db;    /* likewise until the worst output has this ratio. NaN: no bound      */
+    const int64_t *labels; /* (n_labels) class of each sample in the first output; NULL          */
+    size_t n_labels;
 };
 NB_API void nb_quantize_net_options_init(struct nb_quantize_net_options *o);
 
@@ -209,6 +218,10 @@ struct nb_quantize_net_result {
     uint64_t n_beyond, n_kept; /* of f16: constants that it does not hold, in so many tensors that
                                   stay float32 */
     uint64_t n_beyond_values;  /* values that samples took past 65504: they stay float32 */
+    uint64_t n_pairs;          /* of layers that were equalized                            */
+    uint64_t n_stay, n_models; /* of a bound: nodes that stay float for it; models measured */
+    double drop;               /* of a bound: points that are lost                         */
+    char stay[1024];           /* those nodes, the worst first, ", " between; cut if long  */
 };
 /* Static quantization to 8 bits (type "int8"): the net runs over the samples, every activation gets a range, and `out` gets the
  * model with QuantizeLinear and DequantizeLinear nodes (docs/nets.md). Batch norms go into convolutions,

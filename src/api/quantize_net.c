@@ -1,5 +1,6 @@
 /* api/quantize_net.c: nb_quantize_net: samples from files, then ptq/, then a file. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/net.h"
@@ -13,7 +14,9 @@ void nb_quantize_net_options_init(struct nb_quantize_net_options *o)
                                           .percentile = 99.999,
                                           .type = "int8",
                                           .weights = "rtn",
-                                          .bias_correct = 1,
+                                          .bias_correct = -1,
+                                          .max_drop = (double)NAN,
+                                          .min_sqnr_db = (double)NAN,
                                           .format = "qdq",
                                           .encodings_version = "1.0.0"};
 }
@@ -121,17 +124,22 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     if (!(o->percentile > 50.0 && o->percentile <= 100.0))
         NB_FAIL(err, NB_ERR_ARG, "a percentile of %g; expected one above 50, up to 100",
                 o->percentile);
-    w->ptq =
-        (struct nb_ptq_options){.format = (enum nb_ptq_format)format,
-                                .encodings = o->encodings != NULL ? o->encodings_version : NULL,
-                                .profile = (enum nb_ptq_profile)profile,
-                                .range = (enum nb_ptq_range)range,
-                                .weights = (enum nb_ptq_weights)weights,
-                                .bias_correct = o->bias_correct != 0,
-                                .percentile = o->percentile,
-                                .per_tensor = o->per_tensor != 0,
-                                .keep = o->keep,
-                                .n_keep = o->n_keep};
+    w->ptq = (struct nb_ptq_options){
+        .encodings = o->encodings != NULL ? o->encodings_version : NULL,
+        .format = (enum nb_ptq_format)format,
+        .profile = (enum nb_ptq_profile)profile,
+        .range = (enum nb_ptq_range)range,
+        .weights = (enum nb_ptq_weights)weights,
+        .bias_correct = o->bias_correct < 0 ? weights == NB_PTQ_RTN || weights == NB_PTQ_WEIGHTS_MSE
+                                            : o->bias_correct != 0,
+        .equalize = o->equalize != 0,
+        .bounded = !isnan(o->max_drop) || !isnan(o->min_sqnr_db),
+        .max_drop = isnan(o->max_drop) ? (double)INFINITY : o->max_drop,
+        .min_sqnr_db = isnan(o->min_sqnr_db) ? -(double)INFINITY : o->min_sqnr_db,
+        .percentile = o->percentile,
+        .per_tensor = o->per_tensor != 0,
+        .keep = o->keep,
+        .n_keep = o->n_keep};
     return NB_OK;
 }
 
@@ -152,8 +160,12 @@ static enum nb_status read_samples(struct work *w, const char *path, struct nb_e
         return no_memory(err);
     for (size_t i = 0; i < w->feed.n_inputs; i++)
         NB_TRY(nb_net_feed_floats(&w->feed, i, &inputs[i], err));
-    w->data = (struct nb_ptq_data){
-        .inputs = inputs, .n_samples = (size_t)w->feed.n_runs, .progress = &w->ctx->progress};
+    w->data = (struct nb_ptq_data){.inputs = inputs,
+                                   .n_samples = (size_t)w->feed.n_runs,
+                                   .labels = w->o->labels,
+                                   .progress = &w->ctx->progress};
+    if (w->o->labels != NULL && w->o->n_labels != w->data.n_samples)
+        NB_FAIL(err, NB_ERR_ARG, "%zu labels for %zu samples", w->o->n_labels, w->data.n_samples);
     return NB_OK;
 }
 
@@ -240,9 +252,16 @@ static enum nb_status run(struct work *w, const char *path, const char *out,
                                          .n_beyond = report->n_beyond,
                                          .n_kept = report->n_kept,
                                          .n_beyond_values = report->n_beyond_values,
+                                         .n_pairs = report->n_pairs,
+                                         .n_stay = report->n_stay,
+                                         .n_models = report->n_models,
+                                         .drop = report->score.drop,
                                          .sqnr_db = (double)NAN,
                                          .same_top = (double)NAN,
                                          .weight_sqnr_db = (double)NAN};
+    for (size_t i = 0, at = 0; i < report->n_stay && at < sizeof r->stay; i++)
+        at += (size_t)snprintf(r->stay + at, sizeof r->stay - at, "%s%s", i > 0 ? ", " : "",
+                               report->stay[i].name);
     if (report->weight_signal > 0.0)
         r->weight_sqnr_db = decibels(report->weight_signal, report->weight_noise);
     if (w->data.n_samples > 0)

@@ -42,7 +42,9 @@ static enum nb_status side_init(struct side *s, const struct nb_onnx_model *m,
     return NB_OK;
 }
 
-static void add_output(struct nb_ptq_error *e, const float *x, const float *y, size_t n)
+/* label: where the largest element should be; -1: nobody says */
+static void add_output(struct nb_ptq_error *e, const float *x, const float *y, size_t n,
+                       int64_t label)
 {
     size_t best_x = 0, best_y = 0;
     for (size_t i = 0; i < n; i++) {
@@ -56,6 +58,8 @@ static void add_output(struct nb_ptq_error *e, const float *x, const float *y, s
     e->n += n;
     e->n_samples++;
     e->n_same_top += best_x == best_y;
+    e->n_right_reference += (int64_t)best_x == label;
+    e->n_right += (int64_t)best_y == label;
 }
 
 static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
@@ -75,7 +79,8 @@ static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
         for (size_t k = 0; k < net->n_outputs; k++) {
             const struct nb_value *v = &net->g.values[net->output_values[k]];
             if (v->type == NB_VALUE_F32)
-                add_output(&errors[k], s[0].outputs[k], s[1].outputs[k], (size_t)nb_value_count(v));
+                add_output(&errors[k], s[0].outputs[k], s[1].outputs[k], (size_t)nb_value_count(v),
+                           data->labels != NULL && k == 0 ? data->labels[i] : -1);
         }
     }
     nb_free(a, inputs);

@@ -160,15 +160,29 @@ static bool takes_relu(const struct nb_onnx_node *n)
            nb_str_eq(n->op_type, "Add");
 }
 
+/* The node whose Relu or Clip this is; SIZE_MAX: nobody's. */
+static size_t layer_before(const struct nb_edit *e, size_t i)
+{
+    const struct nb_onnx_node *n = &e->nodes[i];
+    if (n->op_type == NULL || (!nb_str_eq(n->op_type, "Relu") && !nb_str_eq(n->op_type, "Clip")))
+        return SIZE_MAX;
+    const size_t maker = nb_edit_producer(e, n->inputs[0]);
+    return maker != SIZE_MAX && takes_relu(&e->nodes[maker]) &&
+                   fused_reader(e, &e->nodes[maker]) == i
+               ? maker
+               : SIZE_MAX;
+}
+
 /* A Relu behind a layer is the layer's: its own input gets no grid. */
 static bool is_fused(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
 {
-    const struct nb_onnx_node *n = &e->nodes[i];
-    if (!nb_str_eq(n->op_type, "Relu") && !nb_str_eq(n->op_type, "Clip"))
-        return false;
-    const size_t maker = nb_edit_producer(e, n->inputs[0]);
-    return maker != SIZE_MAX && p->kinds[maker] != NB_PTQ_OTHER && takes_relu(&e->nodes[maker]) &&
-           fused_reader(e, &e->nodes[maker]) == i;
+    const size_t maker = layer_before(e, i);
+    return maker != SIZE_MAX && p->kinds[maker] != NB_PTQ_OTHER;
+}
+
+bool nb_ptq_is_unit(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
+{
+    return (p->kinds[i] == NB_PTQ_WEIGHTED || p->kinds[i] == NB_PTQ_POINT) && !is_fused(p, e, i);
 }
 
 static void mark_node(struct nb_ptq_plan *p, const struct nb_edit *e, size_t i, bool outputs)
@@ -216,13 +230,25 @@ static void mark_moves(struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
     }
 }
 
-static void mark_all(struct nb_ptq_plan *p, const struct nb_edit *e, const struct nb_ptq_options *o)
+/* Does it stay float? A layer's Relu does as the layer does. */
+static bool stays(const struct nb_edit *e, size_t i, const struct nb_ptq_options *o,
+                  const bool *stay)
+{
+    const size_t layer = layer_before(e, i);
+    if (nb_ptq_is_kept(&e->nodes[i], o->keep, o->n_keep))
+        return true;
+    if (layer != SIZE_MAX && kind_of(&e->nodes[layer]) != NB_PTQ_OTHER)
+        return stays(e, layer, o, stay);
+    return stay != NULL && stay[i];
+}
+
+static void mark_all(struct nb_ptq_plan *p, const struct nb_edit *e, const struct nb_ptq_options *o,
+                     const bool *stay)
 {
     const bool inputs_only = o->profile == NB_PTQ_TENSORRT;
     for (size_t i = 0; i < e->n_nodes; i++) {
         const struct nb_onnx_node *n = &e->nodes[i];
-        p->kinds[i] =
-            n->op_type == NULL || nb_ptq_is_kept(n, o->keep, o->n_keep) ? NB_PTQ_OTHER : kind_of(n);
+        p->kinds[i] = n->op_type == NULL || stays(e, i, o, stay) ? NB_PTQ_OTHER : kind_of(n);
         if (p->kinds[i] != NB_PTQ_OTHER && !can_be(p, e, n))
             p->kinds[i] = NB_PTQ_OTHER;
         if (inputs_only && p->kinds[i] != NB_PTQ_WEIGHTED)
@@ -271,7 +297,7 @@ struct nb_ptq_grid nb_ptq_grid_of(const struct nb_ptq_plan *p, const struct nb_p
 
 enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e, const struct nb_net *net,
                            const struct nb_observed_net *seen, const struct nb_ptq_options *o,
-                           struct nb_error *err)
+                           const bool *stay, struct nb_error *err)
 {
     memset(p, 0, sizeof *p);
     nb_map_init(&p->index, e->a);
@@ -280,7 +306,7 @@ enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e, const struc
         nb_ptq_plan_fini(p);
         return st;
     }
-    mark_all(p, e, o);
+    mark_all(p, e, o, stay);
     find_bounds(p, e, seen, o);
     return NB_OK;
 }

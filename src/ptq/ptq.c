@@ -41,28 +41,84 @@ static bool wants_histograms(enum nb_ptq_range r)
     return r == NB_PTQ_PERCENTILE || r == NB_PTQ_MSE || r == NB_PTQ_ENTROPY;
 }
 
-static enum nb_status quantize(struct nb_ptq *p, const struct nb_ptq_ground *g,
-                               const struct nb_ptq_options *o, const struct nb_observed_net *seen,
-                               struct nb_error *err)
+/* What models are made of, in a call. Borrows: all. */
+struct making {
+    struct nb_ptq *p;
+    const struct nb_ptq_options *o;
+    const struct nb_observed_net *seen;
+    struct nb_ptq_rounder rounder;
+    bool rounded;
+};
+
+/* A model in which these nodes stay float (NULL: none), from the rounded weights; these first if there are none yet. */
+static enum nb_status make(void *ctx, const bool *stay, const struct nb_onnx_model **m,
+                           struct nb_error *err)
 {
-    struct nb_ptq_rounder k = {.o = o, .ground = g, .arena = &p->arena};
+    struct making *k = ctx;
+    struct nb_ptq *p = k->p;
     struct nb_ptq_plan plan;
+    if (k->rounded)
+        nb_edit_fini(&p->edit);
     NB_TRY(nb_edit_init(&p->edit, &p->simple, p->a, err));
-    NB_TRY(nb_ptq_plan(&plan, &p->edit, g->net, seen, o, err));
-    enum nb_status st = nb_ptq_round(&k, &p->edit, &plan, err);
+    NB_TRY(nb_ptq_plan(&plan, &p->edit, k->rounder.ground->net, k->seen, k->o, stay, err));
+    enum nb_status st = k->rounded ? NB_OK : nb_ptq_round(&k->rounder, &p->edit, &plan, err);
+    k->rounded = true;
+    p->report.n_quantized = p->report.n_activations = 0;
     if (st == NB_OK)
-        st = nb_ptq_insert(&p->edit, &plan, k.rounded, o, &p->report, err);
+        st = nb_ptq_insert(&p->edit, &plan, k->rounder.rounded, k->o, &p->report, err);
     nb_ptq_plan_fini(&plan);
+    *m = &p->model;
     return st == NB_OK ? nb_edit_model(&p->edit, &p->model, err) : st;
 }
 
+static enum nb_status choose(struct making *k, const struct nb_net_options *net, const bool *units,
+                             struct nb_error *err)
+{
+    struct nb_ptq *p = k->p;
+    const struct nb_ptq_ground *g = k->rounder.ground;
+    const struct nb_ptq_trial t = {.make = make,
+                                   .ctx = k,
+                                   .reference = &p->simple,
+                                   .net = net,
+                                   .data = g->data,
+                                   .pool = g->pool,
+                                   .a = g->a,
+                                   .arena = &p->arena,
+                                   .max_drop = k->o->max_drop,
+                                   .min_sqnr_db = k->o->min_sqnr_db};
+    struct nb_ptq_choice c;
+    const struct nb_onnx_graph *graph = &p->simple.graph;
+    NB_TRY(nb_ptq_choose(&c, &t, units, graph->n_nodes, err));
+    for (size_t i = 0; i < c.n_kept; i++) {
+        const struct nb_onnx_node *n = &graph->nodes[c.kept[i].node];
+        c.kept[i].name = n->name != NULL && n->name[0] != '\0' ? n->name : n->outputs[0];
+    }
+    p->report.score = c.score;
+    p->report.stay = c.kept;
+    p->report.n_stay = c.n_kept;
+    p->report.n_models = c.n_models;
+    return NB_OK;
+}
+
+static enum nb_status quantize(struct nb_ptq *p, const struct nb_ptq_ground *g,
+                               const struct nb_net_options *net, const struct nb_ptq_options *o,
+                               const struct nb_observed_net *seen, struct nb_error *err)
+{
+    struct making k = {
+        .p = p, .o = o, .seen = seen, .rounder = {.o = o, .ground = g, .arena = &p->arena}};
+    const struct nb_onnx_model *m;
+    NB_TRY(make(&k, NULL, &m, err));
+    return o->bounded ? choose(&k, net, k.rounder.units, err) : NB_OK;
+}
+
 static enum nb_status observe(struct nb_ptq *p, const struct nb_ptq_ground *g,
-                              const struct nb_ptq_options *o, struct nb_error *err)
+                              const struct nb_net_options *net, const struct nb_ptq_options *o,
+                              struct nb_error *err)
 {
     struct nb_observed_net seen;
     NB_TRY(nb_ptq_check_data(g->net, g->data, err));
     NB_TRY(nb_ptq_observe(&seen, g->net, g->data, wants_histograms(o->range), g->pool, g->a, err));
-    const enum nb_status st = quantize(p, g, o, &seen, err);
+    const enum nb_status st = quantize(p, g, net, o, &seen, err);
     nb_observed_net_fini(&seen);
     return st;
 }
@@ -75,13 +131,15 @@ static enum nb_status run(struct nb_ptq *p, const struct nb_net_options *options
     const int64_t opset = nb_onnx_opset_version(&p->base.model, "");
     NB_TRY(nb_ptq_simplify(&p->base, err));
     NB_TRY(nb_ptq_raise_opset(&p->base, err));
+    if (o->equalize)
+        NB_TRY(nb_ptq_equalize(&p->base, options, data, pool, &p->report.n_pairs, err));
     NB_TRY(nb_edit_model(&p->base, &p->simple, err));
     p->report.n_nodes = p->simple.graph.n_nodes;
     NB_TRY(nb_net_import(&net, &p->simple, options, p->a, err));
     const struct nb_ptq_ground ground = {.net = net, .data = data, .pool = pool, .a = p->a};
     enum nb_status st = nb_ptq_check_opset(&p->base, net, opset, err);
     if (st == NB_OK)
-        st = observe(p, &ground, o, err);
+        st = observe(p, &ground, options, o, err);
     nb_net_close(net);
     return st;
 }

@@ -53,9 +53,13 @@ struct nb_ptq_options {
     enum nb_ptq_profile profile;
     enum nb_ptq_range range;
     enum nb_ptq_weights weights;
-    double percentile;       /* 99.999 if 0 */
-    bool per_tensor;         /* one scale for all of a weight, not one for each output channel */
-    bool bias_correct;       /* biases make good what rounding adds on average */
+    double percentile;  /* 99.999 if 0 */
+    bool per_tensor;    /* one scale for all of a weight, not one for each output channel */
+    bool bias_correct;  /* biases make good what rounding adds on average */
+    bool equalize;      /* weights of neighbouring layers first           */
+    bool bounded;       /* nodes stay float until the next two are met    */
+    double max_drop;    /* points of samples that are right (labels), or as the float net has it */
+    double min_sqnr_db; /* of the worst output                           */
     const char *const *keep; /* (n_keep) nodes, by name or operator, that stay float */
     size_t n_keep;
 };
@@ -64,13 +68,30 @@ struct nb_ptq_options {
 struct nb_ptq_data {
     const float *const *inputs; /* (n_inputs of the net), all F32 */
     size_t n_samples;
+    const int64_t
+        *labels; /* (n_samples) place of the largest element of the first output, or NULL */
     const struct nb_progress *progress; /* of runs over them, and of layers; may be NULL */
 };
 
+/* What a model is worth: points lost, and the worst output's signal-to-noise ratio. */
+struct nb_ptq_score {
+    double drop, sqnr_db;
+};
+/* A node that stays float, and the net's ratio if it alone is quantized. */
+struct nb_ptq_kept {
+    size_t node;
+    const char *name; /* the node's, else of what it makes */
+    double sqnr_db;
+};
 struct nb_ptq_report {
     size_t n_nodes, n_quantized; /* of operators that have an integer form */
     size_t n_activations;        /* with a Q and DQ */
     uint64_t float_bytes, bytes; /* of the initializers before and after */
+    size_t n_pairs;              /* of layers that were equalized         */
+    /* of a bounded search */
+    struct nb_ptq_score score;
+    const struct nb_ptq_kept *stay; /* (n_stay) nodes that stay float, the noisiest first */
+    size_t n_stay, n_models;        /* models that were measured                       */
     double weight_signal,
         weight_noise;       /* of weight-only: sums of squares of weights, of what rounding did */
     uint64_t n_beyond;      /* of float16: constants that it does not hold ...           */
@@ -130,7 +151,8 @@ struct nb_ptq_error {
     double signal, noise; /* of squares: of the reference, of the difference */
     double most;          /* the largest difference */
     uint64_t n, n_samples;
-    uint64_t n_same_top; /* samples whose largest element is at the same place */
+    uint64_t n_same_top;                 /* samples whose largest element is at the same place */
+    uint64_t n_right, n_right_reference; /* where the label says; without labels 0 */
 };
 /* errors (outputs of the models, zeros): filled. Two models of the same inputs and outputs. */
 NB_CHECKED enum nb_status nb_ptq_measure(struct nb_ptq_error *errors,

@@ -24,6 +24,11 @@ struct nb_ptq {
 /* simplify.c */
 NB_CHECKED enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err);
 
+/* ---- equalize.c: weights of neighbours become alike; the net computes what it did ---- */
+NB_CHECKED enum nb_status nb_ptq_equalize(struct nb_edit *e, const struct nb_net_options *options,
+                                          const struct nb_ptq_data *data, struct nb_pool *pool,
+                                          size_t *n_pairs, struct nb_error *err);
+
 /* ---- samples.c ---- */
 
 /* A value of the net that was made, or is given: n elements. What it returns ends the run. */
@@ -113,10 +118,14 @@ struct nb_ptq_plan {
     struct nb_map index;     /* name -> tensor */
     enum nb_ptq_kind *kinds; /* (nodes of the edit) */
 };
+/* stay: (nodes) those that stay float besides those of the options; NULL: none. */
 NB_CHECKED enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e,
                                       const struct nb_net *net, const struct nb_observed_net *seen,
-                                      const struct nb_ptq_options *o, struct nb_error *err);
+                                      const struct nb_ptq_options *o, const bool *stay,
+                                      struct nb_error *err);
 void nb_ptq_plan_fini(struct nb_ptq_plan *p);
+/* Is node i a layer or an operator with an integer form, and not the Relu of one? */
+bool nb_ptq_is_unit(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i);
 /* Is it one of these, by name or operator? */
 bool nb_ptq_is_kept(const struct nb_onnx_node *n, const char *const *keep, size_t n_keep);
 struct nb_ptq_tensor *nb_ptq_find(const struct nb_ptq_plan *p, const char *name); /* NULL */
@@ -184,6 +193,7 @@ struct nb_ptq_rounder {
     struct nb_ptq_layer *layers; /* (n_layers) */
     size_t n_layers;
     struct nb_ptq_rounded *rounded; /* (nodes of the edit) */
+    bool *units;                    /* (nodes) that may stay float */
 };
 NB_CHECKED enum nb_status nb_ptq_round(struct nb_ptq_rounder *k, const struct nb_edit *e,
                                        const struct nb_ptq_plan *p, struct nb_error *err);
@@ -208,6 +218,30 @@ const char *nb_ptq_scalar(struct nb_edit *e, const char *name, int32_t type, dou
 NB_CHECKED enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const char *x,
                                       const char *scale, const char *zero, const char *y,
                                       int64_t axis, struct nb_error *err);
+
+/* ---- keep.c: what stays float ---- */
+/* Models that are tried. Borrows: all. */
+struct nb_ptq_trial {
+    /* The model in which these (nodes) stay float, until the next call. */
+    enum nb_status (*make)(void *ctx, const bool *stay, const struct nb_onnx_model **m,
+                           struct nb_error *err);
+    void *ctx;
+    const struct nb_onnx_model *reference;
+    const struct nb_net_options *net;
+    const struct nb_ptq_data *data;
+    struct nb_pool *pool;
+    const struct nb_allocator *a;
+    struct nb_arena *arena; /* of the choice */
+    double max_drop, min_sqnr_db;
+};
+struct nb_ptq_choice {
+    struct nb_ptq_score score;
+    size_t n_kept, n_models;  /* models that were measured */
+    struct nb_ptq_kept *kept; /* (n_kept) the noisiest first */
+    bool *stay;               /* (nodes) */
+};
+NB_CHECKED enum nb_status nb_ptq_choose(struct nb_ptq_choice *out, const struct nb_ptq_trial *t,
+                                        const bool *units, size_t n_nodes, struct nb_error *err);
 
 /* ---- qdq.c ---- */
 /* rounded: (nodes of the edit) */

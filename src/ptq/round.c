@@ -320,8 +320,11 @@ enum nb_status nb_ptq_round(struct nb_ptq_rounder *k, const struct nb_edit *e,
         nb_arena_alloc(k->arena, e->n_nodes + 1, sizeof *moments); /* zeros */
     k->layers = nb_arena_alloc(k->arena, e->n_nodes + 1, sizeof *k->layers);
     k->rounded = nb_arena_alloc(k->arena, e->n_nodes + 1, sizeof *k->rounded);
-    if (k->layers == NULL || k->rounded == NULL || moments == NULL)
+    k->units = nb_arena_alloc(k->arena, e->n_nodes + 1, sizeof *k->units);
+    if (k->layers == NULL || k->rounded == NULL || k->units == NULL || moments == NULL)
         return no_memory(err);
+    for (size_t i = 0; i < e->n_nodes; i++)
+        k->units[i] = nb_ptq_is_unit(p, e, i);
     k->n_layers = find_layers(k, e, p, moments);
     for (size_t begin = 0, end; begin < k->n_layers; begin = end) {
         uint64_t bytes = 0;

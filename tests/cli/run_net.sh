@@ -192,6 +192,10 @@ expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --weights guess
 says err "no rule 'guess' for weights"
 expect 0 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --weights gptq --no-bias-correct --progress --json
 says out '"weights": "gptq"'
+expect 0 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --equalize --max-drop 100 --min-sqnr 500
+says out "2 stay float for the bound"
+expect 2 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --max-drop 1 --labels to.npy
+says err "2 labels for 4 samples"
 expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --profile guess
 says err "no profile 'guess'"
 expect 2 quantize net.onnx --calib x=wide.npy --calib b=b4.npy

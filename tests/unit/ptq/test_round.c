@@ -139,7 +139,7 @@ static void work_init(struct work *k, const struct nb_ptq_options *o)
     assert_ok(nb_edit_init(&k->e, &k->s.m, NULL, &err), &err);
     assert_ok(nb_net_import(&k->net, &k->s.m, NULL, NULL, &err), &err);
     assert_ok(nb_ptq_observe(&k->seen, k->net, &data, false, NULL, NULL, &err), &err);
-    assert_ok(nb_ptq_plan(&k->plan, &k->e, k->net, &k->seen, o, &err), &err);
+    assert_ok(nb_ptq_plan(&k->plan, &k->e, k->net, &k->seen, o, NULL, &err), &err);
     k->ground = (struct nb_ptq_ground){.net = k->net, .data = &data};
     k->k = (struct nb_ptq_rounder){.o = o, .ground = &k->ground, .arena = &k->arena};
     assert_ok(nb_ptq_round(&k->k, &k->e, &k->plan, &err), &err);

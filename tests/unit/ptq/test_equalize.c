@@ -1,0 +1,86 @@
+/* Two pairs of layers become alike; what the net computes and the ranges of its values stay. */
+#include <math.h>
+
+#include "unit/ptq/chain.h"
+
+static struct nb_error err;
+static struct chain chain;
+
+static double most_of(const struct nb_onnx_tensor *t, size_t at, size_t n)
+{
+    double most = 0.0;
+    for (size_t i = at; i < at + n; i++) {
+        float x;
+        memcpy(&x, t->data + 4 * i, 4);
+        most = fmax(most, fabs((double)x));
+    }
+    return most;
+}
+
+static void test_same(void **state)
+{
+    (void)state;
+    struct nb_edit e;
+    struct nb_onnx_model m;
+    size_t n_pairs;
+    chain_init(&chain);
+    assert_ok(nb_edit_init(&e, &chain.m, NULL, &err), &err);
+    assert_ok(nb_ptq_equalize(&e, NULL, &chain.data, NULL, &n_pairs, &err), &err);
+    assert_int_equal(n_pairs, 2);
+    assert_ok(nb_edit_model(&e, &m, &err), &err);
+    const double db = chain_db(&chain, &m);
+    print_message("%.1f dB\n", db);
+    assert_true(db > 110.0);
+    const struct nb_onnx_tensor *a = nb_edit_tensor(&e, "wa"), *b = nb_edit_tensor(&e, "wb");
+    double least[2] = {1e9, 1e9}, most[2] = {0.0, 0.0};
+    for (size_t i = 0; i < CHAIN_M; i++) { /* a row of one, a column of the other */
+        const double before = most_of(&chain.tensors[0], 27 * i, 27);
+        const double r1 = most_of(a, 27 * i, 27), r2 = most_of(b, 9 * i, 9);
+        assert_true(r1 < 1.01 * r2); /* a bound on the factor leaves the second larger */
+        for (int k = 0; k < 2 && i > 0; k++) {
+            least[k] = fmin(least[k], k == 0 ? before : r1);
+            most[k] = fmax(most[k], k == 0 ? before : r1);
+        }
+    }
+    print_message("rows 1 : %.1f, after 1 : %.1f\n", most[0] / least[0], most[1] / least[1]);
+    assert_true(most[1] / least[1] < 0.5 * most[0] / least[0]);
+    assert_true(most_of(a, 0, 27) < 1e-3); /* what says nothing does not grow to be heard */
+    nb_edit_fini(&e);
+}
+
+static void test_gain(void **state)
+{
+    (void)state;
+    double db[2];
+    chain_init(&chain);
+    for (int k = 0; k < 2; k++) {
+        const struct nb_ptq_options o = {.per_tensor = true, .equalize = k == 1};
+        struct nb_ptq *p;
+        assert_ok(nb_ptq_create(&p, &chain.m, NULL, &o, &chain.data, NULL, NULL, &err), &err);
+        assert_int_equal(nb_ptq_report(p)->n_pairs, 2 * k);
+        db[k] = chain_db(&chain, nb_ptq_model(p));
+        nb_ptq_destroy(p);
+    }
+    print_message("%.1f dB, equalized %.1f dB\n", db[0], db[1]);
+    assert_true(db[1] > db[0] + 1.0);
+}
+
+static enum nb_status body(void *ctx, const struct nb_allocator *a)
+{
+    const struct nb_ptq_options o = {.equalize = true};
+    struct nb_ptq *p;
+    (void)ctx;
+    const enum nb_status st = nb_ptq_create(&p, &chain.m, NULL, &o, &chain.data, NULL, a, &err);
+    nb_ptq_destroy(p);
+    return st;
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    chain_init(&chain);
+    assert_true(nbtest_oom(body, NULL) > 60);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_same), cmocka_unit_test(test_gain),
+             cmocka_unit_test(test_memory))
