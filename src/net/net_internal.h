@@ -88,6 +88,25 @@ NB_CHECKED enum nb_status nb_net_run_as(struct nb_net_node *n, const char *op_ty
                                         struct nb_error *err);
 uint32_t nb_net_named(const struct nb_importer *im, const char *name); /* 0: none */
 
+/* ---- windows (rules_conv.c) ---- */
+#define NB_NET_WINDOW_DIMS 3
+
+/* Attributes of a window as the operators want them. */
+struct nb_net_window {
+    uint32_t dims;
+    const struct nb_value *x; /* not across nodes that are added */
+    int64_t kernel[NB_NET_WINDOW_DIMS], stride[NB_NET_WINDOW_DIMS], dilation[NB_NET_WINDOW_DIMS];
+    int64_t pads[2 * NB_NET_WINDOW_DIMS];
+};
+#define NB_NET_WINDOW_ATTRS(w)                                                                     \
+    NB_ATTR_LIST("kernel", (w).kernel, (w).dims), NB_ATTR_LIST("stride", (w).stride, (w).dims),    \
+        NB_ATTR_LIST("dilation", (w).dilation, (w).dims),                                          \
+        NB_ATTR_LIST("pads", (w).pads, 2 * (size_t)(w).dims)
+/* Over input 0 of a node; w: weights, whose dimensions the kernel has (NULL: the file says it). auto_pad becomes
+ * numbers. */
+NB_CHECKED enum nb_status nb_net_window_of(const struct nb_net_node *n, const struct nb_value *w,
+                                           struct nb_net_window *out, struct nb_error *err);
+
 /* ---- the rules: a function for each name in ops.inc, ops_microsoft.inc ---- */
 #define NB_NET_OP(type, rule, arg) nb_net_rule nb_net_rule_##rule;
 #include "net/ops.inc"

@@ -4,14 +4,7 @@
 
 #include "net/net_internal.h"
 
-#define DIMS 3
-
-/* Attributes of a window as the operators want them. */
-struct window {
-    uint32_t dims;
-    const struct nb_value *x; /* not across nodes that are added */
-    int64_t kernel[DIMS], stride[DIMS], dilation[DIMS], pads[2 * DIMS];
-};
+#define DIMS NB_NET_WINDOW_DIMS
 
 static enum nb_status list_of(const struct nb_net_node *n, const char *name, size_t want,
                               int64_t otherwise, int64_t *to, struct nb_error *err)
@@ -30,11 +23,11 @@ static enum nb_status list_of(const struct nb_net_node *n, const char *name, siz
 
 /* kernel: of the weights, if the file does not say. */
 static enum nb_status read_window(const struct nb_net_node *n, const struct nb_value *w,
-                                  struct window *out, struct nb_error *err)
+                                  struct nb_net_window *out, struct nb_error *err)
 {
     size_t len;
     const struct nb_value *x = nb_net_in(n, 0);
-    *out = (struct window){.x = x, .dims = x->rank - 2};
+    *out = (struct nb_net_window){.x = x, .dims = x->rank - 2};
     if (x->rank < 3 || x->rank > 2 + DIMS)
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "%u dimensions; 3 to 5 are possible", x->rank);
     if (w != NULL && w->rank != x->rank)
@@ -52,13 +45,14 @@ static enum nb_status read_window(const struct nb_net_node *n, const struct nb_v
     return list_of(n, "pads", 2 * (size_t)out->dims, 0, out->pads, err);
 }
 
-static int64_t extent(const struct window *w, uint32_t i)
+static int64_t extent(const struct nb_net_window *w, uint32_t i)
 {
     return (w->kernel[i] - 1) * w->dilation[i] + 1;
 }
 
 /* auto_pad: SAME gives as many outputs as strides fit into the input; the odd one goes behind (UPPER) or before. */
-static enum nb_status auto_pad(const struct nb_net_node *n, struct window *w, struct nb_error *err)
+static enum nb_status auto_pad(const struct nb_net_node *n, struct nb_net_window *w,
+                               struct nb_error *err)
 {
     const bool upper = nb_net_is(n, "auto_pad", "SAME_UPPER", "NOTSET");
     if (nb_net_is(n, "auto_pad", "NOTSET", "NOTSET") || nb_net_is(n, "auto_pad", "", "NOTSET"))
@@ -79,19 +73,20 @@ static enum nb_status auto_pad(const struct nb_net_node *n, struct window *w, st
     return NB_OK;
 }
 
-#define WINDOW_ATTRS(w)                                                                            \
-    NB_ATTR_LIST("kernel", (w).kernel, (w).dims), NB_ATTR_LIST("stride", (w).stride, (w).dims),    \
-        NB_ATTR_LIST("dilation", (w).dilation, (w).dims),                                          \
-        NB_ATTR_LIST("pads", (w).pads, 2 * (size_t)(w).dims)
+enum nb_status nb_net_window_of(const struct nb_net_node *n, const struct nb_value *w,
+                                struct nb_net_window *out, struct nb_error *err)
+{
+    NB_TRY(read_window(n, w, out, err));
+    return auto_pad(n, out, err);
+}
 
 enum nb_status nb_net_rule_conv(struct nb_net_node *n, struct nb_error *err)
 {
-    struct window w;
+    struct nb_net_window w;
     NB_TRY(nb_net_need(n, 2, err));
-    NB_TRY(read_window(n, nb_net_in(n, 1), &w, err));
-    NB_TRY(auto_pad(n, &w, err));
+    NB_TRY(nb_net_window_of(n, nb_net_in(n, 1), &w, err));
     const struct nb_attr attrs[] = {
-        WINDOW_ATTRS(w),          NB_ATTR_INT("groups", nb_net_int(n, "group", 1)),
+        NB_NET_WINDOW_ATTRS(w),   NB_ATTR_INT("groups", nb_net_int(n, "group", 1)),
         NB_ATTR_INT("last", 0),   NB_ATTR_INT("act", NB_CONV_NONE),
         NB_ATTR_REAL("low", 0.0), NB_ATTR_REAL("high", 0.0)};
     return nb_net_give(
@@ -104,8 +99,8 @@ enum nb_status nb_net_rule_conv(struct nb_net_node *n, struct nb_error *err)
 }
 
 /* The size of the output is given, follows from the input (SAME), or from the pads. */
-static enum nb_status transposed_size(const struct nb_net_node *n, struct window *w, int64_t *size,
-                                      struct nb_error *err)
+static enum nb_status transposed_size(const struct nb_net_node *n, struct nb_net_window *w,
+                                      int64_t *size, struct nb_error *err)
 {
     int64_t more[DIMS], asked[DIMS];
     size_t len;
@@ -133,12 +128,12 @@ static enum nb_status transposed_size(const struct nb_net_node *n, struct window
 
 enum nb_status nb_net_rule_conv_transpose(struct nb_net_node *n, struct nb_error *err)
 {
-    struct window w;
+    struct nb_net_window w;
     int64_t size[DIMS];
     NB_TRY(nb_net_need(n, 2, err));
     NB_TRY(read_window(n, nb_net_in(n, 1), &w, err));
     NB_TRY(transposed_size(n, &w, size, err));
-    const struct nb_attr attrs[] = {WINDOW_ATTRS(w),
+    const struct nb_attr attrs[] = {NB_NET_WINDOW_ATTRS(w),
                                     NB_ATTR_INT("groups", nb_net_int(n, "group", 1)),
                                     NB_ATTR_INT("last", 0), NB_ATTR_LIST("size", size, w.dims)};
     return nb_net_give(
@@ -150,10 +145,10 @@ enum nb_status nb_net_rule_conv_transpose(struct nb_net_node *n, struct nb_error
         err);
 }
 
-static enum nb_status give_pool(struct nb_net_node *n, const struct window *w, int64_t p,
+static enum nb_status give_pool(struct nb_net_node *n, const struct nb_net_window *w, int64_t p,
                                 struct nb_error *err)
 {
-    const struct nb_attr attrs[] = {WINDOW_ATTRS(*w),
+    const struct nb_attr attrs[] = {NB_NET_WINDOW_ATTRS(*w),
                                     NB_ATTR_INT("kind", n->arg),
                                     NB_ATTR_INT("ceil", nb_net_int(n, "ceil_mode", 0)),
                                     NB_ATTR_INT("count_pad", nb_net_int(n, "count_include_pad", 0)),
@@ -166,10 +161,10 @@ static enum nb_status give_pool(struct nb_net_node *n, const struct window *w, i
         err);
 }
 
-static enum nb_status give_indices(struct nb_net_node *n, const struct window *w,
+static enum nb_status give_indices(struct nb_net_node *n, const struct nb_net_window *w,
                                    struct nb_error *err)
 {
-    const struct nb_attr attrs[] = {WINDOW_ATTRS(*w),
+    const struct nb_attr attrs[] = {NB_NET_WINDOW_ATTRS(*w),
                                     NB_ATTR_INT("ceil", nb_net_int(n, "ceil_mode", 0)),
                                     NB_ATTR_INT("columns", nb_net_int(n, "storage_order", 0))};
     const uint32_t y = nb_net_add(n, &(struct nb_node_args){.op = &nb_op_max_pool_index,
@@ -182,10 +177,9 @@ static enum nb_status give_indices(struct nb_net_node *n, const struct window *w
 
 enum nb_status nb_net_rule_pool(struct nb_net_node *n, struct nb_error *err)
 {
-    struct window w;
+    struct nb_net_window w;
     NB_TRY(nb_net_need(n, 1, err));
-    NB_TRY(read_window(n, NULL, &w, err));
-    NB_TRY(auto_pad(n, &w, err));
+    NB_TRY(nb_net_window_of(n, NULL, &w, err));
     if (n->n->n_outputs > 1 && n->n->outputs[1][0] != '\0')
         return give_indices(n, &w, err);
     return give_pool(n, &w, nb_net_int(n, "p", 2), err);
@@ -196,7 +190,7 @@ enum nb_status nb_net_rule_global_pool(struct nb_net_node *n, struct nb_error *e
 {
     NB_TRY(nb_net_need(n, 1, err));
     const struct nb_value *x = nb_net_in(n, 0);
-    struct window w = {.x = x, .dims = x->rank - 2};
+    struct nb_net_window w = {.x = x, .dims = x->rank - 2};
     if (x->rank < 3 || x->rank > 2 + DIMS)
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "%u dimensions; 3 to 5 are possible", x->rank);
     for (uint32_t i = 0; i < w.dims; i++) {

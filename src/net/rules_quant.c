@@ -148,72 +148,14 @@ enum nb_status nb_net_rule_dynamic_quantize(struct nb_net_node *n, struct nb_err
 
 /* ---- integer sums ---- */
 
-#define DIMS 3
-
-struct window {
-    int64_t stride[DIMS], step[DIMS], begin[DIMS], end[DIMS];
-};
-
-static enum nb_status list_of(const struct nb_net_node *n, const char *name, size_t want,
-                              int64_t otherwise, int64_t *to, struct nb_error *err)
-{
-    size_t len;
-    const int64_t *list = nb_net_ints(n, name, &len);
-    if (list != NULL && len != want)
-        NB_FAIL(err, NB_ERR_FORMAT, "%s has %zu entries, expected %zu", name, len, want);
-    for (size_t i = 0; i < want; i++) {
-        to[i] = list != NULL ? list[i] : otherwise;
-        if (to[i] < 0 || to[i] > INT32_MAX)
-            NB_FAIL(err, NB_ERR_UNSUPPORTED, "%s has the entry %lld", name, (long long)to[i]);
-    }
-    return NB_OK;
-}
-
-/* SAME: as many outputs as strides fit in; the odd one behind (UPPER) or before. */
-static enum nb_status find_window(const struct nb_net_node *n, const struct nb_value *x,
-                                  const struct nb_value *w, struct window *out,
-                                  struct nb_error *err)
-{
-    const size_t dims = x->rank - 2;
-    const bool upper = nb_net_is(n, "auto_pad", "SAME_UPPER", "NOTSET");
-    const bool same = upper || nb_net_is(n, "auto_pad", "SAME_LOWER", "NOTSET");
-    const bool valid = nb_net_is(n, "auto_pad", "VALID", "NOTSET");
-    int64_t pads[2 * DIMS];
-    NB_TRY(list_of(n, "strides", dims, 1, out->stride, err));
-    NB_TRY(list_of(n, "dilations", dims, 1, out->step, err));
-    NB_TRY(list_of(n, "pads", 2 * dims, 0, pads, err));
-    for (size_t i = 0; i < dims; i++) {
-        const int64_t in = (int64_t)x->dim[2 + i].n, stride = NB_MAX(out->stride[i], INT64_C(1));
-        const int64_t reach = ((int64_t)w->dim[2 + i].n - 1) * out->step[i] + 1;
-        const int64_t outs = (in + stride - 1) / stride;
-        const int64_t total = NB_MAX((outs - 1) * stride + reach - in, INT64_C(0));
-        out->begin[i] = pads[i];
-        out->end[i] = pads[dims + i];
-        if (same) {
-            out->begin[i] = upper ? total / 2 : total - total / 2;
-            out->end[i] = total - out->begin[i];
-        } else if (valid) {
-            out->begin[i] = out->end[i] = 0;
-        }
-    }
-    return NB_OK;
-}
-
 /* in: x, its zero point, weights, theirs. */
 static enum nb_status conv(struct nb_net_node *n, const uint32_t in[4], uint32_t *out,
                            struct nb_error *err)
 {
-    const struct nb_value *x = &n->g->values[in[0]], *w = &n->g->values[in[2]];
-    struct window v;
-    if (x->rank < 3 || x->rank > 2 + DIMS || w->rank != x->rank)
-        NB_FAIL(err, NB_ERR_UNSUPPORTED, "%u dimensions, weights of %u; 3 to 5 are possible",
-                x->rank, w->rank);
-    const size_t dims = x->rank - 2;
-    NB_TRY(find_window(n, x, w, &v, err));
-    const struct nb_attr attrs[] = {
-        NB_ATTR_LIST("strides", v.stride, dims), NB_ATTR_LIST("dilations", v.step, dims),
-        NB_ATTR_LIST("begin", v.begin, dims), NB_ATTR_LIST("end", v.end, dims),
-        NB_ATTR_INT("group", nb_net_int(n, "group", 1))};
+    struct nb_net_window w;
+    NB_TRY(nb_net_window_of(n, &n->g->values[in[2]], &w, err));
+    const struct nb_attr attrs[] = {NB_NET_WINDOW_ATTRS(w),
+                                    NB_ATTR_INT("groups", nb_net_int(n, "group", 1))};
     *out = nb_net_add(n, &(struct nb_node_args){.op = &nb_op_qconv,
                                                 .in = {in[0], in[1], in[2], in[3]},
                                                 .attrs = attrs,
