@@ -17,10 +17,10 @@
 static inline void fill(struct image *g, const struct nb_conv_u8 *c, size_t row, size_t rows,
                         size_t from, size_t n)
 {
-    const size_t steps = (c->len + 3) / 4;
+    const size_t steps = (c->len + 3) / 4, first = from / steps, begin = from % steps;
     for (size_t r = 0; r < rows; r++) {
         const uint8_t *x = c->x[row + r];
-        size_t run = from / steps, at = from % steps;
+        size_t run = first, at = begin;
         for (size_t k = 0; k < n; run++, at = 0) {
             const size_t m = steps - at < n - k ? steps - at : n - k;
             put(g, r, k, x + c->offset[run] + 4 * at, m);

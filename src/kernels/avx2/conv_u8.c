@@ -2,8 +2,8 @@
  *
  * vpmaddubsw multiplies bytes, but saturates: 255 * 127 * 2 does not fit into 16 bits. (Weights whose pairs stay
  * within 128 are safe, but few runs of weights with a scale per channel are.) So bytes are widened, the even ones of
- * a step and the odd ones apart, and vpmaddwd adds the two products of each without loss. The image
- * is widened once for all panels, weights for every four rows.
+ * a step and the odd ones apart, and vpmaddwd adds the two products of each without loss.
+ * The image is widened once for all panels, weights for every four rows.
  */
 #include "kernels/kernels.h"
 
@@ -121,19 +121,26 @@ static inline void whole_tile(const struct sums *s, size_t rows, const struct im
 }
 
 /* A panel of fewer outputs goes through a buffer: masked stores are slow. */
+static __attribute__((noinline)) void
+part_tile(const struct sums *s, size_t rows, const struct image *g, size_t n_steps, const int8_t *w)
+{
+    int32_t part[ROWS][NB_CONV_PANEL] = {{0}};
+    const struct sums whole = {part[0], NB_CONV_PANEL, NB_CONV_PANEL, s->fresh};
+    for (size_t r = 0; !s->fresh && r < rows; r++)
+        memcpy(part[r], s->y + r * s->y_stride, s->n * sizeof **part);
+    whole_tile(&whole, rows, g, n_steps, w, w);
+    for (size_t r = 0; r < rows; r++)
+        memcpy(s->y + r * s->y_stride, part[r], s->n * sizeof **part);
+}
+
 static inline void tile(const struct sums *s, size_t rows, const struct image *g, size_t n_steps,
                         const int8_t *w, size_t panel, const int8_t *next)
 {
-    int32_t part[ROWS][NB_CONV_PANEL] = {{0}};
-    struct sums t = *s;
     (void)panel;
-    if (s->n < NB_CONV_PANEL)
-        t = (struct sums){part[0], NB_CONV_PANEL, NB_CONV_PANEL, false};
-    for (size_t r = 0; s->n < NB_CONV_PANEL && !s->fresh && r < rows; r++)
-        memcpy(part[r], s->y + r * s->y_stride, s->n * sizeof **part);
-    whole_tile(&t, rows, g, n_steps, w, next);
-    for (size_t r = 0; s->n < NB_CONV_PANEL && r < rows; r++)
-        memcpy(s->y + r * s->y_stride, part[r], s->n * sizeof **part);
+    if (s->n == NB_CONV_PANEL)
+        whole_tile(s, rows, g, n_steps, w, next);
+    else
+        part_tile(s, rows, g, n_steps, w);
 }
 
 #define NB_FN(op) nb_##op##_avx2
