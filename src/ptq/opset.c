@@ -1,7 +1,7 @@
 /* ptq/opset.c: a model of operator set 7 to 12 as one of 13, where DequantizeLinear has a scale for each channel.
  *
- * Operators that did not change their meaning stay; Clip's bounds and the axes of Squeeze and Unsqueeze become inputs; a
- * Softmax over the last dimension is what it was. Others that changed are refused by name.
+ * Operators that did not change their meaning stay; Clip's bounds, the lists of Slice and the axes of Squeeze and
+ * Unsqueeze become inputs; a Softmax over the last dimension is what it was. Others that changed are refused by name.
  */
 #include <string.h>
 
@@ -54,8 +54,7 @@ static const char *const unchanged[] = {"Conv",
                                         "ConstantOfShape",
                                         "Where",
                                         "Equal",
-                                        "Expand",
-                                        "Slice"};
+                                        "Expand"};
 
 static bool is_unchanged(const char *op)
 {
@@ -99,28 +98,37 @@ static enum nb_status raise_clip(struct nb_edit *e, size_t i, struct nb_error *e
     return NB_OK;
 }
 
-static enum nb_status raise_axes(struct nb_edit *e, size_t i, struct nb_error *err)
+/* A list of integers that became input `at`, if the node has one. */
+static enum nb_status raise_list(struct nb_edit *e, size_t i, const char *attr, size_t at,
+                                 struct nb_error *err)
 {
-    const struct nb_onnx_node n = e->nodes[i];
-    const struct nb_onnx_attr *a = nb_onnx_find_attr(&n, "axes");
-    int64_t *dims = nb_arena_alloc(&e->arena, 1, sizeof *dims);
-    const char *name = nb_edit_name(e, n.outputs[0], "_axes");
+    const struct nb_onnx_attr *a = nb_onnx_find_attr(&e->nodes[i], attr);
     if (a == NULL)
         return NB_OK;
+    int64_t *dims = nb_arena_alloc(&e->arena, 1, sizeof *dims);
+    const char *suffix = nb_arena_printf(&e->arena, "_%s", attr);
+    const char *name = suffix != NULL ? nb_edit_name(e, e->nodes[i].outputs[0], suffix) : NULL;
     if (dims == NULL || name == NULL)
         return no_memory(err);
     dims[0] = (int64_t)a->n;
-    const void *bytes = a->ints;
-    NB_TRY(nb_edit_add_tensor(e,
-                              &(struct nb_onnx_tensor){.name = name,
-                                                       .type = NB_ONNX_INT64,
-                                                       .rank = 1,
-                                                       .dims = dims,
-                                                       .n = a->n,
-                                                       .data = bytes,
-                                                       .bytes = a->n * sizeof(int64_t)},
-                              err));
-    NB_TRY(add_input(e, i, 1, name, err));
+    NB_TRY(nb_edit_put(e, name, NB_ONNX_INT64, dims, 1, a->ints, err));
+    return add_input(e, i, at, name, err);
+}
+
+static enum nb_status raise_axes(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    NB_TRY(raise_list(e, i, "axes", 1, err));
+    if (nb_onnx_find_attr(&e->nodes[i], "axes") != NULL)
+        e->nodes[i].n_attrs = 0;
+    return NB_OK;
+}
+
+/* Its lists are inputs since 10. */
+static enum nb_status raise_slice(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    static const char *const lists[] = {"starts", "ends", "axes"};
+    for (size_t k = 0; k < NB_COUNTOF(lists); k++)
+        NB_TRY(raise_list(e, i, lists[k], k + 1, err));
     e->nodes[i].n_attrs = 0;
     return NB_OK;
 }
@@ -175,6 +183,8 @@ static enum nb_status raise_node(struct nb_edit *e, size_t i, int64_t from, stru
         return NB_OK;
     if (nb_str_eq(op, "Clip"))
         return from < 11 ? raise_clip(e, i, err) : NB_OK;
+    if (nb_str_eq(op, "Slice"))
+        return from < 10 ? raise_slice(e, i, err) : NB_OK;
     if (nb_str_eq(op, "Squeeze") || nb_str_eq(op, "Unsqueeze"))
         return raise_axes(e, i, err);
     if (nb_str_eq(op, "Softmax"))

@@ -206,6 +206,9 @@ NB_CHECKED enum nb_status nb_ptq_weight(struct nb_edit *e, size_t node, size_t i
 /* Adds numbers to the bias, input i of a node, (n); a node without gets one. */
 NB_CHECKED enum nb_status nb_ptq_add_bias(struct nb_edit *e, size_t node, size_t i,
                                           const double *shift, size_t n, struct nb_error *err);
+/* Before nb_ptq_weight: scales of a layer's weights (input 1) that its bias (input 2, and the shift) fits to. */
+void nb_ptq_fit_bias(const struct nb_edit *e, size_t node, float x_scale,
+                     const struct nb_ptq_rounded *r);
 NB_CHECKED enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_scale,
                                       const struct nb_ptq_rounded *r, struct nb_error *err);
 /* A constant beside an activation (Add, Mul): unsigned, one scale. */

@@ -98,6 +98,8 @@ static enum nb_status quantize_layer(struct nb_edit *e, const struct nb_ptq_plan
     if (r->q == NULL) /* MatMul of two activations, or a constant on the left */
         return is_weight(e, n.inputs[0]) ? nb_ptq_operand(e, i, 0, err) : NB_OK;
     const bool biased = takes_bias(e, &n, r->n_channels);
+    if (biased && x != NULL && o->profile != NB_PTQ_TENSORRT)
+        nb_ptq_fit_bias(e, i, nb_ptq_grid_of(p, x, o).scale, r);
     NB_TRY(nb_ptq_weight(e, i, 1, r, o, err));
     if (biased && r->shift != NULL)
         NB_TRY(nb_ptq_add_bias(e, i, 2, r->shift, r->n_channels, err));

@@ -178,6 +178,33 @@ enum nb_status nb_ptq_add_bias(struct nb_edit *e, size_t node, size_t i, const d
     return add_input(e, node, i, name, err);
 }
 
+/* On the grid x_scale * scale a bias must fit into 32 bits, with room for the sum. Where a channel's weights are next to
+ * nothing (a norm has switched it off) it would not: they get a coarser scale, which rounds them away. */
+void nb_ptq_fit_bias(const struct nb_edit *e, size_t node, float x_scale,
+                     const struct nb_ptq_rounded *r)
+{
+    const struct nb_onnx_node *n = &e->nodes[node];
+    const bool has = n->n_inputs > 2 && n->inputs[2][0] != '\0';
+    const struct nb_onnx_tensor *w = nb_edit_tensor(e, n->inputs[1]);
+    const struct nb_onnx_tensor *b = has ? nb_edit_tensor(e, n->inputs[2]) : NULL;
+    uint64_t after = w->n;
+    for (size_t i = 0; r->axis >= 0 && i <= (size_t)r->axis; i++)
+        after /= (uint64_t)w->dims[i];
+    for (size_t k = 0; k < r->n_channels; k++) {
+        const size_t s = r->n_scales == 1 ? 0 : k;
+        const double bias =
+            (b != NULL ? (double)element(b, k) : 0.0) + (r->shift != NULL ? r->shift[k] : 0.0);
+        const double least = fabs(bias) / ((double)x_scale * 1073741824.0); /* 2^30 */
+        const double old = (double)r->scales[s];
+        if (!(least > old))
+            continue;
+        r->scales[s] = (float)least;
+        for (uint64_t i = 0; i < w->n; i++)
+            if (r->n_scales == 1 || i / after % r->n_scales == s)
+                r->q[i] = (int8_t)nearbyint((double)r->q[i] * old / (double)r->scales[s]);
+    }
+}
+
 enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_scale,
                            const struct nb_ptq_rounded *r, struct nb_error *err)
 {

@@ -223,6 +223,25 @@ static void test_refused(void **state)
                  &err, "'TopK' of operator set 11 cannot be raised");
 }
 
+/* A channel that its norm has switched off: the scale of its weights would be too fine for its bias. */
+static void test_dead_channel(void **state)
+{
+    (void)state;
+    static const float off[M] = {1.0F, 1e-12F, 0.5F}, high[M] = {0.0F, 2.5F, -0.5F};
+    const struct nb_net_options net = {.n_dims = 0};
+    struct nb_ptq_options o = {.profile = NB_PTQ_ORT_CPU, .range = NB_PTQ_MINMAX};
+    struct nb_ptq_error e[1] = {{0}};
+    struct nb_ptq *q;
+    struct model s;
+    model_init(&s, 13);
+    s.tensors[2] = tensor("gamma", off, m_dims, 1, M);
+    s.tensors[3] = tensor("beta", high, m_dims, 1, M);
+    assert_ok(nb_ptq_create(&q, &s.m, &net, &o, &data, NULL, NULL, &err), &err);
+    assert_ok(nb_ptq_measure(e, &s.m, nb_ptq_model(q), &net, &data, NULL, NULL, &err), &err);
+    assert_true(e->most < 0.1);
+    nb_ptq_destroy(q);
+}
+
 static enum nb_status body(void *ctx, const struct nb_allocator *a)
 {
     const struct nb_ptq_options o = {.range = NB_PTQ_MSE};
@@ -242,4 +261,5 @@ static void test_memory(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_ort), cmocka_unit_test(test_profiles),
-             cmocka_unit_test(test_refused), cmocka_unit_test(test_memory))
+             cmocka_unit_test(test_refused), cmocka_unit_test(test_dead_channel),
+             cmocka_unit_test(test_memory))

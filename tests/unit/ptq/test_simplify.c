@@ -1,4 +1,4 @@
-/* Transposes of constants, and those that undo each other; nodes that do nothing at the end. */
+/* Transposes of constants, and those that undo each other; nodes that do nothing at the end; old operators as new ones. */
 #include "ptq/ptq_internal.h"
 #include "support/nbtest.h"
 
@@ -126,6 +126,46 @@ static void test_idle(void **state)
     nb_edit_fini(&e);
 }
 
+/* The lists of an old Slice are inputs of the new one. */
+static void test_old_slice(void **state)
+{
+    (void)state;
+    static const int64_t starts[] = {1, 0}, ends[] = {3, 2}, axes[] = {2, 0};
+    const struct nb_onnx_attr attrs[] = {
+        {.name = "axes", .type = NB_ONNX_ATTR_INTS, .ints = axes, .n = 2},
+        {.name = "ends", .type = NB_ONNX_ATTR_INTS, .ints = ends, .n = 2},
+        {.name = "starts", .type = NB_ONNX_ATTR_INTS, .ints = starts, .n = 2}};
+    struct nb_onnx_node nodes[1] = {NODE("Slice", x, 1, y, attrs)};
+    const struct nb_onnx_value input = {.name = "x", .rank = -1},
+                               output = {.name = "y", .rank = -1};
+    const struct nb_onnx_opset opset = {"", 9};
+    const struct nb_onnx_model m = {.ir_version = 5,
+                                    .opsets = &opset,
+                                    .n_opsets = 1,
+                                    .graph = {.nodes = nodes,
+                                              .n_nodes = 1,
+                                              .inputs = &input,
+                                              .n_inputs = 1,
+                                              .outputs = &output,
+                                              .n_outputs = 1}};
+    struct nb_onnx_model out;
+    struct nb_edit e;
+    nodes[0].n_attrs = 3;
+    assert_ok(nb_edit_init(&e, &m, NULL, &err), &err);
+    assert_ok(nb_ptq_raise_opset(&e, &err), &err);
+    assert_ok(nb_edit_model(&e, &out, &err), &err);
+    assert_int_equal(nb_onnx_opset_version(&out, ""), 13);
+    assert_int_equal(out.graph.nodes[0].n_attrs, 0);
+    assert_int_equal(out.graph.nodes[0].n_inputs, 4);
+    const int64_t *const want[] = {starts, ends, axes};
+    for (size_t i = 0; i < 3; i++) {
+        const struct nb_onnx_tensor *t = nb_edit_tensor(&e, out.graph.nodes[0].inputs[i + 1]);
+        assert_true(t != NULL && t->type == NB_ONNX_INT64 && t->n == 2);
+        assert_memory_equal(t->data, want[i], 16);
+    }
+    nb_edit_fini(&e);
+}
+
 static enum nb_status body(void *ctx, const struct nb_allocator *alloc)
 {
     struct nb_onnx_node nodes[5];
@@ -144,4 +184,4 @@ static void test_memory(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_transposes), cmocka_unit_test(test_idle),
-             cmocka_unit_test(test_memory))
+             cmocka_unit_test(test_old_slice), cmocka_unit_test(test_memory))
