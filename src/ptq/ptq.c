@@ -150,7 +150,7 @@ static enum nb_status finish(struct nb_ptq *p, const struct nb_ptq_options *o, s
     if (o->encodings != NULL)
         NB_TRY(nb_ptq_write_encodings(&p->encodings, &p->edit, &p->simple, o->encodings, err));
     if (o->format == NB_PTQ_QOPERATOR) {
-        NB_TRY(nb_ptq_qoperator(&p->edit, o, err));
+        NB_TRY(nb_ptq_qoperator(&p->edit, o, &p->report, err));
         return nb_edit_model(&p->edit, &p->model, err);
     }
     if (o->format != NB_PTQ_FLOAT)

@@ -255,6 +255,7 @@ NB_CHECKED enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p
 
 /* ---- qoperator.c: a QDQ model with integer operators ---- */
 NB_CHECKED enum nb_status nb_ptq_qoperator(struct nb_edit *e, const struct nb_ptq_options *o,
+                                           const struct nb_ptq_report *report,
                                            struct nb_error *err);
 
 /* ---- encodings.c, strip.c: of a QDQ edit; simple: the model that it was made from ---- */

@@ -281,12 +281,22 @@ static enum nb_status change_node(struct nb_edit *e, size_t i, const struct nb_p
     return NB_OK;
 }
 
+/* Was it left in float to meet a bound? */
+static bool stays(const struct nb_ptq_report *r, size_t node)
+{
+    for (size_t i = 0; i < r->n_stay; i++)
+        if (r->stay[i].node == node)
+            return true;
+    return false;
+}
+
 enum nb_status nb_ptq_qoperator(struct nb_edit *e, const struct nb_ptq_options *o,
-                                struct nb_error *err)
+                                const struct nb_ptq_report *report, struct nb_error *err)
 {
     bool domain = false;
     for (size_t i = 0; i < e->n_nodes; i++)
-        NB_TRY(change_node(e, i, o, &domain, err));
+        if (!stays(report, i))
+            NB_TRY(change_node(e, i, o, &domain, err));
     for (size_t i = 0; i < e->n_nodes; i++) {
         size_t reader;
         if (e->nodes[i].op_type != NULL && nb_str_eq(e->nodes[i].op_type, "DequantizeLinear") &&
