@@ -231,7 +231,7 @@ static void item(const struct work *w, int64_t tile, int64_t group, int64_t part
         w->call->kernels->dwconv_f32_f32_f32(&c);
     else
         w->call->kernels->conv_f32_f32_f32(&c);
-    for (size_t i = 0; i < c.n_rows; i++)
+    for (size_t i = 0; i < c.n_rows && w->call->node->attr[ACT].i >= NB_CONV_SILU; i++)
         activate(w, c.y + i * c.y_stride, c.n);
 }
 
