@@ -70,7 +70,11 @@ static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
     const void **inputs = nb_alloc(a, net->n_inputs + 1, sizeof *inputs);
     if (inputs == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory to compare two nets");
+    enum nb_status st = NB_OK;
     for (size_t i = 0; i < data->n_samples; i++) {
+        st = nb_ptq_progress(data->progress, "comparing", "samples", i, data->n_samples, err);
+        if (st != NB_OK)
+            break;
         for (size_t k = 0; k < net->n_inputs; k++)
             inputs[k] =
                 data->inputs[k] + i * (size_t)nb_value_count(&net->g.values[net->input_values[k]]);
@@ -84,7 +88,7 @@ static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
         }
     }
     nb_free(a, inputs);
-    return NB_OK;
+    return st;
 }
 
 static bool alike(const struct nb_net *a, const struct nb_net *b)
