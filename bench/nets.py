@@ -4,8 +4,8 @@
     NIBBLE=build/nibble NIBBLE_VISION=/folder/of/nets bench/nets.py [--rounds N] [--seconds S] [NAME...]
 
 $NIBBLE_VISION/models holds the nets; those that are not there are listed as missing. int8: `nibble quantize` of the net
-over random samples, QDQ for ONNX Runtime on CPUs, run by both; times do not depend on the samples. A float net in TFLite is
-run by nibble alone, what `nibble quantize` makes of it by both. Needs numpy and onnxruntime; without them nothing is
+over random samples, QDQ for ONNX Runtime on CPUs, run by both; times do not depend on the samples. onnxruntime gets a float
+net in TFLite as `nibble convert` writes it. Needs numpy and onnxruntime; without them nothing is
 measured. Neighbours disturb: a ratio is that of two runs, one after the other, and the table shows the median of those.
 """
 import argparse
@@ -97,13 +97,21 @@ def peer_ms(run, seconds):
     return 1e3 * statistics.median(times)
 
 
-def measure(path, rounds, seconds):
-    """Milliseconds of nibble, of onnxruntime (NaN: it cannot), and the median ratio."""
-    run = peer(path) if path.endswith(".onnx") else None
+def converted(path, folder, name):
+    if path.endswith(".onnx"):
+        return path
+    out = os.path.join(folder, name + ".float.onnx")
+    nibble("convert", path, out, "--force")
+    return out
+
+
+def measure(path, peer_path, rounds, seconds):
+    """Milliseconds of nibble, of onnxruntime, and the median ratio."""
+    run = peer(peer_path)
     ours, theirs = [], []
     for _ in range(rounds):
         ours.append(nibble_ms(path))
-        theirs.append(peer_ms(run, seconds) if run else float("nan"))
+        theirs.append(peer_ms(run, seconds))
     ratios = [b / a for a, b in zip(ours, theirs)]
     return statistics.median(ours), statistics.median(theirs), statistics.median(ratios)
 
@@ -133,12 +141,11 @@ def main():
             for kind in ("float", "int8"):
                 try:
                     net = path if kind == "float" else quantized(path, most, folder, name)
-                    ours, theirs, ratio = measure(net, a.rounds, a.seconds)
+                    ours, theirs, ratio = measure(net, converted(net, folder, name), a.rounds, a.seconds)
                 except Refused as why:
                     missing.append("%s, %s: %s" % (name, kind, why))
                     continue
-                cells = ("%.3f" % theirs, "%.2f" % ratio) if ratio == ratio else ("-", "-")
-                print("| %s | %s | %.3f | %s | %s |" % (name, kind, ours, *cells), flush=True)
+                print("| %s | %s | %.3f | %.3f | %.2f |" % (name, kind, ours, theirs, ratio), flush=True)
     for what in missing:
         print("missing: %s" % what)
 

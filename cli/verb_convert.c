@@ -1,6 +1,7 @@
 /* cli/verb_convert.c: another container or dialect, the same weights. quantize with type "keep". */
 #include "quantize.h"
 
+#include <nibble/net.h>
 #include <math.h>
 
 #define AT(field) offsetof(struct nb_quantize_args, field)
@@ -45,6 +46,23 @@ static const struct nb_cli_opt options[] = {
     {0},
 };
 
+static int convert_net(struct nb_cli *cli, const struct nb_quantize_args *a, const char *path,
+                       const char *out)
+{
+    int code = NB_CLI_OK;
+
+    if (a->dry_run || a->max_ram > 0 || a->shard_bytes > 0)
+        return nb_cli_usage(cli, "this file is a net: it takes --output and --force alone");
+    nb_context *ctx = nb_cli_context(cli, &code);
+    if (ctx == NULL)
+        return code;
+    const enum nb_status status = nb_convert_net(ctx, path, out, a->force, &cli->err);
+    if (status != NB_OK)
+        return nb_cli_fail(cli, status);
+    nb_cli_note(cli, "%s: ONNX", out);
+    return NB_CLI_OK;
+}
+
 static int run(struct nb_cli *cli, void *args, int n, char **positional)
 {
     struct nb_quantize_args *a = args;
@@ -53,6 +71,8 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 
     if (n < 2 && a->output == NULL)
         return nb_cli_usage(cli, "missing argument: nibble convert MODEL OUT");
+    if (nb_is_net(positional[0]))
+        return convert_net(cli, a, positional[0], n < 2 ? a->output : positional[1]);
     a->type = "keep";
     a->max_kld = (double)NAN; /* an option of quantize alone: no bound, no measuring */
     code = nb_quantize_prepare(cli, a, n, positional, &job);
@@ -64,13 +84,17 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 
 const struct nb_cli_verb nb_cli_verb_convert = {
     .name = "convert",
-    .synopsis = "MODEL OUT",
+    .synopsis = "MODEL OUT | NET OUT.onnx",
     .summary = "write a model in another container, weights unchanged",
     .description =
         "Writes MODEL as OUT without rounding anything: a Hugging Face folder becomes a GGUF "
-        "file and back, tokenizer and metadata included. Weights keep their values.",
+        "file and back, tokenizer and metadata included. Weights keep their values.\n"
+        "\n"
+        "A net in TFLite becomes one in ONNX: each operator ONNX's, tensors with their names, "
+        "types and numbers.",
     .examples = "nibble convert Llama-3.2-1B llama.gguf\n"
-                "nibble convert llama.gguf llama-folder",
+                "nibble convert llama.gguf llama-folder\n"
+                "nibble convert net.tflite net.onnx",
     .options = options,
     .args_bytes = sizeof(struct nb_quantize_args),
     .min_positional = 1,

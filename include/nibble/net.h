@@ -232,6 +232,13 @@ NB_API NB_CHECKED enum nb_status nb_quantize_net(nb_context *ctx, const char *pa
                                                  struct nb_quantize_net_result *result,
                                                  struct nb_error *err);
 
+/* ---- converting ---- */
+
+/* Writes a net as ONNX. Of TFLite each operator becomes ONNX's, with transposes around those of channels last; tensors
+ * keep their names, types and weights. NB_ERR_EXISTS unless overwrite. */
+NB_API NB_CHECKED enum nb_status nb_convert_net(nb_context *ctx, const char *path, const char *out,
+                                                int32_t overwrite, struct nb_error *err);
+
 /* ---- measuring ---- */
 
 /* Borrowed for the call. labels or expected, or both. */

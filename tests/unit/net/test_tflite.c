@@ -72,7 +72,7 @@ static void test_open(void **state)
     nb_str_fini(&s);
 }
 
-/* A TFLite net is quantized as the model made of it. */
+/* A TFLite net is quantized, and converted, as the model made of it. */
 static void test_quantize(void **state)
 {
     (void)state;
@@ -104,6 +104,20 @@ static void test_quantize(void **state)
     assert_ok(nb_quantize_net(ctx, net, nbtest_tmp("q.onnx"), &o, &r, &err), &err);
     assert_true(r.n_samples == 2 && r.n_quantized == 1 && r.n_activations == 2);
     assert_true(r.sqnr_db > 30.0 && r.same_top == 1.0);
+    /* and as it is */
+    struct nb_compare_net_options co;
+    struct nb_compare_net_result both;
+    char out[512];
+    snprintf(out, sizeof out, "%s", nbtest_tmp("converted.onnx"));
+    assert_ok(nb_convert_net(ctx, net, out, 1, &err), &err);
+    assert_fails(nb_convert_net(ctx, net, out, 0, &err), NB_ERR_EXISTS, &err, "converted.onnx");
+    nb_compare_net_options_init(&co);
+    co.samples = &samples;
+    co.n_samples = 1;
+    assert_ok(nb_compare_nets(ctx, net, out, &co, &both, &err), &err);
+    assert_true(both.n == 2 && both.n_layers >= 1 && both.n_alone == 0);
+    assert_true(both.outputs[0].most == 0.0);
+    nb_compare_net_result_free(&both);
     nb_context_destroy(ctx);
     nb_str_fini(&s);
 }
