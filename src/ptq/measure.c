@@ -4,9 +4,9 @@
 #include "ptq/ptq_internal.h"
 #include "run/net.h"
 
-/* A model, ready to run. Owns: all. */
+/* A model, ready to run as users run it: quantized layers in integers. Owns: all. */
 struct side {
-    struct nb_net *net;
+    struct nb_net *file, *net; /* as it stands, and after passes */
     struct nb_net_session *session;
     void **outputs; /* (n_outputs) */
 };
@@ -18,6 +18,7 @@ static void side_fini(struct side *s, const struct nb_allocator *a)
     nb_free(a, s->outputs);
     nb_net_session_destroy(s->session);
     nb_net_close(s->net);
+    nb_net_close(s->file);
 }
 
 static enum nb_status side_init(struct side *s, const struct nb_onnx_model *m,
@@ -25,7 +26,8 @@ static enum nb_status side_init(struct side *s, const struct nb_onnx_model *m,
                                 const struct nb_allocator *a, struct nb_error *err)
 {
     const uint64_t one[NB_N_SYMS] = {1, 1, 1, 1, 1};
-    NB_TRY(nb_net_import(&s->net, m, o, a, err));
+    NB_TRY(nb_net_import(&s->file, m, o, a, err));
+    NB_TRY(nb_net_derive(&s->net, s->file, NB_NET_ALL, err));
     const struct nb_net_ports ports = {&s->net->g, s->net->input_values, s->net->output_values,
                                        s->net->n_inputs, s->net->n_outputs};
     NB_TRY(nb_net_session_create(&s->session, &ports, pool, a, err));
@@ -63,23 +65,17 @@ static void add_output(struct nb_ptq_error *e, const float *x, const float *y, s
 }
 
 static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
-                              struct nb_ptq_error *errors, const struct nb_allocator *a,
+                              struct nb_ptq_error *errors, struct nb_arena *arena,
                               struct nb_error *err)
 {
     const struct nb_net *net = s[0].net;
-    const void **inputs = nb_alloc(a, net->n_inputs + 1, sizeof *inputs);
-    if (inputs == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to compare two nets");
-    enum nb_status st = NB_OK;
+    struct nb_ptq_feed feed;
+    NB_TRY(nb_ptq_feed_init(&feed, net, arena, err));
     for (size_t i = 0; i < data->n_samples; i++) {
-        st = nb_ptq_progress(data->progress, "comparing", "samples", i, data->n_samples, err);
-        if (st != NB_OK)
-            break;
-        for (size_t k = 0; k < net->n_inputs; k++)
-            inputs[k] =
-                data->inputs[k] + i * (size_t)nb_value_count(&net->g.values[net->input_values[k]]);
+        NB_TRY(nb_ptq_progress(data->progress, "comparing", "samples", i, data->n_samples, err));
+        nb_ptq_feed_sample(&feed, net, data, i);
         for (size_t k = 0; k < 2; k++)
-            nb_net_session_run(s[k].session, inputs, s[k].outputs);
+            nb_net_session_run(s[k].session, feed.inputs, s[k].outputs);
         for (size_t k = 0; k < net->n_outputs; k++) {
             const struct nb_value *v = &net->g.values[net->output_values[k]];
             if (v->type == NB_VALUE_F32)
@@ -87,8 +83,7 @@ static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
                            data->labels != NULL && k == 0 ? data->labels[i] : -1);
         }
     }
-    nb_free(a, inputs);
-    return st;
+    return NB_OK;
 }
 
 static bool alike(const struct nb_net *a, const struct nb_net *b)
@@ -110,14 +105,17 @@ enum nb_status nb_ptq_measure(struct nb_ptq_error *errors, const struct nb_onnx_
                               const struct nb_ptq_data *data, struct nb_pool *pool,
                               const struct nb_allocator *a, struct nb_error *err)
 {
-    struct side s[2] = {{NULL, NULL, NULL}, {NULL, NULL, NULL}};
+    struct side s[2] = {{NULL, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL}};
+    struct nb_arena arena;
+    nb_arena_init(&arena, a, 0);
     enum nb_status st = side_init(&s[0], reference, o, pool, a, err);
     if (st == NB_OK)
         st = side_init(&s[1], model, o, pool, a, err);
     if (st == NB_OK && !alike(s[0].net, s[1].net))
         st = NB_ERROR(err, NB_ERR_FORMAT, "two nets of other inputs or outputs");
     if (st == NB_OK)
-        st = compare(s, data, errors, a, err);
+        st = compare(s, data, errors, &arena, err);
+    nb_arena_fini(&arena);
     side_fini(&s[0], a);
     side_fini(&s[1], a);
     return st;

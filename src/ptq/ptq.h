@@ -64,9 +64,10 @@ struct nb_ptq_options {
     size_t n_keep;
 };
 
-/* Samples: of each input of the net one array, (n_samples, as large as the input). Borrows: all. */
+/* Samples: of each input of the net one array, (n_samples, as large as the input). An input of integers gets them from
+ * floats, which are whole numbers. Borrows: all. */
 struct nb_ptq_data {
-    const float *const *inputs; /* (n_inputs of the net), all F32 */
+    const float *const *inputs; /* (n_inputs of the net) */
     size_t n_samples;
     const int64_t
         *labels; /* (n_samples) place of the largest element of the first output, or NULL */

@@ -34,6 +34,16 @@ NB_CHECKED enum nb_status nb_ptq_equalize(struct nb_edit *e, const struct nb_net
 /* A value of the net that was made, or is given: n elements. What it returns ends the run. */
 typedef enum nb_status nb_ptq_see_fn(void *ctx, uint32_t value, const void *data, size_t n,
                                      struct nb_error *err);
+/* Inputs of a net from samples (samples.c). Owns: nothing; the arena does. */
+struct nb_ptq_feed {
+    const void **inputs; /* (n_inputs), of the sample asked for                    */
+    void **room;         /* (n_inputs) for numbers of other types; NULL: its floats */
+};
+NB_CHECKED enum nb_status nb_ptq_feed_init(struct nb_ptq_feed *f, const struct nb_net *net,
+                                           struct nb_arena *arena, struct nb_error *err);
+void nb_ptq_feed_sample(struct nb_ptq_feed *f, const struct nb_net *net,
+                        const struct nb_ptq_data *data, size_t sample);
+
 /* Runs the net, as imported, over all samples; every input and every value that a node makes is shown. */
 NB_CHECKED enum nb_status nb_ptq_run_samples(const struct nb_net *net,
                                              const struct nb_ptq_data *data, nb_ptq_see_fn *see,
