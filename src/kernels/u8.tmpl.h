@@ -1,11 +1,8 @@
-/* kernels/u8.tmpl.h: 8-bit integers of nets over sixteen lanes: the steps between them and floats, and convolutions
- * of single channels.
+/* kernels/u8.tmpl.h: 8-bit integers of nets over sixteen lanes: the steps between them and floats.
  *
  * An ISA brings NB_FN(op), struct v16 (<isa>/v16.h), and
  *   v16_of_u8, v16_of_sum   bytes as floats; the sums of two arrays of integers as floats
  *   put_codes               floats, rounded to even, plus zero, as bytes
- *   struct sum16            sixteen sums, with sum16_zero and sum16_store
- *   struct taps16           the weights of two taps: taps16_of(w, v), v NULL: of one; sum16_add: a tap at x, one at z
  *
  * Rows that are no multiple of sixteen end with a step that overlaps the one before, short ones go through a buffer.
  */
@@ -118,51 +115,4 @@ void NB_FN(add_u8_u8)(const struct nb_add_u8 *s)
         add_step(a, a, b, &c, &range);
         memcpy(c.y + i, a, c.n - i);
     }
-}
-
-/* ---- convolutions ---- */
-
-/* Sixteen channels of four or one outputs: rows is a constant. */
-static inline __attribute__((always_inline)) void channels(const struct nb_dwconv_u8 *d, size_t row,
-                                                           size_t rows, size_t i)
-{
-    struct sum16 sum[4];
-    for (size_t r = 0; r < rows; r++)
-        sum[r] = sum16_zero();
-    for (size_t t = 0; t < d->n_taps; t += 2) {
-        const bool two = t + 1 < d->n_taps;
-        const int8_t *w = d->w + t * d->n + i;
-        const struct taps16 taps = taps16_of(w, two ? w + d->n : NULL);
-        const size_t at = d->offset[t] + i, next = d->offset[two ? t + 1 : t] + i;
-        for (size_t r = 0; r < rows; r++)
-            sum16_add(&sum[r], d->x[row + r] + at, d->x[row + r] + next, &taps);
-    }
-    for (size_t r = 0; r < rows; r++)
-        sum16_store(d->y + (row + r) * d->y_stride + i, &sum[r]);
-}
-
-static void few_channels(const struct nb_dwconv_u8 *d)
-{
-    for (size_t r = 0; r < d->n_rows; r++)
-        for (size_t i = 0; i < d->n; i++) {
-            uint32_t sum = 0;
-            for (size_t t = 0; t < d->n_taps; t++)
-                sum += (uint32_t)(d->x[r][d->offset[t] + i] * d->w[t * d->n + i]);
-            d->y[r * d->y_stride + i] = (int32_t)sum;
-        }
-}
-
-void NB_FN(dwconv_s32_u8_s8)(const struct nb_dwconv_u8 *d)
-{
-    if (d->n < STEP) {
-        few_channels(d);
-        return;
-    }
-    size_t r = 0;
-    for (; r + 4 <= d->n_rows; r += 4)
-        for (size_t i = 0; i < d->n; i += STEP)
-            channels(d, r, 4, within(i, d->n));
-    for (; r < d->n_rows; r++)
-        for (size_t i = 0; i < d->n; i += STEP)
-            channels(d, r, 1, within(i, d->n));
 }

@@ -56,22 +56,37 @@ static inline void sum16_store(int32_t *y, const struct sum16 *s)
     _mm256_storeu_si256((void *)(y + 8), s->b);
 }
 
-static inline struct taps16 taps16_of(const int8_t *w, const int8_t *v)
+typedef __m128i b16;
+
+static inline b16 b16_load(const void *p)
 {
-    const __m128i p = bytes(w), q = v ? bytes(v) : _mm_setzero_si128();
-    return (struct taps16){_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(p, q)),
-                           _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(p, q))};
+    return bytes(p);
 }
 
-static inline void sum16_add(struct sum16 *s, const uint8_t *x, const uint8_t *z,
-                             const struct taps16 *w)
+static inline b16 b16_pair(const void *p, const void *q)
 {
-    const __m128i p = bytes(x), q = bytes(z);
-    const __m256i a = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(p, q));
-    const __m256i b = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(p, q));
+    return _mm_unpacklo_epi64(_mm_loadl_epi64(p), _mm_loadl_epi64(q));
+}
+
+static inline b16 b16_zero(void)
+{
+    return _mm_setzero_si128();
+}
+
+static inline struct taps16 taps16_of(b16 w, b16 v)
+{
+    return (struct taps16){_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(w, v)),
+                           _mm256_cvtepi8_epi16(_mm_unpackhi_epi8(w, v))};
+}
+
+static inline void sum16_add(struct sum16 *s, b16 x, b16 z, const struct taps16 *w)
+{
+    const __m256i a = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, z));
+    const __m256i b = _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(x, z));
     s->a = _mm256_add_epi32(s->a, _mm256_madd_epi16(a, w->a));
     s->b = _mm256_add_epi32(s->b, _mm256_madd_epi16(b, w->b));
 }
 
 #define NB_FN(op) nb_##op##_avx2
 #include "kernels/u8.tmpl.h"
+#include "kernels/dwconv_u8.tmpl.h"

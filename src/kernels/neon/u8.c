@@ -49,16 +49,32 @@ static inline void sum16_store(int32_t *y, const struct sum16 *s)
         vst1q_s32(y + 4 * i, s->v[i]);
 }
 
-static inline struct taps16 taps16_of(const int8_t *w, const int8_t *v)
+typedef uint8x16_t b16;
+
+static inline b16 b16_load(const void *p)
 {
-    const int8x16_t p = vld1q_s8(w), q = v ? vld1q_s8(v) : vdupq_n_s8(0);
+    return vld1q_u8(p);
+}
+
+static inline b16 b16_pair(const void *p, const void *q)
+{
+    return vcombine_u8(vld1_u8(p), vld1_u8(q));
+}
+
+static inline b16 b16_zero(void)
+{
+    return vdupq_n_u8(0);
+}
+
+static inline struct taps16 taps16_of(b16 w, b16 v)
+{
+    const int8x16_t p = vreinterpretq_s8_u8(w), q = vreinterpretq_s8_u8(v);
     return (struct taps16){{vmovl_s8(vget_low_s8(p)), vmovl_high_s8(p)},
                            {vmovl_s8(vget_low_s8(q)), vmovl_high_s8(q)}};
 }
 
-static inline void add_tap(struct sum16 *s, const uint8_t *x, const int16x8_t w[2])
+static inline void add_tap(struct sum16 *s, b16 v, const int16x8_t w[2])
 {
-    const uint8x16_t v = vld1q_u8(x);
     const int16x8_t a = vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(v)));
     const int16x8_t b = vreinterpretq_s16_u16(vmovl_high_u8(v));
     s->v[0] = vmlal_s16(s->v[0], vget_low_s16(a), vget_low_s16(w[0]));
@@ -67,8 +83,7 @@ static inline void add_tap(struct sum16 *s, const uint8_t *x, const int16x8_t w[
     s->v[3] = vmlal_high_s16(s->v[3], b, w[1]);
 }
 
-static inline void sum16_add(struct sum16 *s, const uint8_t *x, const uint8_t *z,
-                             const struct taps16 *w)
+static inline void sum16_add(struct sum16 *s, b16 x, b16 z, const struct taps16 *w)
 {
     add_tap(s, x, w->first);
     add_tap(s, z, w->second);
@@ -76,3 +91,4 @@ static inline void sum16_add(struct sum16 *s, const uint8_t *x, const uint8_t *z
 
 #define NB_FN(op) nb_##op##_neon
 #include "kernels/u8.tmpl.h"
+#include "kernels/dwconv_u8.tmpl.h"
