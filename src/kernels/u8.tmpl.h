@@ -4,7 +4,8 @@
  *   v16_of_u8, v16_of_sum   bytes as floats; the sums of two arrays of integers as floats
  *   put_codes               floats, rounded to even, plus zero, as bytes
  *
- * Rows that are no multiple of sixteen end with a step that overlaps the one before, short ones go through a buffer.
+ * Rows that are no multiple of sixteen end with a step that overlaps the one before; short ones go through a buffer,
+ * or several at once if they divide a step and lie one behind the other.
  */
 #include "kernels/kernels.h"
 
@@ -46,11 +47,35 @@ static void short_requant(const struct nb_requant *q, const struct range *r)
     }
 }
 
+/* Short rows that lie one behind the other, some of them a step: biases and scales come round. */
+static void flat_requant(const struct nb_requant *q, const struct range *r)
+{
+    const size_t n = q->n_rows * q->n;
+    int32_t acc[STEP] = {0}, bias[STEP];
+    float scale[STEP];
+    uint8_t y[STEP];
+    for (size_t i = 0; i < STEP; i++) {
+        bias[i] = q->bias[i % q->n];
+        scale[i] = q->scale[i % q->n];
+    }
+    const struct v16 s = v16_load(scale);
+    size_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        put(q->y + i, v16_mul(v16_of_sum(q->acc + i, bias), s), r);
+    if (i < n) {
+        memcpy(acc, q->acc + i, (n - i) * sizeof *acc);
+        put(y, v16_mul(v16_of_sum(acc, bias), s), r);
+        memcpy(q->y + i, y, n - i);
+    }
+}
+
 void NB_FN(requant_u8_s32)(const struct nb_requant *q)
 {
     const struct range range = range_of(q->zero, q->low, q->high);
     if (q->n < STEP) {
-        if (q->n > 0)
+        if (q->n > 0 && STEP % q->n == 0 && q->y_stride == q->n && q->acc_stride == q->n)
+            flat_requant(q, &range);
+        else if (q->n > 0)
             short_requant(q, &range);
         return;
     }

@@ -752,7 +752,7 @@ static const struct op ops[] = {
      {.rows = 48, .cols = 192, .n = 64, .variant = 3}, ops_conv_u8},
     {"dwconv_s32_u8_s8", gemm_count, gemm_case, setup_dwconv_u8, call_dwconv_u8,
      {.rows = 24, .cols = 9, .n = 64}, ops_gemm},
-    {"requant_u8_s32", gemm_count, gemm_case, setup_requant, call_requant,
+    {"requant_u8_s32", gemm_count, requant_case, setup_requant, call_requant,
      {.rows = 48, .n = 64}, bytes_requant},
     {"quant_u8_f32", length_count, length_case, setup_quant_u8, call_quant_u8, {VEC}, bytes5},
     {"dequant_f32_u8", length_count, length_case, setup_dequant_u8, call_dequant_u8, {VEC}, bytes5},

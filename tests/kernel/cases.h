@@ -131,6 +131,7 @@ void setup_conv_u8(struct work *w, const struct kase *c);
 void call_conv_u8(void (*fn)(void), struct work *w, const struct kase *c);
 void setup_dwconv_u8(struct work *w, const struct kase *c);
 void call_dwconv_u8(void (*fn)(void), struct work *w, const struct kase *c);
+void requant_case(struct kase *c, size_t i);
 void setup_requant(struct work *w, const struct kase *c);
 void call_requant(void (*fn)(void), struct work *w, const struct kase *c);
 void setup_quant_u8(struct work *w, const struct kase *c);

@@ -139,6 +139,16 @@ static float scale_of(const struct kase *c)
 }
 
 /* cols is free: rows and n as the matrix products have them */
+/* Rows one behind the other, where the shift is 0; short ones among them. */
+void requant_case(struct kase *c, size_t i)
+{
+    gemm_case(c, i);
+    if (c->shift == 0 && i % 2 == 0) {
+        c->n = (size_t)1 << i / 6 % 4;
+        c->rows = i % 23;
+    }
+}
+
 void setup_requant(struct work *w, const struct kase *c)
 {
     int32_t *acc = work_place(w, 0, in_rows(c, 5) * sizeof *acc, 0);
@@ -165,8 +175,8 @@ void call_requant(void (*fn)(void), struct work *w, const struct kase *c)
                                  .acc = w->p[0],
                                  .bias = w->p[1],
                                  .scale = w->p[2],
-                                 .y_stride = c->n + 3,
-                                 .acc_stride = c->n + 5,
+                                 .y_stride = c->n + (c->shift ? 3 : 0),
+                                 .acc_stride = c->n + (c->shift ? 5 : 0),
                                  .n_rows = c->rows,
                                  .n = c->n,
                                  .zero = range[0],
