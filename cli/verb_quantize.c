@@ -349,7 +349,9 @@ const struct nb_cli_verb nb_cli_verb_quantize = {
         "nodes, as --profile's engine wants them. With --type int4_g32, or another of int4 and "
         "int8 in "
         "groups, only the weights of matrix products are rounded (MatMulNBits of ONNX Runtime); "
-        "samples make that better, but are not needed. --type f16 writes the net in float16, "
+        "samples make that better, but are not needed. --type int8_dynamic rounds them to int8, a "
+        "scale for each column, and has inputs quantized as they come (MatMulInteger). --type f16 "
+        "writes the net in float16, "
         "inputs and outputs in float32.",
     .examples = "nibble quantize Llama-3.2-1B\n"
                 "nibble quantize model-f16.gguf small.gguf Q4_K_M\n"

@@ -176,7 +176,8 @@ struct nb_quantize_net_options {
     const struct nb_executor_fixed *fixed;
     size_t n_fixed;
     /* "int8": weights and activations, with samples. A grid of int4 or int8 in groups, "int4_g32", "int8_g128_asym": the
-     * weights of products alone (docs/nets.md), samples or none. "f16": all that computes in float16, samples or none. */
+     * weights of products alone (docs/nets.md), samples or none. "int8_dynamic": products with constant weights, inputs
+     * quantized as they come; "f16": all that computes in float16; samples or none. */
     const char *type;
     const char *
         method; /* of such a grid: how weights are rounded, as `nibble list methods` has it; NULL: kgptq

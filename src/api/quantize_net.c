@@ -61,6 +61,11 @@ static bool is_half(const struct nb_quantize_net_options *o)
     return nb_str_eq(o->type, "f16");
 }
 
+static bool is_dynamic(const struct nb_quantize_net_options *o)
+{
+    return nb_str_eq(o->type, "int8_dynamic");
+}
+
 /* Place of a word in a list, or -1. */
 typedef const char *name_fn(int i);
 static const char *profile_name(int i)
@@ -95,12 +100,14 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     const int range = find_word(o->range, range_name, NB_N_PTQ_RANGES);
     const int weights = find_word(o->weights, weights_name, NB_N_PTQ_WEIGHTS);
     const int format = find_word(o->format, format_name, NB_N_PTQ_FORMATS);
-    if (!is_static(o) && !is_half(o) && !nb_nbits_fits(nb_numfmt_find(o->type)))
+    const bool groups = !is_static(o) && !is_half(o) && !is_dynamic(o);
+    if (groups && !nb_nbits_fits(nb_numfmt_find(o->type)))
         NB_FAIL(err, NB_ERR_ARG,
-                "nets are quantized to int8, f16, or their weights alone to int4 or int8 in groups "
+                "nets are quantized to int8, int8_dynamic, f16, or their weights alone to int4 or "
+                "int8 in groups "
                 "(int4_g32, int8_g128_asym ...), not to '%s'",
                 o->type);
-    if ((is_static(o) || is_half(o)) && (o->method != NULL || o->scale_search != NULL))
+    if (!groups && (o->method != NULL || o->scale_search != NULL))
         NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
     if (format < 0)
         NB_FAIL(err, NB_ERR_ARG, "no format '%s'; expected qdq, qoperator or float", o->format);
@@ -210,6 +217,8 @@ static enum nb_status quantize(struct work *w, struct nb_error *err)
                                                   .keep = o->keep,
                                                   .n_keep = o->n_keep};
     const struct nb_ptq_half_options half = {.keep = o->keep, .n_keep = o->n_keep};
+    if (is_dynamic(o))
+        return nb_ptq_create_dynamic(&w->result, m, o->keep, o->n_keep, w->a, err);
     if (is_half(o))
         return nb_ptq_create_half(&w->result, m, &w->net, &half, &w->data, w->ctx->pool, w->a, err);
     if (!is_static(o))

@@ -259,9 +259,13 @@ static enum nb_status note_beyond(struct halving *h, const struct nb_net *net,
 {
     for (uint32_t v = 1; v < net->g.n_values; v++) {
         const struct nb_seen *s = &seen->seen[v];
-        const char *name = net->g.values[v].name;
         if (!s->any || NB_MAX(-s->least, s->greatest) < MOST)
             continue;
+        const char *seen_name =
+            net->g.values[v].name; /* the net's, which goes before the map does */
+        const char *name = nb_arena_strndup(&h->e->arena, seen_name, strlen(seen_name));
+        if (name == NULL)
+            return no_memory(err);
         const enum nb_status st = nb_map_put(&h->beyond, name, strlen(name), 1);
         if (st != NB_OK && st != NB_ERR_EXISTS)
             return no_memory(err);

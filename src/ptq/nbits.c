@@ -66,15 +66,15 @@ static bool find_product(const struct nb_edit *e, size_t i, struct nb_product *p
     return !(gemm && (flag_of(n, "transA") || (p->bias != NULL && real_of(n, "beta") != 1.0)));
 }
 
-static enum nb_status find_products(struct nb_edit *e, const struct nb_ptq_weight_options *o,
-                                    struct nb_product **list, size_t *n, struct nb_error *err)
+enum nb_status nb_ptq_products(struct nb_edit *e, const char *const *keep, size_t n_keep,
+                               struct nb_product **list, size_t *n, struct nb_error *err)
 {
     *list = nb_arena_alloc(&e->arena, e->n_nodes + 1, sizeof **list);
     *n = 0;
     if (*list == NULL)
         return no_memory(err);
     for (size_t i = 0; i < e->n_nodes; i++)
-        if (find_product(e, i, &(*list)[*n]) && !nb_ptq_is_kept(&e->nodes[i], o->keep, o->n_keep))
+        if (find_product(e, i, &(*list)[*n]) && !nb_ptq_is_kept(&e->nodes[i], keep, n_keep))
             ++*n;
     return NB_OK;
 }
@@ -252,7 +252,7 @@ static enum nb_status run(struct nb_ptq *t, const struct nb_net_options *options
     size_t n;
     NB_TRY(nb_rounding_init(&r, o, data->n_samples > 0, pool, t->a, err));
     NB_TRY(nb_ptq_simplify(&t->edit, err));
-    NB_TRY(find_products(&t->edit, o, &list, &n, err));
+    NB_TRY(nb_ptq_products(&t->edit, o->keep, o->n_keep, &list, &n, err));
     if (n == 0)
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "no MatMul or Gemm with constant weights: nothing to make smaller");

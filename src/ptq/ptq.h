@@ -127,6 +127,12 @@ NB_CHECKED enum nb_status nb_ptq_create_weights(struct nb_ptq **out, const struc
                                                 struct nb_pool *pool, const struct nb_allocator *a,
                                                 struct nb_error *err);
 
+/* Products with constant weights in 8 bits, their inputs quantized as they come (dynamic.c). NB_ERR_UNSUPPORTED: there are
+ * none, or an operator set below 11; NB_ERR_NUMERIC names a weight that is not finite. */
+NB_CHECKED enum nb_status nb_ptq_create_dynamic(struct nb_ptq **out, const struct nb_onnx_model *m,
+                                                const char *const *keep, size_t n_keep,
+                                                const struct nb_allocator *a, struct nb_error *err);
+
 /* All of the net in float16 that takes it; inputs and outputs stay (half.c). */
 struct nb_ptq_half_options {
     const char *const *keep; /* (n_keep) as above */

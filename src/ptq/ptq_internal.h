@@ -305,6 +305,10 @@ struct nb_product {
     double alpha;
     const char *bias; /* NULL: none */
 };
+/* All but those that are kept float; of the edit's arena. */
+NB_CHECKED enum nb_status nb_ptq_products(struct nb_edit *e, const char *const *keep, size_t n_keep,
+                                          struct nb_product **list, size_t *n,
+                                          struct nb_error *err);
 /* How weights are rounded. Borrows: all. */
 struct nb_algo;
 struct nb_rounding {

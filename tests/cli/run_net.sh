@@ -177,6 +177,13 @@ expect 3 quantize net.onnx --type int4_g32
 says err "nothing to make smaller"
 expect 2 quantize net.onnx --type int4_g32 --method gptq
 says err "method gptq needs samples"
+expect 0 quantize product.onnx --type int8_dynamic
+says out "1 of 1 nodes in int8_dynamic, weight SQNR"
+expect 0 run product.int8_dynamic.onnx --input x.npy
+expect 0 inspect product.int8_dynamic.onnx
+says out "MatMulInteger"
+expect 3 quantize net.onnx --type int8_dynamic
+says err "nothing to make smaller"
 expect 0 quantize product.onnx --type f16
 says out "product.f16.onnx: weights 12 B (were 24 B), 1 of 1 nodes in f16"
 expect 0 run product.f16.onnx --input x.npy

@@ -2,7 +2,7 @@
 """Nets whose weights alone nibble has made small, or that it has halved: onnxruntime loads them, and gives what nibble
 gives.
 
-MatMulNBits of every grid that nibble writes, with samples and without; float16, of a net with operators and constants that
+MatMulNBits of every grid that nibble writes, with samples and without; products whose inputs are quantized as they come; float16, of a net with operators and constants that
 do not take it, and of the real nets in $NIBBLE_VISION if that is set.
 """
 import json
@@ -103,6 +103,20 @@ def half(folder):
         halve(folder, os.path.join(vision, "models", name + ".onnx"), name, {port: x.astype(np.float32)}, 2e-2, *more)
 
 
+def dynamic(folder, x, want):
+    """Inputs quantized as they come: onnxruntime joins the nodes, and gives what nibble gives."""
+    out, said = quantize(folder, "--type", "int8_dynamic")
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+    e = executor.Executor(out)
+    ours, theirs = e.run({"x": x})["y"], session(out, exact=True).run(None, {"x": x})[0]
+    e.close()
+    d = difference(ours, theirs)
+    db = 10 * np.log10((want ** 2).sum() / ((want - theirs) ** 2).sum())
+    # a code of an input on the edge falls to one side or the other
+    peer.check(said["quantized"] == 3 and d < 2e-2 and db > 30,
+               "int8_dynamic: %.1f dB from the float net, nibble and onnxruntime differ by %.1e" % (db, d))
+
+
 def main():
     with peer.Folder() as folder:
         make(folder("net.onnx"))
@@ -120,6 +134,7 @@ def main():
                 ok = said["quantized"] == 3 and d < 1e-5 and db > (14 if grid.startswith("int4") else 35)
                 peer.check(ok, "%s%s: %.1f dB from the float net, nibble and onnxruntime differ by %.1e"
                            % (grid, " with samples" if samples else "", db, d))
+        dynamic(folder, x, want)
         half(folder)
 
 
