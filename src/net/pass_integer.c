@@ -20,7 +20,8 @@
 #include <math.h>
 #include <string.h>
 
-#define DEEPEST 64 /* moves and functions in a row */
+#define DEEPEST     64                /* moves and functions in a row */
+#define MOST_PLACES (INT32_MAX / 255) /* whose sum fits               */
 
 struct state {
     struct nb_bytes *bytes; /* (from->n_values) found so far, of codes and of floats made of them */
@@ -301,6 +302,14 @@ static uint32_t product_and_bias(struct nb_rewrite *r, const struct nb_node *n, 
     return nb_matmul_bytes(r, p, n->in[1 - side], to);
 }
 
+static bool same_dims(const struct nb_value *a, const struct nb_value *b)
+{
+    bool same = a->rank == b->rank;
+    for (uint32_t i = 0; same && i < a->rank; i++)
+        same = a->dim[i].n == b->dim[i].n;
+    return same;
+}
+
 static uint32_t sum(struct nb_rewrite *r, const struct nb_node *n, const struct nb_byte_grid *to)
 {
     const struct nb_bytes a = nb_bytes_of(r, n->in[0]), b = nb_bytes_of(r, n->in[1]);
@@ -309,9 +318,7 @@ static uint32_t sum(struct nb_rewrite *r, const struct nb_node *n, const struct 
         return 0;
     for (unsigned side = 0; side < 2 && y == 0; side++)
         y = product_and_bias(r, n, side, to);
-    if (y != 0 || a.value == 0 || b.value == 0 ||
-        nb_value_count(old(r, n->in[0])) != nb_value_count(old(r, n->in[1])) ||
-        old(r, n->in[0])->rank != old(r, n->in[1])->rank)
+    if (y != 0 || a.value == 0 || b.value == 0 || !same_dims(old(r, n->in[0]), old(r, n->in[1])))
         return y;
     const struct nb_attr attrs[] = {
         NB_ATTR_REAL("scale_a", a.grid.scale), NB_ATTR_REAL("scale_b", b.grid.scale),
@@ -329,6 +336,11 @@ static uint32_t sum(struct nb_rewrite *r, const struct nb_node *n, const struct 
 static uint32_t mean(struct nb_rewrite *r, const struct nb_bytes *x, const struct nb_attr window[4],
                      bool last, const struct nb_byte_grid *to)
 {
+    int64_t places = 1;
+    for (int64_t i = 0; i < window[0].i && places <= MOST_PLACES; i++)
+        places *= window[0].list[i];
+    if (places > MOST_PLACES)
+        return 0;
     const struct nb_attr attrs[] = {window[0],
                                     window[1],
                                     window[2],
@@ -386,10 +398,12 @@ static uint32_t mean_of_all(struct nb_rewrite *r, const struct nb_node *n,
         NB_ATTR_LIST("kernel", kernel, space), NB_ATTR_LIST("stride", ones, space),
         NB_ATTR_LIST("dilation", ones, space), NB_ATTR_LIST("pads", none, 2 * (size_t)space)};
     const struct nb_attr shape = NB_ATTR_LIST("dims", dims, y->rank);
-    return add_node(r, &(struct nb_node_args){.op = &nb_op_reshape,
-                                              .in = {mean(r, &x, window, last, to)},
-                                              .attrs = &shape,
-                                              .n_attrs = 1});
+    const uint32_t means = mean(r, &x, window, last, to);
+    return means == 0
+               ? 0
+               : add_node(r,
+                          &(struct nb_node_args){
+                              .op = &nb_op_reshape, .in = {means}, .attrs = &shape, .n_attrs = 1});
 }
 
 static uint32_t moved(struct nb_rewrite *r, const struct nb_node *n, const struct nb_byte_grid *to)

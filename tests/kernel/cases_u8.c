@@ -19,11 +19,11 @@ static uint8_t *bytes(struct work *w, size_t i, size_t n, const struct kase *c)
     return p;
 }
 
-static void mark(struct work *w, size_t i, size_t n, const struct kase *c)
+static void mark(struct work *w, size_t i, size_t n, size_t size, const struct kase *c)
 {
-    uint8_t *p = work_place(w, i, n, c->shift);
-    memset(p, 0xee, n);
-    work_add_out(w, p, n, false);
+    uint8_t *p = work_place(w, i, n * size, c->shift * size);
+    memset(p, 0xee, n * size);
+    work_add_out(w, p, n * size, false);
 }
 
 /* n values in rows, their gaps compared, too; no gap behind the last. */
@@ -76,7 +76,7 @@ void setup_conv_u8(struct work *w, const struct kase *c)
         at[r] = x + 5 * (c->rows - r);
     for (size_t i = 0; i < n_runs; i++)
         offset[i] = 11 * (n_runs - i);
-    mark(w, 4, in_rows(c, 3) * sizeof(int32_t), c);
+    mark(w, 4, in_rows(c, 3), sizeof(int32_t), c);
 }
 
 void call_conv_u8(void (*fn)(void), struct work *w, const struct kase *c)
@@ -104,7 +104,7 @@ void setup_dwconv_u8(struct work *w, const struct kase *c)
         at[r] = x + 3 * (r + 1);
     for (size_t t = 0; t < c->cols; t++)
         offset[t] = 3 * (c->cols - t);
-    mark(w, 4, in_rows(c, 3) * sizeof(int32_t), c);
+    mark(w, 4, in_rows(c, 3), sizeof(int32_t), c);
 }
 
 void call_dwconv_u8(void (*fn)(void), struct work *w, const struct kase *c)
@@ -165,7 +165,7 @@ void setup_requant(struct work *w, const struct kase *c)
                    : shift == 14 ? (float)(z >> 40) * 0x1p-32F
                                  : (z >> 33 & 1 ? -1e-7F : 3e38F);
     }
-    mark(w, 4, in_rows(c, 3), c);
+    mark(w, 4, in_rows(c, 3), 1, c);
 }
 
 void call_requant(void (*fn)(void), struct work *w, const struct kase *c)
@@ -191,7 +191,7 @@ void setup_quant_u8(struct work *w, const struct kase *c)
     for (size_t i = 0; i < c->n; i += 3) /* halves */
         if (c->pattern == PAT_PLAIN)
             x[i] = ((float)(i % 500) - 249.5F) * scale_of(c);
-    mark(w, 4, c->n, c);
+    mark(w, 4, c->n, 1, c);
 }
 
 void call_quant_u8(void (*fn)(void), struct work *w, const struct kase *c)
@@ -219,7 +219,7 @@ void setup_add_u8(struct work *w, const struct kase *c)
     if (c->seed % 2)
         work_add_out(w, a, c->n, false);
     else
-        mark(w, 4, c->n, c);
+        mark(w, 4, c->n, 1, c);
 }
 
 void call_add_u8(void (*fn)(void), struct work *w, const struct kase *c)

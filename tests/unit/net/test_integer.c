@@ -325,16 +325,21 @@ static void test_moves(void **state)
     check(&b, quantize(&b, node(&b, &nb_op_pad, in, 2, pads, 3), 2, 0), &nb_op_table_u8, 2, 0);
 }
 
-/* A zero point of weights, a second reader: floats. */
+/* A zero point of weights, a sum that broadcasts: floats. */
 static void test_left(void **state)
 {
     (void)state;
+    const uint64_t row[] = {1, 24}, column[] = {24, 1};
     static const int8_t zero_points[64] = {1};
     struct built b;
     start(&b, false);
     const uint32_t x = dequantize(&b, input(&b, "x", 4, image), 0, 0);
     const uint32_t y = conv(&b, x, weights(&b, 4, w_full, 0, zero_points), 0, 1);
     check(&b, quantize(&b, y, 2, 2), &nb_op_conv_u8, 0, 0);
+    start(&b, false);
+    const uint32_t r = dequantize(&b, input(&b, "x", 2, row), 0, 0);
+    const uint32_t c = dequantize(&b, input(&b, "z", 2, column), 0, 0);
+    check(&b, quantize(&b, add(&b, r, c), 2, 2), &nb_op_add_u8, 0, 0);
 }
 
 int main(void)
