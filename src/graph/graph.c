@@ -298,6 +298,14 @@ bool nb_dim_eq(struct nb_dim a, struct nb_dim b)
     return a.n == b.n && a.sym == b.sym;
 }
 
+bool nb_value_same_dims(const struct nb_value *a, const struct nb_value *b)
+{
+    bool same = a->rank == b->rank;
+    for (uint32_t i = 0; same && i < a->rank; i++)
+        same = nb_dim_eq(a->dim[i], b->dim[i]);
+    return same;
+}
+
 bool nb_value_extent(const struct nb_value *v, const uint64_t sym[NB_N_SYMS], uint64_t *rows,
                      uint64_t *cols)
 {

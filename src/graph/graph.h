@@ -173,6 +173,7 @@ bool nb_graph_refuse(struct nb_graph *g, const struct nb_node *n, const char *fm
 uint32_t nb_graph_find(const struct nb_graph *g, const char *name); /* 0: none */
 struct nb_dim nb_dim_const(uint64_t n);
 bool nb_dim_eq(struct nb_dim a, struct nb_dim b);
+bool nb_value_same_dims(const struct nb_value *a, const struct nb_value *b);
 /* Rows (all dimensions but the last) and columns of a value for given symbols; false on overflow. */
 NB_CHECKED bool nb_value_extent(const struct nb_value *v, const uint64_t sym[NB_N_SYMS],
                                 uint64_t *rows, uint64_t *cols);

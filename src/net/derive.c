@@ -47,7 +47,7 @@ static enum nb_status create(struct nb_net **out, const struct nb_net *from, str
 }
 
 /* One pass; *net becomes the new one, which owns the old one if that was made on the way. */
-static enum nb_status step(struct nb_net **net, const struct nb_net *source, unsigned pass,
+static enum nb_status step(struct nb_net **net, const struct nb_net *source, nb_pass_fn *pass,
                            struct nb_error *err)
 {
     const struct nb_net *from = *net != NULL ? *net : source;
@@ -55,26 +55,26 @@ static enum nb_status step(struct nb_net **net, const struct nb_net *source, uns
     NB_TRY(create(&next, from, err));
     next->under = *net;
     *net = next;
-    if (pass == NB_NET_INTEGER)
-        NB_TRY(nb_pass_integer(&next->g, &from->g, err));
-    else if (pass == NB_NET_LAYOUT)
-        NB_TRY(nb_pass_layout(&next->g, &from->g, err));
-    else
-        NB_TRY(nb_rewrite_graph(&next->g, &from->g,
-                                pass == NB_NET_AFFINE ? nb_pass_affine : nb_pass_fuse, NULL, err));
+    NB_TRY(pass(&next->g, &from->g, err));
     return find_ports(next, from, err);
 }
 
 enum nb_status nb_net_derive(struct nb_net **out, const struct nb_net *from, unsigned passes,
                              struct nb_error *err)
 {
-    static const unsigned order[] = {NB_NET_INTEGER, NB_NET_AFFINE, NB_NET_FUSE, NB_NET_LAYOUT};
+    static const struct {
+        unsigned flag;
+        nb_pass_fn *pass;
+    } order[] = {{NB_NET_INTEGER, nb_pass_integer},
+                 {NB_NET_AFFINE, nb_pass_affine},
+                 {NB_NET_FUSE, nb_pass_fuse},
+                 {NB_NET_LAYOUT, nb_pass_layout}};
     struct nb_net *net = NULL;
     enum nb_status st = NB_OK;
     *out = NULL;
     for (size_t i = 0; i < NB_COUNTOF(order) && st == NB_OK; i++)
-        if (passes & order[i])
-            st = step(&net, from, order[i], err);
+        if (passes & order[i].flag)
+            st = step(&net, from, order[i].pass, err);
     if (st == NB_OK && net == NULL)
         st = NB_ERROR(err, NB_ERR_ARG, "no pass was asked for");
     if (st != NB_OK) {

@@ -70,6 +70,14 @@ uint32_t nb_net_transpose(struct nb_net_node *n, uint32_t x, const int64_t *perm
 uint32_t nb_net_binary(struct nb_net_node *n, enum nb_binary op, uint32_t a, uint32_t b);
 uint32_t nb_net_matmul(struct nb_net_node *n, uint32_t a, uint32_t b); /* of rank 2 or more */
 uint32_t nb_net_cast(struct nb_net_node *n, uint32_t x, enum nb_value_type type); /* x if it is */
+/* Codes of a type: those that are used of it. */
+struct nb_net_range {
+    enum nb_value_type type;
+    int64_t low, high;
+};
+/* QuantizeLinear. in: x, scale, zero (0: none). block, multiply: attributes of nb_op_quantize_linear. */
+uint32_t nb_net_quantize(struct nb_net_node *n, const uint32_t in[3], const struct nb_net_range *r,
+                         int64_t axis, int64_t block, bool multiply);
 /* x, scale, zero (0: none). Constants stay codes (rules_quant.c). */
 uint32_t nb_net_dequantize(struct nb_net_node *n, const uint32_t in[3], int64_t axis,
                            int64_t block);

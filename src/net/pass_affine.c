@@ -18,11 +18,6 @@ struct layer {
     uint32_t channel_dim;   /* of y */
 };
 
-static bool is_const_f32(const struct nb_value *v)
-{
-    return v->kind == NB_VALUE_CONST && v->type == NB_VALUE_F32;
-}
-
 static bool conv_layer(const struct nb_rewrite *r, const struct nb_node *n, struct layer *l)
 {
     const struct nb_value *v = r->from->values;
@@ -36,7 +31,8 @@ static bool conv_layer(const struct nb_rewrite *r, const struct nb_node *n, stru
                         .y = &v[n->out[0]],
                         .before = 1,
                         .channel_dim = 1};
-    if (!is_const_f32(l->w) || (l->bias && !is_const_f32(l->bias)))
+    if (!nb_value_is_const(l->w, NB_VALUE_F32) ||
+        (l->bias && !nb_value_is_const(l->bias, NB_VALUE_F32)))
         return false;
     l->channels = l->w->dim[0].n;
     l->after = l->channels ? nb_value_count(l->w) / l->channels : 0;
@@ -46,7 +42,7 @@ static bool conv_layer(const struct nb_rewrite *r, const struct nb_node *n, stru
 /* Of a value that is read beside the layer's output: does it have one number, or one for each channel? */
 static bool per_channel(const struct layer *l, const struct nb_value *c)
 {
-    if (!is_const_f32(c) || c->rank > l->y->rank)
+    if (!nb_value_is_const(c, NB_VALUE_F32) || c->rank > l->y->rank)
         return false;
     for (uint32_t i = 0; i < c->rank; i++) { /* from the right */
         const uint32_t at = l->y->rank - 1 - i;
@@ -149,7 +145,8 @@ static void follow(struct nb_rewrite *r, const struct layer *l, double *scale, d
     }
 }
 
-enum nb_status nb_pass_affine(struct nb_rewrite *r, uint32_t node, bool *done, struct nb_error *err)
+static enum nb_status absorb_chain(struct nb_rewrite *r, uint32_t node, bool *done,
+                                   struct nb_error *err)
 {
     struct layer l;
     uint32_t end;
@@ -174,4 +171,10 @@ enum nb_status nb_pass_affine(struct nb_rewrite *r, uint32_t node, bool *done, s
     }
     nb_free(r->to->arena.a, scale);
     return NB_OK;
+}
+
+enum nb_status nb_pass_affine(struct nb_graph *to, const struct nb_graph *from,
+                              struct nb_error *err)
+{
+    return nb_rewrite_graph(to, from, absorb_chain, NULL, err);
 }

@@ -9,7 +9,8 @@
 
 #include "net/passes.h"
 
-/* A convolution and what follows. UINT32_MAX: nothing of the kind. */
+/* A convolution and what follows; noted at the convolution until the last of it is reached. UINT32_MAX: nothing of the
+ * kind. */
 struct chain {
     uint32_t add, act; /* nodes */
     uint32_t residual; /* value */
@@ -23,14 +24,6 @@ static bool is_conv(const struct nb_node *n)
     return act != NULL && act->i == NB_CONV_NONE && n->in[3] == 0;
 }
 
-static bool same_dims(const struct nb_value *a, const struct nb_value *b)
-{
-    bool same = a->rank == b->rank && a->type == b->type;
-    for (uint32_t i = 0; same && i < a->rank; i++)
-        same = a->dim[i].n == b->dim[i].n;
-    return same;
-}
-
 /* The sum that is the only reader of a convolution's output, and not another one's already. */
 static void find_add(const struct nb_rewrite *r, uint32_t value, struct chain *c)
 {
@@ -41,7 +34,7 @@ static void find_add(const struct nb_rewrite *r, uint32_t value, struct chain *c
     const uint32_t other = n->in[n->in[0] == value ? 1 : 0];
     if (nb_node_attr(n, "op")->i != NB_BINARY_ADD || other == value ||
         r->from->values[other].kind == NB_VALUE_CONST ||
-        !same_dims(&r->from->values[other], &r->from->values[value]))
+        !nb_value_same_dims(&r->from->values[other], &r->from->values[value]))
         return;
     c->add = i;
     c->residual = other;
@@ -88,36 +81,27 @@ static struct chain find_chain(const struct nb_rewrite *r, uint32_t conv)
     return c;
 }
 
-static void emit(struct nb_rewrite *r, uint32_t conv, uint32_t last)
+/* What all of it makes, as one node. */
+static void emit(struct nb_rewrite *r, uint32_t conv, const struct chain *c, uint32_t out)
 {
-    const struct nb_node *n = &r->from->nodes[conv];
-    const uint32_t out = r->from->nodes[last].out[0];
     struct nb_node_args args;
     struct nb_attr attrs[NB_NODE_ATTRS];
-    struct chain c = {.add = UINT32_MAX, .act = UINT32_MAX};
-    uint32_t value = n->out[0], i = nb_rewrite_only_reader(r, value);
-    if (r->from->nodes[i].op == &nb_op_binary) { /* as it was found */
-        const struct nb_node *add = &r->from->nodes[i];
-        c.residual = add->in[add->in[0] == value ? 1 : 0];
-        value = add->out[0];
-        i = i == last ? UINT32_MAX : nb_rewrite_only_reader(r, value);
-    }
-    if (i != UINT32_MAX)
-        (void)known_act(&r->from->nodes[i], &c);
     nb_rewrite_args(r, conv, &args, attrs);
-    args.in[3] = c.residual != 0 ? nb_rewrite_value(r, c.residual) : 0;
-    args.name = r->from->values[out].name;
-    nb_rewrite_set_int(&args, attrs, "act", c.kind);
-    nb_rewrite_set_real(&args, attrs, "low", c.low);
-    nb_rewrite_set_real(&args, attrs, "high", c.high);
+    args.in[3] = nb_rewrite_value(r, c->residual);
+    args.name = nb_rewrite_old(r, out)->name;
+    nb_rewrite_set_int(&args, attrs, "act", c->kind);
+    nb_rewrite_set_real(&args, attrs, "low", c->low);
+    nb_rewrite_set_real(&args, attrs, "high", c->high);
     r->map[out] = nb_graph_add_folded(r->to, &args);
 }
 
-enum nb_status nb_pass_fuse(struct nb_rewrite *r, uint32_t node, bool *done, struct nb_error *err)
+static enum nb_status fuse(struct nb_rewrite *r, uint32_t node, bool *done, struct nb_error *err)
 {
+    struct chain *chains = r->pass;
     (void)err;
     if (r->instead[node] != 0) { /* the last of a chain: its convolution is done here */
-        emit(r, r->instead[node] - 1, node);
+        const uint32_t conv = r->instead[node] - 1;
+        emit(r, conv, &chains[conv], r->from->nodes[node].out[0]);
         *done = true;
         return NB_OK;
     }
@@ -130,6 +114,17 @@ enum nb_status nb_pass_fuse(struct nb_rewrite *r, uint32_t node, bool *done, str
     if (c.add != UINT32_MAX)
         r->instead[c.add] = UINT32_MAX;
     r->instead[last] = node + 1;
+    chains[node] = c;
     *done = true;
     return NB_OK;
+}
+
+enum nb_status nb_pass_fuse(struct nb_graph *to, const struct nb_graph *from, struct nb_error *err)
+{
+    struct chain *chains = nb_alloc_zero(to->arena.a, from->n_nodes + 1, sizeof *chains);
+    if (chains == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to join %zu nodes", from->n_nodes);
+    const enum nb_status st = nb_rewrite_graph(to, from, fuse, chains, err);
+    nb_free(to->arena.a, chains);
+    return st;
 }

@@ -33,14 +33,9 @@ static struct nb_bytes *known(const struct nb_rewrite *r, uint32_t value)
     return &((const struct state *)r->pass)->bytes[value];
 }
 
-static const struct nb_value *old(const struct nb_rewrite *r, uint32_t value)
-{
-    return &r->from->values[value];
-}
-
 const struct nb_node *nb_maker(const struct nb_rewrite *r, uint32_t value)
 {
-    const uint32_t p = value ? old(r, value)->producer : 0;
+    const uint32_t p = value ? nb_rewrite_old(r, value)->producer : 0;
     return p ? &r->from->nodes[p - 1] : NULL;
 }
 
@@ -60,12 +55,13 @@ static int64_t int_of(const struct nb_node *n, const char *attr)
 static bool grid_of(const struct nb_rewrite *r, const struct nb_node *n, enum nb_value_type type,
                     struct nb_byte_grid *g)
 {
-    const struct nb_value *scale = old(r, n->in[1]), *zero = n->in[2] ? old(r, n->in[2]) : NULL;
+    const struct nb_value *scale = nb_rewrite_old(r, n->in[1]),
+                          *zero = n->in[2] ? nb_rewrite_old(r, n->in[2]) : NULL;
     const bool narrow = n->op == &nb_op_quantize_linear;
     const int32_t shift = type == NB_VALUE_I8 ? 128 : 0;
     if ((type != NB_VALUE_U8 && type != NB_VALUE_I8) || int_of(n, "block") != 0 ||
         scale->kind != NB_VALUE_CONST || nb_value_count(scale) != 1 ||
-        (zero && (zero->kind != NB_VALUE_CONST || zero->type != type)))
+        (zero && !nb_value_is_const(zero, type)))
         return false;
     *g = (struct nb_byte_grid){
         .scale = *(const float *)scale->data,
@@ -104,39 +100,32 @@ static uint32_t scalar(struct nb_rewrite *r, enum nb_value_type type, float valu
     return v;
 }
 
-static uint32_t add_node(struct nb_rewrite *r, const struct nb_node_args *args)
-{
-    struct nb_node_args a = *args;
-    a.block = NB_NO_BLOCK;
-    return nb_graph_add_folded(r->to, &a);
-}
-
 static uint32_t quantize(struct nb_rewrite *r, uint32_t x, const struct nb_byte_grid *g)
 {
     const struct nb_attr attrs[] = {
         NB_ATTR_INT("type", NB_VALUE_U8), NB_ATTR_INT("low", g->low), NB_ATTR_INT("high", g->high),
         NB_ATTR_INT("axis", 0),           NB_ATTR_INT("block", 0),    NB_ATTR_INT("multiply", 0),
     };
-    return add_node(r, &(struct nb_node_args){.op = &nb_op_quantize_linear,
-                                              .in = {x, scalar(r, NB_VALUE_F32, g->scale),
-                                                     scalar(r, NB_VALUE_U8, (float)g->zero)},
-                                              .attrs = attrs,
-                                              .n_attrs = NB_COUNTOF(attrs)});
+    return nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_quantize_linear,
+                                                    .in = {x, scalar(r, NB_VALUE_F32, g->scale),
+                                                           scalar(r, NB_VALUE_U8, (float)g->zero)},
+                                                    .attrs = attrs,
+                                                    .n_attrs = NB_COUNTOF(attrs)});
 }
 
 static uint32_t dequantize(struct nb_rewrite *r, uint32_t x, const struct nb_byte_grid *g)
 {
     const struct nb_attr attrs[] = {NB_ATTR_INT("axis", 0), NB_ATTR_INT("block", 0)};
-    return add_node(r, &(struct nb_node_args){.op = &nb_op_dequantize_linear,
-                                              .in = {x, scalar(r, NB_VALUE_F32, g->scale),
-                                                     scalar(r, NB_VALUE_U8, (float)g->zero)},
-                                              .attrs = attrs,
-                                              .n_attrs = NB_COUNTOF(attrs)});
+    return nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_dequantize_linear,
+                                                    .in = {x, scalar(r, NB_VALUE_F32, g->scale),
+                                                           scalar(r, NB_VALUE_U8, (float)g->zero)},
+                                                    .attrs = attrs,
+                                                    .n_attrs = NB_COUNTOF(attrs)});
 }
 
 static uint32_t table_node(struct nb_rewrite *r, uint32_t x, uint32_t table)
 {
-    return add_node(r, &(struct nb_node_args){.op = &nb_op_table_u8, .in = {x, table}});
+    return nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_table_u8, .in = {x, table}});
 }
 
 /* All bytes from `first` on, as one array: 256 of a type of bytes. */
@@ -156,8 +145,9 @@ static uint32_t by_table(struct nb_rewrite *r, const struct nb_bytes *x, const s
 {
     uint32_t v = dequantize(r, all_bytes(r, NB_VALUE_U8, 0), &x->grid);
     if (f != NULL)
-        v = add_node(
-            r, &(struct nb_node_args){.op = f->op, .in = {v}, .attrs = f->attr, .n_attrs = 3});
+        v = nb_rewrite_add(
+            r, &(struct nb_node_args){
+                   .op = f->op, .in = {v}, .attrs = f->attr, .n_attrs = nb_node_n_attrs(f)});
     return table_node(r, x->value, quantize(r, v, to));
 }
 
@@ -174,7 +164,7 @@ static uint32_t bytes_of_codes(struct nb_rewrite *r, uint32_t codes)
 {
     struct nb_bytes *b = known(r, codes);
     if (b->value == 0)
-        b->value = old(r, codes)->type == NB_VALUE_U8
+        b->value = nb_rewrite_old(r, codes)->type == NB_VALUE_U8
                        ? nb_rewrite_value(r, codes)
                        : flipped(r, nb_rewrite_value(r, codes), NB_VALUE_U8);
     return b->value;
@@ -195,8 +185,8 @@ static bool moves(const struct nb_node *n)
 static uint32_t pad_value(struct nb_rewrite *r, const struct nb_node *n,
                           const struct nb_byte_grid *g)
 {
-    const struct nb_value *v = n->in[1] ? old(r, n->in[1]) : NULL;
-    if (v && (v->kind != NB_VALUE_CONST || v->type != NB_VALUE_F32))
+    const struct nb_value *v = n->in[1] ? nb_rewrite_old(r, n->in[1]) : NULL;
+    if (v && !nb_value_is_const(v, NB_VALUE_F32))
         return 0;
     return scalar(r, NB_VALUE_U8, (float)code_of(g, v ? (double)*(const float *)v->data : 0.0));
 }
@@ -206,14 +196,14 @@ static uint32_t move(struct nb_rewrite *r, const struct nb_node *n, const uint32
                      const struct nb_byte_grid *g)
 {
     struct nb_attr attrs[NB_NODE_ATTRS];
-    struct nb_node_args args = {.op = n->op, .attrs = attrs};
+    struct nb_node_args args;
+    nb_rewrite_start(r, n, &args, attrs);
+    args.name = NULL; /* that of the floats */
     for (uint32_t i = 0; i < NB_NODE_INPUTS; i++)
         args.in[i] = n->op == &nb_op_concat || i == 0 ? in[i] : nb_rewrite_value(r, n->in[i]);
     if (n->op == &nb_op_pad && (args.in[1] = pad_value(r, n, g)) == 0)
         return 0;
-    for (; args.n_attrs < NB_NODE_ATTRS && n->op->attrs[args.n_attrs]; args.n_attrs++)
-        attrs[args.n_attrs] = n->attr[args.n_attrs];
-    return add_node(r, &args);
+    return nb_rewrite_add(r, &args);
 }
 
 static struct nb_bytes moved_bytes(struct nb_rewrite *r, const struct nb_node *n)
@@ -243,9 +233,9 @@ struct nb_bytes nb_bytes_of(struct nb_rewrite *r, uint32_t value)
         return n == NULL ? found : *known(r, value);
     s->depth++;
     if (n->op == &nb_op_dequantize_linear) {
-        if (grid_of(r, n, old(r, n->in[0])->type, &found.grid))
+        if (grid_of(r, n, nb_rewrite_old(r, n->in[0])->type, &found.grid))
             found.value = bytes_of_codes(r, n->in[0]);
-    } else if (moves(n) && old(r, value)->type == NB_VALUE_F32)
+    } else if (moves(n) && nb_rewrite_old(r, value)->type == NB_VALUE_F32)
         found = moved_bytes(r, n);
     s->depth--;
     *known(r, value) = found;
@@ -255,11 +245,6 @@ struct nb_bytes nb_bytes_of(struct nb_rewrite *r, uint32_t value)
 /* ---- from behind: floats on a grid, as bytes ---- */
 
 static uint32_t make(struct nb_rewrite *r, uint32_t value, const struct nb_byte_grid *to);
-
-static bool is_const_f32(const struct nb_value *v)
-{
-    return v->kind == NB_VALUE_CONST && v->type == NB_VALUE_F32;
-}
 
 /* Relu and Clip of something that is made for them alone: bounds. */
 static bool narrowed(const struct nb_node *f, const struct nb_byte_grid *g,
@@ -293,21 +278,14 @@ static uint32_t product_and_bias(struct nb_rewrite *r, const struct nb_node *n, 
                                  const struct nb_byte_grid *to)
 {
     const struct nb_node *p = nb_maker(r, n->in[side]);
-    const struct nb_value *bias = old(r, n->in[1 - side]), *y = old(r, n->out[0]);
-    if (!is_op(p, &nb_op_matmul) || p->in[2] != 0 || !is_const_f32(bias) || y->rank == 0 ||
-        nb_value_count(bias) != y->dim[y->rank - 1].n || bias->rank == 0 ||
+    const struct nb_value *bias = nb_rewrite_old(r, n->in[1 - side]),
+                          *y = nb_rewrite_old(r, n->out[0]);
+    if (!is_op(p, &nb_op_matmul) || p->in[2] != 0 || !nb_value_is_const(bias, NB_VALUE_F32) ||
+        y->rank == 0 || nb_value_count(bias) != y->dim[y->rank - 1].n || bias->rank == 0 ||
         bias->dim[bias->rank - 1].n != y->dim[y->rank - 1].n ||
         nb_rewrite_only_reader(r, n->in[side]) == UINT32_MAX)
         return 0;
     return nb_matmul_bytes(r, p, n->in[1 - side], to);
-}
-
-static bool same_dims(const struct nb_value *a, const struct nb_value *b)
-{
-    bool same = a->rank == b->rank;
-    for (uint32_t i = 0; same && i < a->rank; i++)
-        same = a->dim[i].n == b->dim[i].n;
-    return same;
 }
 
 static uint32_t sum(struct nb_rewrite *r, const struct nb_node *n, const struct nb_byte_grid *to)
@@ -318,7 +296,8 @@ static uint32_t sum(struct nb_rewrite *r, const struct nb_node *n, const struct 
         return 0;
     for (unsigned side = 0; side < 2 && y == 0; side++)
         y = product_and_bias(r, n, side, to);
-    if (y != 0 || a.value == 0 || b.value == 0 || !same_dims(old(r, n->in[0]), old(r, n->in[1])))
+    if (y != 0 || a.value == 0 || b.value == 0 ||
+        !nb_value_same_dims(nb_rewrite_old(r, n->in[0]), nb_rewrite_old(r, n->in[1])))
         return y;
     const struct nb_attr attrs[] = {
         NB_ATTR_REAL("scale_a", a.grid.scale), NB_ATTR_REAL("scale_b", b.grid.scale),
@@ -326,10 +305,10 @@ static uint32_t sum(struct nb_rewrite *r, const struct nb_node *n, const struct 
         NB_ATTR_INT("zero_b", b.grid.zero),    NB_ATTR_INT("zero_y", to->zero),
         NB_ATTR_INT("low", to->low),           NB_ATTR_INT("high", to->high),
     };
-    return add_node(r, &(struct nb_node_args){.op = &nb_op_add_u8,
-                                              .in = {a.value, b.value},
-                                              .attrs = attrs,
-                                              .n_attrs = NB_COUNTOF(attrs)});
+    return nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_add_u8,
+                                                    .in = {a.value, b.value},
+                                                    .attrs = attrs,
+                                                    .n_attrs = NB_COUNTOF(attrs)});
 }
 
 /* Means of windows of these sizes; list: of as many dimensions as x has beside batch and channels. */
@@ -351,10 +330,10 @@ static uint32_t mean(struct nb_rewrite *r, const struct nb_bytes *x, const struc
                                     NB_ATTR_INT("low", to->low),
                                     NB_ATTR_INT("high", to->high),
                                     NB_ATTR_REAL("scale", x->grid.scale / to->scale)};
-    return add_node(r, &(struct nb_node_args){.op = &nb_op_mean_u8,
-                                              .in = {x->value},
-                                              .attrs = attrs,
-                                              .n_attrs = NB_COUNTOF(attrs)});
+    return nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_mean_u8,
+                                                    .in = {x->value},
+                                                    .attrs = attrs,
+                                                    .n_attrs = NB_COUNTOF(attrs)});
 }
 
 /* Windows that see no pads. */
@@ -378,7 +357,7 @@ static uint32_t mean_of_all(struct nb_rewrite *r, const struct nb_node *n,
                             const struct nb_byte_grid *to)
 {
     static const int64_t ones[] = {1, 1, 1}, none[6] = {0};
-    const struct nb_value *v = old(r, n->in[0]), *y = old(r, n->out[0]);
+    const struct nb_value *v = nb_rewrite_old(r, n->in[0]), *y = nb_rewrite_old(r, n->out[0]);
     const struct nb_attr *axes = nb_node_attr(n, "axes");
     const struct nb_bytes x = nb_bytes_of(r, n->in[0]);
     int64_t kernel[3], dims[NB_VALUE_DIMS];
@@ -397,13 +376,8 @@ static uint32_t mean_of_all(struct nb_rewrite *r, const struct nb_node *n,
     const struct nb_attr window[] = {
         NB_ATTR_LIST("kernel", kernel, space), NB_ATTR_LIST("stride", ones, space),
         NB_ATTR_LIST("dilation", ones, space), NB_ATTR_LIST("pads", none, 2 * (size_t)space)};
-    const struct nb_attr shape = NB_ATTR_LIST("dims", dims, y->rank);
     const uint32_t means = mean(r, &x, window, last, to);
-    return means == 0
-               ? 0
-               : add_node(r,
-                          &(struct nb_node_args){
-                              .op = &nb_op_reshape, .in = {means}, .attrs = &shape, .n_attrs = 1});
+    return means == 0 ? 0 : nb_rewrite_reshape(r, means, dims, y->rank);
 }
 
 static uint32_t moved(struct nb_rewrite *r, const struct nb_node *n, const struct nb_byte_grid *to)
@@ -455,7 +429,7 @@ static void quantize_node(struct nb_rewrite *r, const struct nb_node *n, bool *d
 {
     const enum nb_value_type type = (enum nb_value_type)int_of(n, "type");
     struct nb_byte_grid g;
-    if (old(r, n->in[0])->type != NB_VALUE_F32 || int_of(n, "multiply") != 0 ||
+    if (nb_rewrite_old(r, n->in[0])->type != NB_VALUE_F32 || int_of(n, "multiply") != 0 ||
         !grid_of(r, n, type, &g))
         return;
     uint32_t y = make(r, n->in[0], &g);
@@ -472,7 +446,8 @@ static enum nb_status visit(struct nb_rewrite *r, uint32_t node, bool *done, str
     (void)err;
     if (n->op == &nb_op_quantize_linear)
         quantize_node(r, n, done);
-    else if (n->op == &nb_op_dequantize_linear && old(r, n->in[0])->kind != NB_VALUE_CONST) {
+    else if (n->op == &nb_op_dequantize_linear &&
+             nb_rewrite_old(r, n->in[0])->kind != NB_VALUE_CONST) {
         const struct nb_bytes x = nb_bytes_of(r, n->out[0]);
         *done = x.value != 0;
         if (*done)

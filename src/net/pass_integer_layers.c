@@ -17,16 +17,6 @@ struct weights {
     int64_t axis; /* dimension of the scales, if there are several */
 };
 
-static const struct nb_value *old(const struct nb_rewrite *r, uint32_t value)
-{
-    return &r->from->values[value];
-}
-
-static bool is_const(const struct nb_value *v, enum nb_value_type type)
-{
-    return v->kind == NB_VALUE_CONST && v->type == type;
-}
-
 /* Are all zero points `zero`? */
 static bool zeros_are(const struct nb_value *zeros, int zero)
 {
@@ -53,10 +43,10 @@ static uint32_t less_128(struct nb_rewrite *r, const struct nb_value *v)
 
 static struct weights stored(struct nb_rewrite *r, const struct nb_node *n)
 {
-    const struct nb_value *w = old(r, n->in[0]), *scale = old(r, n->in[1]);
-    const struct nb_value *zero = n->in[2] ? old(r, n->in[2]) : NULL;
+    const struct nb_value *w = nb_rewrite_old(r, n->in[0]), *scale = nb_rewrite_old(r, n->in[1]);
+    const struct nb_value *zero = n->in[2] ? nb_rewrite_old(r, n->in[2]) : NULL;
     struct weights out = {0};
-    if (w->kind != NB_VALUE_CONST || !is_const(scale, NB_VALUE_F32) || scale->rank > 1 ||
+    if (w->kind != NB_VALUE_CONST || !nb_value_is_const(scale, NB_VALUE_F32) || scale->rank > 1 ||
         nb_node_attr(n, "block")->i != 0 || (zero && zero->kind != NB_VALUE_CONST))
         return out;
     if (w->type == NB_VALUE_I8 && (!zero || zeros_are(zero, 0)))
@@ -102,13 +92,14 @@ static struct weights weights_of(struct nb_rewrite *r, uint32_t value, unsigned 
     w = weights_of(r, n->in[0], depth + 1);
     if (w.value == 0)
         return w;
-    w.axis = w.n_scales == 1 ? 0 : moved_axis(old(r, n->in[0]), old(r, value), n, w.axis);
+    w.axis = w.n_scales == 1
+                 ? 0
+                 : moved_axis(nb_rewrite_old(r, n->in[0]), nb_rewrite_old(r, value), n, w.axis);
     w.value = w.axis < 0 ? 0
-                         : nb_graph_add_folded(r->to, &(struct nb_node_args){.op = n->op,
-                                                                             .in = {w.value},
-                                                                             .attrs = n->attr,
-                                                                             .n_attrs = 1,
-                                                                             .block = NB_NO_BLOCK});
+                         : nb_rewrite_add(r, &(struct nb_node_args){.op = n->op,
+                                                                    .in = {w.value},
+                                                                    .attrs = n->attr,
+                                                                    .n_attrs = nb_node_n_attrs(n)});
     return w;
 }
 
@@ -123,12 +114,13 @@ static float weight_scale(const struct weights *w, uint64_t m)
 static bool has_units(const struct nb_rewrite *r, const struct nb_node *dq, const struct weights *w,
                       float sx, uint64_t n)
 {
-    const struct nb_value *s = old(r, dq->in[1]);
+    const struct nb_value *s = nb_rewrite_old(r, dq->in[1]);
     const uint64_t count = nb_value_count(s);
-    if (!is_const(old(r, dq->in[0]), NB_VALUE_I32) || !is_const(s, NB_VALUE_F32) ||
-        nb_value_count(old(r, dq->in[0])) != n || (count != 1 && count != n) ||
-        (dq->in[2] && (!is_const(old(r, dq->in[2]), NB_VALUE_I32) ||
-                       *(const int32_t *)old(r, dq->in[2])->data != 0)))
+    if (!nb_value_is_const(nb_rewrite_old(r, dq->in[0]), NB_VALUE_I32) ||
+        !nb_value_is_const(s, NB_VALUE_F32) || nb_value_count(nb_rewrite_old(r, dq->in[0])) != n ||
+        (count != 1 && count != n) ||
+        (dq->in[2] && (!nb_value_is_const(nb_rewrite_old(r, dq->in[2]), NB_VALUE_I32) ||
+                       *(const int32_t *)nb_rewrite_old(r, dq->in[2])->data != 0)))
         return false;
     for (uint64_t m = 0; m < n; m++) {
         const double unit = (double)sx * (double)weight_scale(w, m);
@@ -143,15 +135,15 @@ static bool read_bias(const struct nb_rewrite *r, uint32_t bias, const struct we
                       uint64_t n, int32_t *to)
 {
     const struct nb_node *dq = nb_maker(r, bias);
-    const struct nb_value *b = bias ? old(r, bias) : NULL;
+    const struct nb_value *b = bias ? nb_rewrite_old(r, bias) : NULL;
     memset(to, 0, n * sizeof *to);
     if (b == NULL)
         return true;
     if (dq != NULL && dq->op == &nb_op_dequantize_linear && has_units(r, dq, w, sx, n)) {
-        memcpy(to, old(r, dq->in[0])->data, n * sizeof *to);
+        memcpy(to, nb_rewrite_old(r, dq->in[0])->data, n * sizeof *to);
         return true;
     }
-    if (!is_const(b, NB_VALUE_F32) || nb_value_count(b) != n)
+    if (!nb_value_is_const(b, NB_VALUE_F32) || nb_value_count(b) != n)
         return false;
     for (uint64_t m = 0; m < n; m++) {
         const double v =
@@ -194,7 +186,7 @@ uint32_t nb_conv_bytes(struct nb_rewrite *r, const struct nb_node *n, const stru
         return 0;
     const struct weights w = weights_of(r, n->in[1], 0);
     if (w.value == 0 || (w.n_scales > 1 && w.axis != 0) ||
-        !constants(r, n->in[2], &w, &x.grid, to, old(r, n->in[1])->dim[0].n, more))
+        !constants(r, n->in[2], &w, &x.grid, to, nb_rewrite_old(r, n->in[1])->dim[0].n, more))
         return 0;
     const struct nb_attr attrs[] = {
         *nb_node_attr(n, "kernel"),         *nb_node_attr(n, "stride"),
@@ -202,35 +194,19 @@ uint32_t nb_conv_bytes(struct nb_rewrite *r, const struct nb_node *n, const stru
         *nb_node_attr(n, "groups"),         *nb_node_attr(n, "last"),
         NB_ATTR_INT("zero_x", x.grid.zero), NB_ATTR_INT("zero_y", to->zero),
         NB_ATTR_INT("low", to->low),        NB_ATTR_INT("high", to->high)};
-    return nb_graph_add_folded(r->to,
-                               &(struct nb_node_args){.op = &nb_op_conv_u8,
-                                                      .in = {x.value, w.value, more[0], more[1]},
-                                                      .attrs = attrs,
-                                                      .n_attrs = NB_COUNTOF(attrs),
-                                                      .block = NB_NO_BLOCK});
-}
-
-static uint32_t reshape(struct nb_rewrite *r, uint32_t x, const int64_t *dims, size_t rank)
-{
-    const struct nb_attr attr = NB_ATTR_LIST("dims", dims, rank);
-    return nb_graph_add_folded(
-        r->to,
-        &(struct nb_node_args){
-            .op = &nb_op_reshape, .in = {x}, .attrs = &attr, .n_attrs = 1, .block = NB_NO_BLOCK});
+    return nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_conv_u8,
+                                                    .in = {x.value, w.value, more[0], more[1]},
+                                                    .attrs = attrs,
+                                                    .n_attrs = NB_COUNTOF(attrs)});
 }
 
 /* (k, n) as (n, k, 1). */
 static uint32_t columns_first(struct nb_rewrite *r, uint32_t w, bool swap, int64_t n, int64_t k)
 {
     static const int64_t perm[2] = {1, 0};
-    const struct nb_attr attr = NB_ATTR_LIST("perm", perm, 2);
     if (swap)
-        w = nb_graph_add_folded(r->to, &(struct nb_node_args){.op = &nb_op_transpose,
-                                                              .in = {w},
-                                                              .attrs = &attr,
-                                                              .n_attrs = 1,
-                                                              .block = NB_NO_BLOCK});
-    return reshape(r, w, (int64_t[]){n, k, 1}, 3);
+        w = nb_rewrite_transpose(r, w, perm, 2, NULL);
+    return nb_rewrite_reshape(r, w, (int64_t[]){n, k, 1}, 3);
 }
 
 /* Rows are the places of a convolution over one dimension, of one place each. */
@@ -241,7 +217,7 @@ static uint32_t rows_product(struct nb_rewrite *r, const struct nb_bytes *x, uin
     static const int64_t one = 1, none[2] = {0, 0};
     const int64_t cols = (int64_t)y->dim[y->rank - 1].n;
     const int64_t rows = (int64_t)nb_value_count(y) / NB_MAX(cols, (int64_t)1);
-    const uint32_t in = reshape(r, x->value, (int64_t[]){1, rows, k}, 3);
+    const uint32_t in = nb_rewrite_reshape(r, x->value, (int64_t[]){1, rows, k}, 3);
     int64_t dims[NB_VALUE_DIMS];
     for (uint32_t i = 0; i < y->rank; i++)
         dims[i] = (int64_t)y->dim[i].n;
@@ -255,20 +231,18 @@ static uint32_t rows_product(struct nb_rewrite *r, const struct nb_bytes *x, uin
                                     NB_ATTR_INT("zero_y", to->zero),
                                     NB_ATTR_INT("low", to->low),
                                     NB_ATTR_INT("high", to->high)};
-    const uint32_t made =
-        nb_graph_add_folded(r->to, &(struct nb_node_args){.op = &nb_op_conv_u8,
-                                                          .in = {in, w, more[0], more[1]},
-                                                          .attrs = attrs,
-                                                          .n_attrs = NB_COUNTOF(attrs),
-                                                          .block = NB_NO_BLOCK});
-    return reshape(r, made, dims, y->rank);
+    const uint32_t made = nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_conv_u8,
+                                                                   .in = {in, w, more[0], more[1]},
+                                                                   .attrs = attrs,
+                                                                   .n_attrs = NB_COUNTOF(attrs)});
+    return nb_rewrite_reshape(r, made, dims, y->rank);
 }
 
 uint32_t nb_matmul_bytes(struct nb_rewrite *r, const struct nb_node *n, uint32_t bias,
                          const struct nb_byte_grid *to)
 {
     const struct nb_bytes x = nb_bytes_of(r, n->in[0]);
-    const struct nb_value *b = old(r, n->in[1]), *y = old(r, n->out[0]);
+    const struct nb_value *b = nb_rewrite_old(r, n->in[1]), *y = nb_rewrite_old(r, n->out[0]);
     const bool trans_b = nb_node_attr(n, "trans_b")->i != 0;
     uint32_t more[2];
     if (x.value == 0 || b->rank != 2 || nb_value_count(y) == 0 ||

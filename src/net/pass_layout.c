@@ -18,23 +18,6 @@ static uint32_t *twins(const struct nb_rewrite *r)
     return ((const struct layout *)r->pass)->twin;
 }
 
-static const struct nb_value *old_value(const struct nb_rewrite *r, uint32_t v)
-{
-    return &r->from->values[v];
-}
-
-static uint32_t transpose(struct nb_rewrite *r, uint32_t x, const int64_t *perm, size_t rank,
-                          const char *name)
-{
-    const struct nb_attr attr = NB_ATTR_LIST("perm", perm, rank);
-    return nb_graph_add_folded(r->to, &(struct nb_node_args){.op = &nb_op_transpose,
-                                                             .in = {x},
-                                                             .attrs = &attr,
-                                                             .n_attrs = 1,
-                                                             .block = NB_NO_BLOCK,
-                                                             .name = name});
-}
-
 /* perm[i]: the dimension of channels first that is dimension i of channels last. */
 static void to_last(int64_t *perm, uint32_t rank)
 {
@@ -62,10 +45,10 @@ static uint32_t moved(uint32_t dim, uint32_t rank)
 static uint32_t first_of(struct nb_rewrite *r, uint32_t v)
 {
     int64_t perm[NB_VALUE_DIMS];
-    const uint32_t rank = old_value(r, v)->rank;
+    const uint32_t rank = nb_rewrite_old(r, v)->rank;
     if (r->map[v] == 0 && twins(r)[v] != 0) {
         to_first(perm, rank);
-        r->map[v] = transpose(r, twins(r)[v], perm, rank, old_value(r, v)->name);
+        r->map[v] = nb_rewrite_transpose(r, twins(r)[v], perm, rank, nb_rewrite_old(r, v)->name);
     }
     return nb_rewrite_value(r, v);
 }
@@ -74,10 +57,10 @@ static uint32_t first_of(struct nb_rewrite *r, uint32_t v)
 static uint32_t last_of(struct nb_rewrite *r, uint32_t v)
 {
     int64_t perm[NB_VALUE_DIMS];
-    const uint32_t rank = old_value(r, v)->rank;
+    const uint32_t rank = nb_rewrite_old(r, v)->rank;
     if (twins(r)[v] == 0) {
         to_last(perm, rank);
-        twins(r)[v] = transpose(r, nb_rewrite_value(r, v), perm, rank, NULL);
+        twins(r)[v] = nb_rewrite_transpose(r, nb_rewrite_value(r, v), perm, rank, NULL);
     }
     return twins(r)[v];
 }
@@ -93,18 +76,6 @@ static void add_twin(struct nb_rewrite *r, uint32_t node, const struct nb_node_a
     twins(r)[r->from->nodes[node].out[0]] = nb_graph_add_folded(r->to, args);
 }
 
-static void start(struct nb_rewrite *r, uint32_t node, struct nb_node_args *args,
-                  struct nb_attr *attrs)
-{
-    const struct nb_node *n = &r->from->nodes[node];
-    *args = (struct nb_node_args){
-        .op = n->op, .attrs = attrs, .block = n->block, .name = old_value(r, n->out[0])->name};
-    while (args->n_attrs < NB_NODE_ATTRS && n->op->attrs[args->n_attrs]) {
-        attrs[args->n_attrs] = n->attr[args->n_attrs];
-        args->n_attrs++;
-    }
-}
-
 /* ---- kinds of nodes; each says whether it dealt with it ---- */
 
 /* Operators that have a choice say so by an attribute `last` (conv, pool, resize ...): x, and a residual (input 3) if there is one, with channels last. */
@@ -114,9 +85,9 @@ static bool spatial(struct nb_rewrite *r, uint32_t node)
     const struct nb_attr *last = nb_node_attr(n, "last");
     struct nb_node_args args;
     struct nb_attr attrs[NB_NODE_ATTRS];
-    if (!last || last->i != 0 || old_value(r, n->in[0])->rank < 3 || n->out[1])
+    if (!last || last->i != 0 || nb_rewrite_old(r, n->in[0])->rank < 3 || n->out[1])
         return false;
-    start(r, node, &args, attrs);
+    nb_rewrite_start(r, n, &args, attrs);
     for (uint32_t i = 0; i < NB_NODE_INPUTS; i++) {
         const bool image = n->in[i] && (i == 0 || (i == 3 && strcmp(n->op->name, "conv") == 0));
         args.in[i] = image ? last_of(r, n->in[i]) : n->in[i] ? first_of(r, n->in[i]) : 0;
@@ -130,7 +101,7 @@ static bool spatial(struct nb_rewrite *r, uint32_t node)
 static bool is_elementwise(const struct nb_rewrite *r, const struct nb_node *n)
 {
     if (n->op == &nb_op_quantize_linear || n->op == &nb_op_dequantize_linear)
-        return nb_value_count(old_value(r, n->in[1])) == 1 && nb_node_attr(n, "block")->i == 0;
+        return nb_value_count(nb_rewrite_old(r, n->in[1])) == 1 && nb_node_attr(n, "block")->i == 0;
     return n->op == &nb_op_unary || n->op == &nb_op_cast || n->op == &nb_op_table_u8;
 }
 
@@ -141,7 +112,7 @@ static bool elementwise(struct nb_rewrite *r, uint32_t node)
     struct nb_attr attrs[NB_NODE_ATTRS];
     if (!is_elementwise(r, n) || !has_twin(r, n->in[0]))
         return false;
-    start(r, node, &args, attrs);
+    nb_rewrite_start(r, n, &args, attrs);
     args.in[0] = last_of(r, n->in[0]);
     for (uint32_t i = 1; i < n->op->n_in; i++)
         args.in[i] = n->in[i] ? first_of(r, n->in[i]) : 0;
@@ -152,21 +123,15 @@ static bool elementwise(struct nb_rewrite *r, uint32_t node)
 /* A constant beside a twin of `rank` dimensions: as many dimensions, channels last. */
 static uint32_t const_twin(struct nb_rewrite *r, uint32_t v, uint32_t rank)
 {
-    const struct nb_value *is = old_value(r, v);
+    const struct nb_value *is = nb_rewrite_old(r, v);
     int64_t dims[NB_VALUE_DIMS], perm[NB_VALUE_DIMS];
     if (nb_value_count(is) == 1)
         return nb_rewrite_value(r, v);
     for (uint32_t i = 0; i < rank; i++)
         dims[i] = i + is->rank < rank ? 1 : (int64_t)is->dim[i + is->rank - rank].n;
-    const struct nb_attr attr = NB_ATTR_LIST("dims", dims, rank);
-    const uint32_t wide =
-        nb_graph_add_folded(r->to, &(struct nb_node_args){.op = &nb_op_reshape,
-                                                          .in = {nb_rewrite_value(r, v)},
-                                                          .attrs = &attr,
-                                                          .n_attrs = 1,
-                                                          .block = NB_NO_BLOCK});
+    const uint32_t wide = nb_rewrite_reshape(r, nb_rewrite_value(r, v), dims, rank);
     to_last(perm, rank);
-    return transpose(r, wide, perm, rank, NULL);
+    return nb_rewrite_transpose(r, wide, perm, rank, NULL);
 }
 
 /* Of two arrays, at least one with a twin: the other has one too, is a constant, or has as many dimensions. */
@@ -175,12 +140,12 @@ static bool binary(struct nb_rewrite *r, uint32_t node)
     const struct nb_node *n = &r->from->nodes[node];
     struct nb_node_args args;
     struct nb_attr attrs[NB_NODE_ATTRS];
-    const uint32_t rank = old_value(r, n->out[0])->rank;
+    const uint32_t rank = nb_rewrite_old(r, n->out[0])->rank;
     bool any = false;
     if (n->op != &nb_op_binary && n->op != &nb_op_add_u8)
         return false;
     for (uint32_t i = 0; i < 2; i++) {
-        const struct nb_value *v = old_value(r, n->in[i]);
+        const struct nb_value *v = nb_rewrite_old(r, n->in[i]);
         const bool twin = has_twin(r, n->in[i]) && v->rank == rank;
         const bool constant = v->kind == NB_VALUE_CONST && v->rank <= rank;
         any = any || twin;
@@ -189,7 +154,7 @@ static bool binary(struct nb_rewrite *r, uint32_t node)
     }
     if (!any)
         return false;
-    start(r, node, &args, attrs);
+    nb_rewrite_start(r, n, &args, attrs);
     for (uint32_t i = 0; i < 2; i++)
         args.in[i] = has_twin(r, n->in[i]) ? last_of(r, n->in[i]) : const_twin(r, n->in[i], rank);
     add_twin(r, node, &args);
@@ -206,11 +171,11 @@ static bool concat(struct nb_rewrite *r, uint32_t node)
     for (uint32_t i = 0; i < NB_NODE_INPUTS; i++)
         if (n->in[i] && !has_twin(r, n->in[i]))
             return false;
-    start(r, node, &args, attrs);
+    nb_rewrite_start(r, n, &args, attrs);
     for (uint32_t i = 0; i < NB_NODE_INPUTS; i++)
         args.in[i] = n->in[i] ? last_of(r, n->in[i]) : 0;
     nb_rewrite_set_int(&args, attrs, "axis",
-                       moved((uint32_t)attrs[0].i, old_value(r, n->in[0])->rank));
+                       moved((uint32_t)attrs[0].i, nb_rewrite_old(r, n->in[0])->rank));
     add_twin(r, node, &args);
     return true;
 }
@@ -224,8 +189,8 @@ static bool slice(struct nb_rewrite *r, uint32_t node)
     int64_t lists[3][NB_VALUE_DIMS];
     if (n->op != &nb_op_slice || !has_twin(r, n->in[0]))
         return false;
-    const uint32_t rank = old_value(r, n->in[0])->rank;
-    start(r, node, &args, attrs);
+    const uint32_t rank = nb_rewrite_old(r, n->in[0])->rank;
+    nb_rewrite_start(r, n, &args, attrs);
     for (size_t k = 0; k < 3; k++) {
         for (uint32_t i = 0; i < rank; i++)
             lists[k][moved(i, rank)] = attrs[k].list[i];
@@ -244,13 +209,14 @@ static bool transposed(struct nb_rewrite *r, uint32_t node)
     bool same = true;
     if (n->op != &nb_op_transpose || !has_twin(r, n->in[0]) || r->map[n->in[0]] != 0)
         return false;
-    const uint32_t rank = old_value(r, n->in[0])->rank;
+    const uint32_t rank = nb_rewrite_old(r, n->in[0])->rank;
     for (uint32_t i = 0; i < rank; i++) {
         perm[i] = moved((uint32_t)n->attr[0].list[i], rank);
         same = same && perm[i] == (int64_t)i;
     }
     const uint32_t twin = last_of(r, n->in[0]);
-    r->map[n->out[0]] = same ? twin : transpose(r, twin, perm, rank, old_value(r, n->out[0])->name);
+    r->map[n->out[0]] =
+        same ? twin : nb_rewrite_transpose(r, twin, perm, rank, nb_rewrite_old(r, n->out[0])->name);
     return true;
 }
 
@@ -259,9 +225,9 @@ static bool brings_first(struct nb_rewrite *r, uint32_t node)
 {
     const struct nb_node *n = &r->from->nodes[node];
     int64_t perm[NB_VALUE_DIMS];
-    if (n->op != &nb_op_transpose || old_value(r, n->in[0])->rank < 3)
+    if (n->op != &nb_op_transpose || nb_rewrite_old(r, n->in[0])->rank < 3)
         return false;
-    const uint32_t rank = old_value(r, n->in[0])->rank;
+    const uint32_t rank = nb_rewrite_old(r, n->in[0])->rank;
     to_first(perm, rank);
     if (memcmp(perm, n->attr[0].list, rank * sizeof *perm) != 0)
         return false;
@@ -277,11 +243,11 @@ static bool flat_reshape(struct nb_rewrite *r, uint32_t node)
     struct nb_attr attrs[NB_NODE_ATTRS];
     if (n->op != &nb_op_reshape || !has_twin(r, n->in[0]) || r->map[n->in[0]] != 0)
         return false;
-    const struct nb_value *x = old_value(r, n->in[0]);
+    const struct nb_value *x = nb_rewrite_old(r, n->in[0]);
     for (uint32_t i = 2; i < x->rank; i++)
         if (x->dim[i].n != 1)
             return false;
-    start(r, node, &args, attrs);
+    nb_rewrite_start(r, n, &args, attrs);
     args.in[0] = last_of(r, n->in[0]);
     r->map[n->out[0]] = nb_graph_add_folded(r->to, &args);
     return true;
@@ -298,7 +264,7 @@ static enum nb_status lay_out(struct nb_rewrite *r, uint32_t node, bool *done, s
             if (n->in[i])
                 (void)first_of(r, n->in[i]);
     for (uint32_t i = 0; i < NB_NODE_OUTPUTS; i++)
-        if (n->out[i] && old_value(r, n->out[i])->kind == NB_VALUE_OUTPUT && *done)
+        if (n->out[i] && nb_rewrite_old(r, n->out[i])->kind == NB_VALUE_OUTPUT && *done)
             (void)first_of(r, n->out[i]);
     return NB_OK;
 }

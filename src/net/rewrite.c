@@ -11,6 +11,19 @@ const struct nb_attr *nb_node_attr(const struct nb_node *n, const char *name)
     return NULL;
 }
 
+size_t nb_node_n_attrs(const struct nb_node *n)
+{
+    size_t count = 0;
+    while (count < NB_NODE_ATTRS && n->op->attrs[count])
+        count++;
+    return count;
+}
+
+bool nb_value_is_const(const struct nb_value *v, enum nb_value_type type)
+{
+    return v->kind == NB_VALUE_CONST && v->type == type;
+}
+
 uint32_t nb_rewrite_value(struct nb_rewrite *r, uint32_t value)
 {
     if (value == 0 || r->map[value] != 0)
@@ -26,18 +39,24 @@ uint32_t nb_rewrite_value(struct nb_rewrite *r, uint32_t value)
     return r->map[value];
 }
 
+void nb_rewrite_start(const struct nb_rewrite *r, const struct nb_node *n,
+                      struct nb_node_args *args, struct nb_attr *attrs)
+{
+    *args = (struct nb_node_args){.op = n->op,
+                                  .attrs = attrs,
+                                  .n_attrs = nb_node_n_attrs(n),
+                                  .block = n->block,
+                                  .name = nb_rewrite_old(r, n->out[0])->name};
+    memcpy(attrs, n->attr, args->n_attrs * sizeof *attrs);
+}
+
 void nb_rewrite_args(struct nb_rewrite *r, uint32_t node, struct nb_node_args *args,
                      struct nb_attr *attrs)
 {
     const struct nb_node *n = &r->from->nodes[node];
-    *args = (struct nb_node_args){.op = n->op, .attrs = attrs, .block = n->block};
+    nb_rewrite_start(r, n, args, attrs);
     for (uint32_t i = 0; i < NB_NODE_INPUTS; i++)
         args->in[i] = nb_rewrite_value(r, n->in[i]);
-    while (args->n_attrs < NB_NODE_ATTRS && n->op->attrs[args->n_attrs]) {
-        attrs[args->n_attrs] = n->attr[args->n_attrs];
-        args->n_attrs++;
-    }
-    args->name = r->from->values[n->out[0]].name;
 }
 
 static struct nb_attr *find_attr(const struct nb_node_args *args, struct nb_attr *attrs,
@@ -82,6 +101,29 @@ uint32_t nb_rewrite_const(struct nb_rewrite *r, const char *name, enum nb_value_
         return 0;
     }
     return nb_graph_const(r->to, name, type, dims, rank, *data);
+}
+
+uint32_t nb_rewrite_add(struct nb_rewrite *r, const struct nb_node_args *args)
+{
+    struct nb_node_args a = *args;
+    a.block = NB_NO_BLOCK;
+    return nb_graph_add_folded(r->to, &a);
+}
+
+uint32_t nb_rewrite_reshape(struct nb_rewrite *r, uint32_t x, const int64_t *dims, size_t rank)
+{
+    const struct nb_attr attr = NB_ATTR_LIST("dims", dims, rank);
+    return nb_rewrite_add(
+        r, &(struct nb_node_args){.op = &nb_op_reshape, .in = {x}, .attrs = &attr, .n_attrs = 1});
+}
+
+uint32_t nb_rewrite_transpose(struct nb_rewrite *r, uint32_t x, const int64_t *perm, size_t rank,
+                              const char *name)
+{
+    const struct nb_attr attr = NB_ATTR_LIST("perm", perm, rank);
+    return nb_rewrite_add(
+        r, &(struct nb_node_args){
+               .op = &nb_op_transpose, .in = {x}, .attrs = &attr, .n_attrs = 1, .name = name});
 }
 
 /* ---- the walk ---- */

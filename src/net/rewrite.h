@@ -33,7 +33,15 @@ NB_CHECKED enum nb_status nb_rewrite_graph(struct nb_graph *to, const struct nb_
 
 /* The new value of an old one: a constant or an input is taken over when it is first asked for. */
 uint32_t nb_rewrite_value(struct nb_rewrite *r, uint32_t value);
-/* The arguments that would copy a node: inputs, attributes (attrs: NB_NODE_ATTRS, filled). */
+/* A value of the old graph. */
+static inline const struct nb_value *nb_rewrite_old(const struct nb_rewrite *r, uint32_t value)
+{
+    return &r->from->values[value];
+}
+/* The arguments that would copy a node, without inputs: attributes (attrs: NB_NODE_ATTRS, filled), block, name. */
+void nb_rewrite_start(const struct nb_rewrite *r, const struct nb_node *n,
+                      struct nb_node_args *args, struct nb_attr *attrs);
+/* The same with its inputs. */
 void nb_rewrite_args(struct nb_rewrite *r, uint32_t node, struct nb_node_args *args,
                      struct nb_attr *attrs);
 /* Sets an attribute among those. */
@@ -45,6 +53,14 @@ void nb_rewrite_set_real(struct nb_node_args *args, struct nb_attr *attrs, const
 uint32_t nb_rewrite_only_reader(const struct nb_rewrite *r, uint32_t value);
 /* An attribute of a node; NULL: its operator has none of this name. */
 const struct nb_attr *nb_node_attr(const struct nb_node *n, const char *name);
+size_t nb_node_n_attrs(const struct nb_node *n);
+bool nb_value_is_const(const struct nb_value *v, enum nb_value_type type);
+/* A node outside of blocks, or what it folds to: its first output, 0 on failure (status). */
+uint32_t nb_rewrite_add(struct nb_rewrite *r, const struct nb_node_args *args);
+uint32_t nb_rewrite_reshape(struct nb_rewrite *r, uint32_t x, const int64_t *dims, size_t rank);
+/* name: NULL, none. */
+uint32_t nb_rewrite_transpose(struct nb_rewrite *r, uint32_t x, const int64_t *perm, size_t rank,
+                              const char *name);
 /* A constant of the new graph's arena: `data` is to be filled. 0: no memory (status). */
 uint32_t nb_rewrite_const(struct nb_rewrite *r, const char *name, enum nb_value_type type,
                           const uint64_t *dims, uint32_t rank, void **data);

@@ -12,16 +12,8 @@ static enum nb_status quantize(struct nb_net_node *n, uint32_t x, uint32_t scale
     if (z->type != NB_VALUE_U8 && z->type != NB_VALUE_I8)
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "zero point '%s' is neither uint8 nor int8", z->name);
     const bool whole = z->type == NB_VALUE_U8;
-    const struct nb_attr attrs[] = {NB_ATTR_INT("type", z->type),
-                                    NB_ATTR_INT("low", whole ? 0 : -128),
-                                    NB_ATTR_INT("high", whole ? 255 : 127),
-                                    NB_ATTR_INT("axis", 0),
-                                    NB_ATTR_INT("block", 0),
-                                    NB_ATTR_INT("multiply", false)};
-    *out = nb_net_add(n, &(struct nb_node_args){.op = &nb_op_quantize_linear,
-                                                .in = {x, scale, zero},
-                                                .attrs = attrs,
-                                                .n_attrs = NB_COUNTOF(attrs)});
+    const struct nb_net_range r = {z->type, whole ? 0 : -128, whole ? 255 : 127};
+    *out = nb_net_quantize(n, (const uint32_t[]){x, scale, zero}, &r, 0, 0, false);
     return NB_OK;
 }
 

@@ -25,12 +25,7 @@ static int32_t file_type(const struct nb_net_node *n, size_t i)
     return NB_ONNX_UNDEFINED;
 }
 
-struct range {
-    enum nb_value_type type;
-    int64_t low, high;
-};
-
-static bool range_of(enum nb_value_type type, int32_t file, struct range *r)
+static bool range_of(enum nb_value_type type, int32_t file, struct nb_net_range *r)
 {
     const bool narrow = file == NB_ONNX_INT4 || file == NB_ONNX_UINT4 || file == NB_ONNX_INT2 ||
                         file == NB_ONNX_UINT2;
@@ -38,14 +33,14 @@ static bool range_of(enum nb_value_type type, int32_t file, struct range *r)
     unsigned bits = type == NB_VALUE_I16 || type == NB_VALUE_U16 ? 16 : 8;
     if (narrow)
         bits = nb_onnx_type_info(file)->bits;
-    *r = (struct range){.type = type,
-                        .low = is_signed ? -(INT64_C(1) << (bits - 1)) : 0,
-                        .high = (INT64_C(1) << (is_signed ? bits - 1 : bits)) - 1};
+    *r = (struct nb_net_range){.type = type,
+                               .low = is_signed ? -(INT64_C(1) << (bits - 1)) : 0,
+                               .high = (INT64_C(1) << (is_signed ? bits - 1 : bits)) - 1};
     return is_signed || type == NB_VALUE_U8 || type == NB_VALUE_U16;
 }
 
 /* What the zero point, input i, is of; without one what output_dtype says, or uint8. */
-static enum nb_status find_range(const struct nb_net_node *n, size_t i, struct range *r,
+static enum nb_status find_range(const struct nb_net_node *n, size_t i, struct nb_net_range *r,
                                  struct nb_error *err)
 {
     const struct nb_value *zero = nb_net_in(n, i);
@@ -63,7 +58,7 @@ static enum nb_status find_range(const struct nb_net_node *n, size_t i, struct r
 
 /* ---- there and back ---- */
 
-static uint32_t quantize(struct nb_net_node *n, const uint32_t in[3], const struct range *r,
+uint32_t nb_net_quantize(struct nb_net_node *n, const uint32_t in[3], const struct nb_net_range *r,
                          int64_t axis, int64_t block, bool multiply)
 {
     const struct nb_attr attrs[] = {
@@ -95,14 +90,15 @@ static uint32_t optional(const struct nb_net_node *n, size_t i)
 
 enum nb_status nb_net_rule_quantize_linear(struct nb_net_node *n, struct nb_error *err)
 {
-    struct range r;
+    struct nb_net_range r;
     int64_t axis;
     NB_TRY(nb_net_need(n, 2, err));
     NB_TRY(find_range(n, 2, &r, err));
     NB_TRY(find_axis(n, &axis, err));
     const uint32_t scale = nb_net_cast(n, n->in[1], NB_VALUE_F32);
     const uint32_t in[3] = {n->in[0], scale, optional(n, 2)};
-    return nb_net_out(n, 0, quantize(n, in, &r, axis, nb_net_int(n, "block_size", 0), false), err);
+    return nb_net_out(n, 0, nb_net_quantize(n, in, &r, axis, nb_net_int(n, "block_size", 0), false),
+                      err);
 }
 
 /* Weights and biases: they stay codes until a pass (net/pass_integer.c) has seen them; whatever it leaves folds then. */
@@ -134,14 +130,14 @@ enum nb_status nb_net_rule_dequantize_linear(struct nb_net_node *n, struct nb_er
 
 enum nb_status nb_net_rule_dynamic_quantize(struct nb_net_node *n, struct nb_error *err)
 {
-    const struct range r = {NB_VALUE_U8, 0, 255};
+    const struct nb_net_range r = {NB_VALUE_U8, 0, 255};
     NB_TRY(nb_net_need(n, 1, err));
     const uint32_t scale =
         nb_net_add(n, &(struct nb_node_args){.op = &nb_op_dynamic_quantize, .in = {n->in[0]}});
     if (scale == 0)
         return NB_OK;
     const uint32_t in[3] = {n->in[0], scale, scale + 1};
-    NB_TRY(nb_net_out(n, 0, quantize(n, in, &r, 0, 0, false), err));
+    NB_TRY(nb_net_out(n, 0, nb_net_quantize(n, in, &r, 0, 0, false), err));
     NB_TRY(nb_net_out(n, 1, in[1], err));
     return nb_net_out(n, 2, in[2], err);
 }
@@ -230,7 +226,8 @@ static bool is_known(const struct nb_net_node *n)
 }
 
 /* The layer over floats, between grids. */
-static enum nb_status as_floats(struct nb_net_node *n, const struct range *r, struct nb_error *err)
+static enum nb_status as_floats(struct nb_net_node *n, const struct nb_net_range *r,
+                                struct nb_error *err)
 {
     const int64_t axis = n->arg == 0 ? 0 : (int64_t)nb_net_in(n, 3)->rank - 1;
     const uint32_t x[3] = {n->in[0], n->in[1], n->in[2]},
@@ -245,13 +242,13 @@ static enum nb_status as_floats(struct nb_net_node *n, const struct range *r, st
     NB_TRY(nb_graph_check(n->g, err));
     NB_TRY(nb_net_run_as(n, n->arg == 0 ? "Conv" : "MatMul", in, in[2] ? 3 : 2, &y, err));
     const uint32_t last[3] = {y, n->in[6], n->in[7]};
-    return nb_net_out(n, 0, quantize(n, last, r, 0, 0, false), err);
+    return nb_net_out(n, 0, nb_net_quantize(n, last, r, 0, 0, false), err);
 }
 
 /* Only where there is one scale, or one for each place in dimension `axis`. arg as above. */
 enum nb_status nb_net_rule_qlinear(struct nb_net_node *n, struct nb_error *err)
 {
-    struct range r;
+    struct nb_net_range r;
     uint32_t sums = 0;
     NB_TRY(nb_net_need(n, 8, err));
     NB_TRY(find_range(n, 7, &r, err));
@@ -281,5 +278,5 @@ enum nb_status nb_net_rule_qlinear(struct nb_net_node *n, struct nb_error *err)
     const uint32_t rank = n->g->values[sums].rank;
     const int64_t axis = n->arg == 0 || rank == 0 ? 1 : (int64_t)rank - 1;
     const uint32_t last[3] = {sums, scale, zero};
-    return nb_net_out(n, 0, quantize(n, last, &r, axis, 0, true), err);
+    return nb_net_out(n, 0, nb_net_quantize(n, last, &r, axis, 0, true), err);
 }

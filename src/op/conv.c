@@ -61,7 +61,7 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
                         nb_value_count(op_value(g, n->in[BIAS])) != w->dim[0].n))
         return nb_graph_refuse(g, n, "the bias has not a float for each channel");
     if (n->in[ADD] && (op_value(g, n->in[ADD])->type != NB_VALUE_F32 ||
-                       !op_same_dims(op_value(g, n->in[ADD]), out)))
+                       !nb_value_same_dims(op_value(g, n->in[ADD]), out)))
         return nb_graph_refuse(g, n, "what is added has other dimensions than the output");
     return true;
 }

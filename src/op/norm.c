@@ -45,7 +45,8 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
         return nb_graph_refuse(g, n, "no norm %lld", (long long)n->attr[KIND].i);
     for (uint32_t i = 1; i < 3 && n->in[i]; i++) {
         const struct nb_value *v = op_value(g, n->in[i]);
-        if (v->type != NB_VALUE_F32 || !nb_binary_dims(x, v, &both) || !op_same_dims(&both, x))
+        if (v->type != NB_VALUE_F32 || !nb_binary_dims(x, v, &both) ||
+            !nb_value_same_dims(&both, x))
             return nb_graph_refuse(g, n, "input %u does not broadcast to input 0", i);
     }
     op_copy_dims(out, x, NB_VALUE_F32);

@@ -32,15 +32,6 @@ static inline bool op_is_plain(const struct nb_value *v)
     return nb_value_item_bytes(v->type) > 0;
 }
 
-/* Have a and b the same constant dimensions? */
-static inline bool op_same_dims(const struct nb_value *a, const struct nb_value *b)
-{
-    bool same = a->rank == b->rank;
-    for (uint32_t i = 0; same && i < a->rank; i++)
-        same = nb_dim_eq(a->dim[i], b->dim[i]);
-    return same;
-}
-
 /* out's rank and dimensions are those of a list. false: refused. */
 static inline bool op_list_dims(struct nb_graph *g, const struct nb_node *n,
                                 const struct nb_attr *dims, struct nb_value *out)

@@ -15,7 +15,7 @@ enum { AXIS, REDUCTION };
 static bool elements_fit(const struct nb_value *x, const struct nb_value *index,
                          const struct nb_value *updates, uint32_t axis)
 {
-    if (index->rank != x->rank || axis >= x->rank || !op_same_dims(index, updates))
+    if (index->rank != x->rank || axis >= x->rank || !nb_value_same_dims(index, updates))
         return false;
     for (uint32_t i = 0; i < x->rank; i++)
         if (i == axis ? x->dim[i].n == 0 && nb_value_count(index) > 0
