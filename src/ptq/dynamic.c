@@ -15,7 +15,6 @@
 #include "ptq/ptq_internal.h"
 
 #define LEAST_OPSET 11 /* DynamicQuantizeLinear */
-#define MOST_IN     3
 
 static enum nb_status no_memory(struct nb_error *err)
 {
@@ -44,35 +43,18 @@ struct work {
 
 /* ---- nodes ---- */
 
-/* A node of this type, named after its first output. A NULL among the names: no memory. */
 static enum nb_status add(struct nb_edit *e, const char *type, const char *const *in, size_t n_in,
                           const char *const *out, size_t n_out, const struct nb_onnx_attr *attr,
                           struct nb_error *err)
 {
-    const char **inputs = nb_arena_alloc(&e->arena, MOST_IN, sizeof *inputs);
-    const char **outputs = nb_arena_alloc(&e->arena, MOST_IN, sizeof *outputs);
-    struct nb_onnx_attr *attrs = nb_arena_alloc(&e->arena, 1, sizeof *attrs);
-    bool named = inputs != NULL && outputs != NULL && attrs != NULL;
-    for (size_t i = 0; i < n_in && named; i++)
-        named = (inputs[i] = in[i]) != NULL;
-    for (size_t i = 0; i < n_out && named; i++)
-        named = (outputs[i] = out[i]) != NULL;
-    const char *name = named ? nb_edit_name(e, outputs[0], "_node") : NULL;
-    if (name == NULL)
-        return no_memory(err);
-    if (attr != NULL)
-        attrs[0] = *attr;
-    return nb_edit_add_node(e,
-                            &(struct nb_onnx_node){.name = name,
-                                                   .op_type = type,
-                                                   .domain = "",
-                                                   .inputs = inputs,
-                                                   .n_inputs = n_in,
-                                                   .outputs = outputs,
-                                                   .n_outputs = n_out,
-                                                   .attrs = attrs,
-                                                   .n_attrs = attr != NULL},
-                            err);
+    const struct nb_onnx_node n = {.op_type = type,
+                                   .inputs = in,
+                                   .n_inputs = n_in,
+                                   .outputs = out,
+                                   .n_outputs = n_out,
+                                   .attrs = attr,
+                                   .n_attrs = attr != NULL};
+    return nb_edit_put_node(e, &n, "_node", err);
 }
 
 /* ---- what is quantized ---- */
@@ -216,18 +198,6 @@ enum nb_status nb_ptq_create_dynamic(struct nb_ptq **out, const struct nb_onnx_m
                                      const char *const *keep, size_t n_keep,
                                      const struct nb_allocator *a, struct nb_error *err)
 {
-    *out = NULL;
-    struct nb_ptq *t = nb_alloc_zero(a, 1, sizeof *t);
-    if (t == NULL)
-        return no_memory(err);
-    t->a = a;
-    enum nb_status st = nb_edit_init(&t->edit, m, a, err);
-    if (st == NB_OK)
-        st = run(t, keep, n_keep, err);
-    if (st != NB_OK) {
-        nb_ptq_destroy(t);
-        return st;
-    }
-    *out = t;
-    return NB_OK;
+    NB_TRY(nb_ptq_begin(out, m, a, err));
+    return nb_ptq_end(out, run(*out, keep, n_keep, err));
 }

@@ -106,6 +106,36 @@ enum nb_status nb_edit_add_node(struct nb_edit *e, const struct nb_onnx_node *n,
     return NB_OK;
 }
 
+/* A list of names in the arena; NULL: no memory, or one of them is missing for want of it. */
+static const char *const *keep_names(struct nb_edit *e, const char *const *names, size_t n)
+{
+    const char **copy = nb_arena_alloc(&e->arena, n + 1, sizeof *copy);
+    for (size_t i = 0; i < n && copy != NULL; i++) {
+        if (names[i] == NULL)
+            return NULL;
+        copy[i] = names[i];
+    }
+    return copy;
+}
+
+enum nb_status nb_edit_put_node(struct nb_edit *e, const struct nb_onnx_node *n, const char *suffix,
+                                struct nb_error *err)
+{
+    struct nb_onnx_node copy = *n;
+    struct nb_onnx_attr *attrs = nb_arena_alloc(&e->arena, n->n_attrs + 1, sizeof *attrs);
+    copy.inputs = keep_names(e, n->inputs, n->n_inputs);
+    copy.outputs = keep_names(e, n->outputs, n->n_outputs);
+    copy.name = copy.outputs != NULL ? nb_edit_name(e, copy.outputs[0], suffix) : NULL;
+    if (attrs == NULL || copy.inputs == NULL || copy.name == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < n->n_attrs; i++)
+        attrs[i] = n->attrs[i];
+    copy.attrs = attrs;
+    if (copy.domain == NULL)
+        copy.domain = "";
+    return nb_edit_add_node(e, &copy, err);
+}
+
 static enum nb_status set_name(struct nb_edit *e, const char *const **list, size_t n, size_t i,
                                const char *name, struct nb_error *err)
 {

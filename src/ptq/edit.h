@@ -37,6 +37,10 @@ NB_CHECKED enum nb_status nb_edit_put(struct nb_edit *e, const char *name, int32
 /* Adds a node before which nothing changes places: nb_edit_model sorts them. inputs, outputs: of the arena. */
 NB_CHECKED enum nb_status nb_edit_add_node(struct nb_edit *e, const struct nb_onnx_node *n,
                                            struct nb_error *err);
+/* The same of lists that are the caller's, named after its first output; a NULL among its names: there was no memory for
+ * it. */
+NB_CHECKED enum nb_status nb_edit_put_node(struct nb_edit *e, const struct nb_onnx_node *n,
+                                           const char *suffix, struct nb_error *err);
 /* Puts another name in input i of a node, or output i. */
 NB_CHECKED enum nb_status nb_edit_set_input(struct nb_edit *e, size_t node, size_t i,
                                             const char *name, struct nb_error *err);

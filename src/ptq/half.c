@@ -142,26 +142,15 @@ static enum nb_status choose(struct halving *h, struct nb_error *err)
 static enum nb_status add_cast(struct nb_edit *e, const char *from, const char *to, int32_t type,
                                struct nb_error *err)
 {
-    const char **inputs = nb_arena_alloc(&e->arena, 1, sizeof *inputs);
-    const char **outputs = nb_arena_alloc(&e->arena, 1, sizeof *outputs);
-    struct nb_onnx_attr *attr = nb_arena_alloc(&e->arena, 1, sizeof *attr);
-    const char *name = to != NULL ? nb_edit_name(e, to, "_cast") : NULL;
-    if (inputs == NULL || outputs == NULL || attr == NULL || name == NULL)
-        return no_memory(err);
-    inputs[0] = from;
-    outputs[0] = to;
-    *attr = (struct nb_onnx_attr){.name = "to", .type = NB_ONNX_ATTR_INT, .i = type};
-    return nb_edit_add_node(e,
-                            &(struct nb_onnx_node){.name = name,
-                                                   .op_type = "Cast",
-                                                   .domain = "",
-                                                   .inputs = inputs,
-                                                   .n_inputs = 1,
-                                                   .outputs = outputs,
-                                                   .n_outputs = 1,
-                                                   .attrs = attr,
-                                                   .n_attrs = 1},
-                            err);
+    const struct nb_onnx_attr attr = {.name = "to", .type = NB_ONNX_ATTR_INT, .i = type};
+    const struct nb_onnx_node n = {.op_type = "Cast",
+                                   .inputs = &from,
+                                   .n_inputs = 1,
+                                   .outputs = &to,
+                                   .n_outputs = 1,
+                                   .attrs = &attr,
+                                   .n_attrs = 1};
+    return nb_edit_put_node(e, &n, "_cast", err);
 }
 
 static const char *twin(const struct halving *h, const struct nb_map *of, const char *name)
@@ -320,25 +309,15 @@ enum nb_status nb_ptq_create_half(struct nb_ptq **out, const struct nb_onnx_mode
                                   const struct nb_ptq_data *data, struct nb_pool *pool,
                                   const struct nb_allocator *a, struct nb_error *err)
 {
-    *out = NULL;
-    struct nb_ptq *t = nb_alloc_zero(a, 1, sizeof *t);
-    if (t == NULL)
-        return no_memory(err);
+    NB_TRY(nb_ptq_begin(out, m, a, err));
+    struct nb_ptq *t = *out;
     struct halving h = {.e = &t->edit, .o = o, .report = &t->report};
     struct nb_map *const maps[] = {&h.types, &h.half_of, &h.float_of, &h.beyond};
     for (size_t i = 0; i < NB_COUNTOF(maps); i++)
         nb_map_init(maps[i], a);
-    t->a = a;
-    enum nb_status st = nb_edit_init(&t->edit, m, a, err);
-    if (st == NB_OK)
-        st = run(t, &h, net, data, pool, err);
+    const enum nb_status st = run(t, &h, net, data, pool, err);
     for (size_t i = 0; i < NB_COUNTOF(maps); i++)
         nb_map_fini(maps[i]);
     nb_free(a, h.names);
-    if (st != NB_OK) {
-        nb_ptq_destroy(t);
-        return st;
-    }
-    *out = t;
-    return NB_OK;
+    return nb_ptq_end(out, st);
 }

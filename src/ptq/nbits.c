@@ -115,26 +115,14 @@ static enum nb_status put_parts(struct nb_edit *e, const struct nb_product *p,
 static enum nb_status add_bias(struct nb_edit *e, size_t node, const char *bias,
                                struct nb_error *err)
 {
-    const char **inputs = nb_arena_alloc(&e->arena, 2, sizeof *inputs);
-    const char **outputs = nb_arena_alloc(&e->arena, 1, sizeof *outputs);
-    if (inputs == NULL || outputs == NULL)
+    const char *y = e->nodes[node].outputs[0];
+    const char *in[] = {nb_edit_name(e, y, "_product"), bias};
+    if (in[0] == NULL)
         return no_memory(err);
-    outputs[0] = e->nodes[node].outputs[0];
-    inputs[0] = nb_edit_name(e, outputs[0], "_product");
-    inputs[1] = bias;
-    const char *name = nb_edit_name(e, outputs[0], "_bias");
-    if (inputs[0] == NULL || name == NULL)
-        return no_memory(err);
-    NB_TRY(nb_edit_set_output(e, node, 0, inputs[0], err));
-    return nb_edit_add_node(e,
-                            &(struct nb_onnx_node){.name = name,
-                                                   .op_type = "Add",
-                                                   .domain = "",
-                                                   .inputs = inputs,
-                                                   .n_inputs = 2,
-                                                   .outputs = outputs,
-                                                   .n_outputs = 1},
-                            err);
+    NB_TRY(nb_edit_set_output(e, node, 0, in[0], err));
+    const struct nb_onnx_node n = {
+        .op_type = "Add", .inputs = in, .n_inputs = 2, .outputs = &y, .n_outputs = 1};
+    return nb_edit_put_node(e, &n, "_bias", err);
 }
 
 static enum nb_status replace(struct nb_edit *e, const struct nb_product *p,
@@ -275,20 +263,9 @@ enum nb_status nb_ptq_create_weights(struct nb_ptq **out, const struct nb_onnx_m
                                      const struct nb_allocator *a, struct nb_error *err)
 {
     struct nb_nbits_seen moments = {.n = 0};
-    *out = NULL;
-    struct nb_ptq *t = nb_alloc_zero(a, 1, sizeof *t);
-    if (t == NULL)
-        return no_memory(err);
-    t->a = a;
-    enum nb_status st = nb_edit_init(&t->edit, m, a, err);
-    if (st == NB_OK)
-        st = run(t, net, o, data, &moments, pool, err);
+    NB_TRY(nb_ptq_begin(out, m, a, err));
+    const enum nb_status st = run(*out, net, o, data, &moments, pool, err);
     for (size_t i = 0; i < moments.n; i++)
         nb_hessian_destroy(moments.of[i].h);
-    if (st != NB_OK) {
-        nb_ptq_destroy(t);
-        return st;
-    }
-    *out = t;
-    return NB_OK;
+    return nb_ptq_end(out, st);
 }

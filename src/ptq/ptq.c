@@ -16,6 +16,32 @@ void nb_ptq_destroy(struct nb_ptq *p)
     nb_free(p->a, p);
 }
 
+static enum nb_status create(struct nb_ptq **out, const struct nb_allocator *a,
+                             struct nb_error *err)
+{
+    *out = nb_alloc_zero(a, 1, sizeof **out);
+    if (*out == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to quantize a net");
+    (*out)->a = a;
+    return NB_OK;
+}
+
+enum nb_status nb_ptq_begin(struct nb_ptq **out, const struct nb_onnx_model *m,
+                            const struct nb_allocator *a, struct nb_error *err)
+{
+    NB_TRY(create(out, a, err));
+    return nb_ptq_end(out, nb_edit_init(&(*out)->edit, m, a, err));
+}
+
+enum nb_status nb_ptq_end(struct nb_ptq **out, enum nb_status st)
+{
+    if (st != NB_OK) {
+        nb_ptq_destroy(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
 const struct nb_onnx_model *nb_ptq_model(const struct nb_ptq *p)
 {
     return &p->model;
@@ -165,11 +191,8 @@ enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
                              const struct nb_ptq_data *data, struct nb_pool *pool,
                              const struct nb_allocator *a, struct nb_error *err)
 {
-    *out = NULL;
-    struct nb_ptq *p = nb_alloc_zero(a, 1, sizeof *p);
-    if (p == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to quantize a net");
-    p->a = a;
+    NB_TRY(create(out, a, err));
+    struct nb_ptq *p = *out;
     nb_arena_init(&p->arena, a, 0);
     nb_str_init(&p->encodings, a);
     p->has_base = true;
@@ -178,10 +201,5 @@ enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
         st = run(p, net, o, data, pool, err);
     if (st == NB_OK)
         st = finish(p, o, err);
-    if (st != NB_OK) {
-        nb_ptq_destroy(p);
-        return st;
-    }
-    *out = p;
-    return NB_OK;
+    return nb_ptq_end(out, st);
 }

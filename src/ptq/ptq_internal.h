@@ -21,6 +21,13 @@ struct nb_ptq {
     struct nb_ptq_report report;
 };
 
+/* ---- ptq.c: what every way to quantize begins and ends with ---- */
+/* A result whose edit holds m; after a failure NULL. */
+NB_CHECKED enum nb_status nb_ptq_begin(struct nb_ptq **out, const struct nb_onnx_model *m,
+                                       const struct nb_allocator *a, struct nb_error *err);
+/* st, without a result if that is a failure. */
+NB_CHECKED enum nb_status nb_ptq_end(struct nb_ptq **out, enum nb_status st);
+
 /* simplify.c */
 NB_CHECKED enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err);
 

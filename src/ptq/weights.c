@@ -50,29 +50,15 @@ const char *nb_ptq_scalar(struct nb_edit *e, const char *name, int32_t type, dou
 enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const char *x, const char *scale,
                            const char *zero, const char *y, int64_t axis, struct nb_error *err)
 {
-    const char **inputs = nb_arena_alloc(&e->arena, 3, sizeof *inputs);
-    const char **outputs = nb_arena_alloc(&e->arena, 1, sizeof *outputs);
-    struct nb_onnx_attr *attr = nb_arena_alloc(&e->arena, 1, sizeof *attr);
-    const char *name = nb_edit_name(e, y, dequantize ? "_dequantize" : "_quantize");
-    if (!inputs || !outputs || !attr || !name || !x || !scale || !zero || !y)
-        return no_memory(err);
-    inputs[0] = x;
-    inputs[1] = scale;
-    inputs[2] = zero;
-    outputs[0] = y;
-    *attr = (struct nb_onnx_attr){.name = "axis", .type = NB_ONNX_ATTR_INT, .i = axis};
-    return nb_edit_add_node(
-        e,
-        &(struct nb_onnx_node){.name = name,
-                               .op_type = dequantize ? "DequantizeLinear" : "QuantizeLinear",
-                               .domain = "",
-                               .inputs = inputs,
-                               .outputs = outputs,
-                               .n_inputs = 3,
-                               .n_outputs = 1,
-                               .attrs = attr,
-                               .n_attrs = axis >= 0},
-        err);
+    const struct nb_onnx_attr attr = {.name = "axis", .type = NB_ONNX_ATTR_INT, .i = axis};
+    const struct nb_onnx_node n = {.op_type = dequantize ? "DequantizeLinear" : "QuantizeLinear",
+                                   .inputs = (const char *[]){x, scale, zero},
+                                   .n_inputs = 3,
+                                   .outputs = &y,
+                                   .n_outputs = 1,
+                                   .attrs = &attr,
+                                   .n_attrs = axis >= 0};
+    return nb_edit_put_node(e, &n, dequantize ? "_dequantize" : "_quantize", err);
 }
 
 /* ---- weights ---- */
