@@ -196,11 +196,11 @@ static enum nb_status measure(struct work *w, struct nb_quantize_net_result *r,
     r->same_top = 1.0;
     for (size_t i = 0; i < m->graph.n_outputs; i++) {
         const struct nb_ptq_error *e = &errors[i];
-        const double db = decibels(e->signal, e->noise);
-        if (e->n == 0 || !(db < r->sqnr_db))
+        const double db = nb_agreement_sqnr(&e->of);
+        if (e->of.n == 0 || !(db < r->sqnr_db))
             continue;
         r->sqnr_db = db;
-        r->same_top = (double)e->n_same_top / (double)e->n_samples;
+        r->same_top = (double)e->of.n_same / (double)e->of.n_rows;
     }
     return NB_OK;
 }

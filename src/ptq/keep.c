@@ -52,12 +52,11 @@ static struct nb_ptq_score score_of(const struct search *s)
     struct nb_ptq_score r = {.sqnr_db = INFINITY};
     for (size_t i = 0; i < s->t->reference->graph.n_outputs; i++) {
         const struct nb_ptq_error *e = &s->errors[i];
-        if (e->n == 0)
+        if (e->of.n == 0)
             continue;
-        const double db = e->noise > 0.0 ? 10.0 * log10(e->signal / e->noise) : INFINITY;
-        const double n = (double)e->n_samples;
+        const double db = nb_agreement_sqnr(&e->of), n = (double)e->of.n_rows;
         const double right = ((double)e->n_right_reference - (double)e->n_right) / n;
-        const double other = 1.0 - (double)e->n_same_top / n;
+        const double other = 1.0 - (double)e->of.n_same / n;
         r.sqnr_db = NB_MIN(r.sqnr_db, db);
         if (s->t->data->labels == NULL || i == 0)
             r.drop = NB_MAX(r.drop, 100.0 * (s->t->data->labels != NULL ? right : other));

@@ -1,6 +1,4 @@
 /* ptq/measure.c: what a quantized model costs: its outputs beside those of the float model, over samples. */
-#include <math.h>
-
 #include "ptq/ptq_internal.h"
 #include "run/net.h"
 
@@ -44,24 +42,35 @@ static enum nb_status side_init(struct side *s, const struct nb_onnx_model *m,
     return NB_OK;
 }
 
-/* label: where the largest element should be; -1: nobody says */
-static void add_output(struct nb_ptq_error *e, const float *x, const float *y, size_t n,
-                       int64_t label)
+/* What a sample gives of one output, reference first, (n) each; label: where the largest should be, -1: nobody says. */
+static void add_output(struct nb_ptq_error *e, double *const x[2], size_t n, int64_t label)
 {
-    size_t best_x = 0, best_y = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double a = (double)x[i], b = (double)y[i];
-        e->signal += a * a;
-        e->noise += (a - b) * (a - b);
-        e->most = NB_MAX(e->most, fabs(a - b));
-        best_x = x[i] > x[best_x] ? i : best_x;
-        best_y = y[i] > y[best_y] ? i : best_y;
+    nb_agreement_add(&e->of, x[0], x[1], n, n);
+    if (label < 0 || (uint64_t)label >= n)
+        return;
+    e->n_right_reference += nb_class_place(x[0], n, (size_t)label) == 0;
+    e->n_right += nb_class_place(x[1], n, (size_t)label) == 0;
+}
+
+/* Room for the largest output of floats, as doubles, of both. */
+static enum nb_status make_room(double *x[2], const struct nb_net *net, struct nb_arena *arena,
+                                struct nb_error *err)
+{
+    uint64_t most = 1;
+    for (size_t k = 0; k < net->n_outputs; k++)
+        most = NB_MAX(most, nb_value_count(&net->g.values[net->output_values[k]]));
+    for (size_t k = 0; k < 2; k++) {
+        x[k] = nb_arena_alloc(arena, (size_t)most, sizeof *x[k]);
+        if (x[k] == NULL)
+            NB_FAIL(err, NB_ERR_NOMEM, "out of memory to compare two nets");
     }
-    e->n += n;
-    e->n_samples++;
-    e->n_same_top += best_x == best_y;
-    e->n_right_reference += (int64_t)best_x == label;
-    e->n_right += (int64_t)best_y == label;
+    return NB_OK;
+}
+
+static void widen(double *to, const float *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = (double)from[i];
 }
 
 static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
@@ -70,7 +79,9 @@ static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
 {
     const struct nb_net *net = s[0].net;
     struct nb_ptq_feed feed;
+    double *x[2];
     NB_TRY(nb_ptq_feed_init(&feed, net, arena, err));
+    NB_TRY(make_room(x, net, arena, err));
     for (size_t i = 0; i < data->n_samples; i++) {
         NB_TRY(nb_ptq_progress(data->progress, "comparing", "samples", i, data->n_samples, err));
         nb_ptq_feed_sample(&feed, net, data, i);
@@ -78,9 +89,12 @@ static enum nb_status compare(struct side *s, const struct nb_ptq_data *data,
             nb_net_session_run(s[k].session, feed.inputs, s[k].outputs);
         for (size_t k = 0; k < net->n_outputs; k++) {
             const struct nb_value *v = &net->g.values[net->output_values[k]];
-            if (v->type == NB_VALUE_F32)
-                add_output(&errors[k], s[0].outputs[k], s[1].outputs[k], (size_t)nb_value_count(v),
-                           data->labels != NULL && k == 0 ? data->labels[i] : -1);
+            const size_t n = (size_t)nb_value_count(v);
+            if (v->type != NB_VALUE_F32)
+                continue;
+            widen(x[0], s[0].outputs[k], n);
+            widen(x[1], s[1].outputs[k], n);
+            add_output(&errors[k], x, n, data->labels != NULL && k == 0 ? data->labels[i] : -1);
         }
     }
     return NB_OK;

@@ -5,6 +5,7 @@
 #define NB_PTQ_PTQ_H
 
 #include "container/onnx.h"
+#include "eval/net_score.h"
 #include "net/net.h"
 #include "numfmt/numfmt.h"
 
@@ -153,12 +154,9 @@ const struct nb_onnx_model *nb_ptq_file(const struct nb_ptq *p);
 const struct nb_str *nb_ptq_encodings(const struct nb_ptq *p);
 const struct nb_ptq_report *nb_ptq_report(const struct nb_ptq *p);
 
-/* Sums over samples, of one output of a net; all 0 of one that is no float. */
+/* Over samples, of one output of a net; all 0 of one that is no float. */
 struct nb_ptq_error {
-    double signal, noise; /* of squares: of the reference, of the difference */
-    double most;          /* the largest difference */
-    uint64_t n, n_samples;
-    uint64_t n_same_top;                 /* samples whose largest element is at the same place */
+    struct nb_agreement of;              /* a row for each sample */
     uint64_t n_right, n_right_reference; /* where the label says; without labels 0 */
 };
 /* errors (outputs of the models, zeros): filled. Two models of the same inputs and outputs. */

@@ -5,7 +5,7 @@
 #define TESTS_UNIT_PTQ_CHAIN_H
 
 #include "ptq/ptq_internal.h"
-#include "support/nbtest.h"
+#include "unit/ptq/small_net.h"
 
 enum { CHAIN_C = 3, CHAIN_M = 8, CHAIN_SIDE = 6, CHAIN_OUT = 4, CHAIN_SAMPLES = 24 };
 
@@ -17,36 +17,9 @@ struct chain {
     struct nb_onnx_attr pads, group[2];
     struct nb_onnx_node nodes[5];
     struct nb_onnx_tensor tensors[4];
-    struct nb_onnx_dim dims[4];
-    struct nb_onnx_value in, out;
-    struct nb_onnx_opset opset;
+    struct net_ports ports;
     struct nb_onnx_model m;
 };
-
-static inline struct nb_onnx_node chain_node(const char *name, const char *op,
-                                             const char *const *in, size_t n,
-                                             const char *const *out)
-{
-    return (struct nb_onnx_node){.name = name,
-                                 .op_type = op,
-                                 .domain = "",
-                                 .inputs = in,
-                                 .outputs = out,
-                                 .n_inputs = n,
-                                 .n_outputs = 1};
-}
-
-static inline struct nb_onnx_tensor chain_tensor(const char *name, const float *data,
-                                                 const int64_t *dims, size_t rank)
-{
-    const void *bytes = data;
-    struct nb_onnx_tensor t = {
-        .name = name, .type = NB_ONNX_FLOAT32, .rank = rank, .dims = dims, .n = 1, .data = bytes};
-    for (size_t i = 0; i < rank; i++)
-        t.n *= (uint64_t)dims[i];
-    t.bytes = 4 * t.n;
-    return t;
-}
 
 static inline void chain_fill(struct chain *c)
 {
@@ -82,50 +55,26 @@ static inline void chain_init(struct chain *c)
         (struct nb_onnx_attr){.name = "pads", .type = NB_ONNX_ATTR_INTS, .ints = pads, .n = 4};
     c->group[0] = (struct nb_onnx_attr){.name = "group", .type = NB_ONNX_ATTR_INT, .i = CHAIN_M};
     c->group[1] = c->pads;
-    c->nodes[0] = chain_node("conv_a", "Conv", a_in, 3, a_out);
-    c->nodes[1] = chain_node("relu_a", "Relu", ra_in, 1, ra_out);
-    c->nodes[2] = chain_node("conv_b", "Conv", b_in, 2, b_out);
-    c->nodes[3] = chain_node("relu_b", "Relu", rb_in, 1, rb_out);
-    c->nodes[4] = chain_node("conv_c", "Conv", c_in, 2, c_out);
+    c->nodes[0] = net_node("conv_a", "Conv", a_in, 3, a_out);
+    c->nodes[1] = net_node("relu_a", "Relu", ra_in, 1, ra_out);
+    c->nodes[2] = net_node("conv_b", "Conv", b_in, 2, b_out);
+    c->nodes[3] = net_node("relu_b", "Relu", rb_in, 1, rb_out);
+    c->nodes[4] = net_node("conv_c", "Conv", c_in, 2, c_out);
     c->nodes[0].attrs = &c->pads;
     c->nodes[0].n_attrs = 1;
     c->nodes[2].attrs = c->group;
     c->nodes[2].n_attrs = 2;
-    c->tensors[0] = chain_tensor("wa", c->wa, wa, 4);
-    c->tensors[1] = chain_tensor("ba", c->ba, ba, 1);
-    c->tensors[2] = chain_tensor("wb", c->wb, wb, 4);
-    c->tensors[3] = chain_tensor("wc", c->wc, wc, 4);
-    for (size_t i = 0; i < 4; i++)
-        c->dims[i] = (struct nb_onnx_dim){.value = in[i]};
-    c->in = (struct nb_onnx_value){.name = "x",
-                                   .typed = true,
-                                   .tensor = true,
-                                   .type = NB_ONNX_FLOAT32,
-                                   .rank = 4,
-                                   .dims = c->dims};
-    c->out = (struct nb_onnx_value){.name = "y", .rank = -1, .type = NB_ONNX_FLOAT32};
-    c->opset = (struct nb_onnx_opset){"", 13};
-    c->m = (struct nb_onnx_model){.ir_version = 7,
-                                  .opsets = &c->opset,
-                                  .n_opsets = 1,
-                                  .graph = {.name = "g",
-                                            .nodes = c->nodes,
-                                            .n_nodes = 5,
-                                            .initializers = c->tensors,
-                                            .n_initializers = 4,
-                                            .inputs = &c->in,
-                                            .n_inputs = 1,
-                                            .outputs = &c->out,
-                                            .n_outputs = 1}};
+    c->tensors[0] = net_floats("wa", wa, 4, c->wa);
+    c->tensors[1] = net_floats("ba", ba, 1, c->ba);
+    c->tensors[2] = net_floats("wb", wb, 4, c->wb);
+    c->tensors[3] = net_floats("wc", wc, 4, c->wc);
+    c->m = net_model(&c->ports, in, 4, 13, c->nodes, 5, c->tensors, 4);
 }
 
 /* The ratio of a model's output. */
 static inline double chain_db(const struct chain *c, const struct nb_onnx_model *m)
 {
-    struct nb_ptq_error e = {0};
-    struct nb_error err;
-    assert_ok(nb_ptq_measure(&e, &c->m, m, NULL, &c->data, NULL, NULL, &err), &err);
-    return 10.0 * log10(e.signal / e.noise);
+    return net_decibels(&c->m, m, &c->data);
 }
 
 #endif

@@ -1,13 +1,5 @@
 /* Products become integers whose inputs are quantized as they come; what reads one value shares its codes. */
-#include "products.h"
-
-static size_t count_of(const struct nb_onnx_model *m, const char *op)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < m->graph.n_nodes; i++)
-        n += strcmp(m->graph.nodes[i].op_type, op) == 0;
-    return n;
-}
+#include "unit/ptq/products.h"
 
 static void test_products(void **state)
 {
@@ -24,7 +16,7 @@ static void test_products(void **state)
     assert_int_equal(nb_ptq_report(p)->n_quantized, 2);
     /* symmetric, a scale for each column: the largest of each is 127 or -127 */
     const struct nb_onnx_node *n = node_of(m, "MatMulInteger");
-    const struct nb_onnx_tensor *codes = initializer(m, n->inputs[1]);
+    const struct nb_onnx_tensor *codes = initializer_of(m, n->inputs[1]);
     assert_int_equal(codes->type, NB_ONNX_INT8);
     for (int64_t j = 0; j < codes->dims[1]; j++) {
         int most = 0;
@@ -55,8 +47,8 @@ static void test_shared(void **state)
     const struct nb_onnx_model *m = nb_ptq_model(p);
     assert_int_equal(count_of(m, "DynamicQuantizeLinear"), 1);
     assert_int_equal(count_of(m, "MatMulInteger"), 2);
-    assert_non_null(initializer(m, "w_q8"));
-    assert_null(initializer(m, "w_q8_1"));
+    assert_non_null(initializer_of(m, "w_q8"));
+    assert_null(initializer_of(m, "w_q8_1"));
     nb_ptq_destroy(p);
 }
 
@@ -73,22 +65,19 @@ static void test_kept_and_refused(void **state)
     nb_ptq_destroy(p);
     assert_int_equal(nb_ptq_create_dynamic(&p, &s.m, all, 2, NULL, &err), NB_ERR_UNSUPPORTED);
     assert_null(p);
-    s.opset.version = 10;
+    s.ports.opset.version = 10;
     assert_int_equal(nb_ptq_create_dynamic(&p, &s.m, NULL, 0, NULL, &err), NB_ERR_UNSUPPORTED);
     assert_non_null(strstr(err.message, "operator set 10"));
-    s.opset.version = 13;
+    s.ports.opset.version = 13;
     w[3] = INFINITY;
     assert_int_equal(nb_ptq_create_dynamic(&p, &s.m, NULL, 0, NULL, &err), NB_ERR_NUMERIC);
     assert_non_null(strstr(err.message, "'w'"));
 }
 
-static enum nb_status body(void *ctx, const struct nb_allocator *a)
+static enum nb_status make(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
 {
     const struct model *s = ctx;
-    struct nb_ptq *p;
-    const enum nb_status st = nb_ptq_create_dynamic(&p, &s->m, NULL, 0, a, &err);
-    nb_ptq_destroy(p);
-    return st;
+    return nb_ptq_create_dynamic(p, &s->m, NULL, 0, a, &err);
 }
 
 static void test_no_memory(void **state)
@@ -96,16 +85,8 @@ static void test_no_memory(void **state)
     (void)state;
     struct model s;
     model_init(&s);
-    assert_true(nbtest_oom(body, &s) > 3);
+    assert_true(net_oom(make, &s) > 3);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),
-        cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_kept_and_refused),
-        cmocka_unit_test(test_no_memory),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
+NB_TEST_MAIN(cmocka_unit_test(test_products), cmocka_unit_test(test_shared),
+             cmocka_unit_test(test_kept_and_refused), cmocka_unit_test(test_no_memory))

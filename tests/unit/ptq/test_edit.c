@@ -1,6 +1,6 @@
 /* Changing a model: names, readers, order, what is left. */
 #include "ptq/edit.h"
-#include "support/nbtest.h"
+#include "unit/ptq/small_net.h"
 
 static struct nb_error err;
 
@@ -16,28 +16,10 @@ static struct nb_onnx_model small(void)
     static struct nb_onnx_node nodes[2];
     static struct nb_onnx_tensor w[2];
     static struct nb_onnx_value in[2], out; /* an old file lists weights among its inputs */
-    nodes[0] = (struct nb_onnx_node){.name = "n0",
-                                     .op_type = "Add",
-                                     .domain = "",
-                                     .inputs = n0_in,
-                                     .outputs = n0_out,
-                                     .n_inputs = 2,
-                                     .n_outputs = 1};
-    nodes[1] = (struct nb_onnx_node){.name = "n1",
-                                     .op_type = "Mul",
-                                     .domain = "",
-                                     .inputs = n1_in,
-                                     .outputs = n1_out,
-                                     .n_inputs = 2,
-                                     .n_outputs = 1};
+    nodes[0] = net_node("n0", "Add", n0_in, 2, n0_out);
+    nodes[1] = net_node("n1", "Mul", n1_in, 2, n1_out);
     for (size_t i = 0; i < 2; i++)
-        w[i] = (struct nb_onnx_tensor){.name = i == 0 ? "w" : "unread",
-                                       .type = NB_ONNX_FLOAT32,
-                                       .rank = 1,
-                                       .dims = two,
-                                       .n = 2,
-                                       .data = bytes,
-                                       .bytes = 8};
+        w[i] = net_tensor(i == 0 ? "w" : "unread", NB_ONNX_FLOAT32, two, 1, bytes);
     in[0] = (struct nb_onnx_value){.name = "x", .rank = -1};
     in[1] = (struct nb_onnx_value){.name = "unread", .rank = -1};
     out = (struct nb_onnx_value){.name = "y", .rank = -1};
@@ -71,16 +53,8 @@ static void test_edit(void **state)
     assert_string_equal(nb_edit_name(&e, "", "w"), "w_2"); /* an initializer's */
     /* a node between a and its reader, added behind it */
     assert_ok(nb_edit_rename_reads(&e, "a", "a2", &err), &err);
-    assert_ok(nb_edit_add_node(&e,
-                               &(struct nb_onnx_node){.name = "n2",
-                                                      .op_type = "Relu",
-                                                      .domain = "",
-                                                      .inputs = n0_out,
-                                                      .outputs = n2_out,
-                                                      .n_inputs = 1,
-                                                      .n_outputs = 1},
-                               &err),
-              &err);
+    const struct nb_onnx_node between = net_node("n2", "Relu", n0_out, 1, n2_out);
+    assert_ok(nb_edit_add_node(&e, &between, &err), &err);
     assert_ok(nb_edit_model(&e, &out, &err), &err);
     assert_int_equal(out.graph.n_nodes, 3);
     assert_string_equal(out.graph.nodes[1].op_type, "Relu");

@@ -1,8 +1,5 @@
 /* Encodings of a small net, and the float net that they belong to. */
-#include <math.h>
-
-#include "ptq/ptq.h"
-#include "support/nbtest.h"
+#include "unit/ptq/small_net.h"
 
 static struct nb_error err;
 
@@ -12,69 +9,24 @@ static const char *const conv_in[] = {"x", "w", "b"}, *const conv_out[] = {"c"};
 static const char *const relu_in[] = {"c"}, *const relu_out[] = {"y"};
 static const float w[M * C] = {0.5F, -1.27F, 0.25F, 0.125F, -2.54F, 1.0F},
                          b[M] = {0.1F, -0.2F, 0.3F};
-static const int64_t w_dims[] = {M, C, 1, 1}, m_dims[] = {M};
+static const int64_t w_dims[] = {M, C, 1, 1}, m_dims[] = {M}, x_dims[] = {1, C, SIDE, SIDE};
 static float samples[SAMPLES * C * PIXELS];
 
 struct model {
     struct nb_onnx_node nodes[2];
     struct nb_onnx_tensor tensors[2];
-    struct nb_onnx_dim in_dims[4];
-    struct nb_onnx_value in, out;
-    struct nb_onnx_opset opset;
+    struct net_ports ports;
     struct nb_onnx_model m;
 };
-
-static struct nb_onnx_tensor tensor(const char *name, const int64_t *dims, size_t rank,
-                                    const void *data)
-{
-    struct nb_onnx_tensor t = {
-        .name = name, .type = NB_ONNX_FLOAT32, .rank = rank, .dims = dims, .data = data};
-    assert_true(nb_onnx_count(&t.n, &t.bytes, t.type, dims, rank));
-    return t;
-}
 
 static void model_init(struct model *s)
 {
     memset(s, 0, sizeof *s);
-    s->nodes[0] = (struct nb_onnx_node){.name = "conv",
-                                        .op_type = "Conv",
-                                        .domain = "",
-                                        .inputs = conv_in,
-                                        .outputs = conv_out,
-                                        .n_inputs = 3,
-                                        .n_outputs = 1};
-    s->nodes[1] = (struct nb_onnx_node){.name = "relu",
-                                        .op_type = "Relu",
-                                        .domain = "",
-                                        .inputs = relu_in,
-                                        .outputs = relu_out,
-                                        .n_inputs = 1,
-                                        .n_outputs = 1};
-    s->tensors[0] = tensor("w", w_dims, 4, w);
-    s->tensors[1] = tensor("b", m_dims, 1, b);
-    const int64_t dims[] = {1, C, SIDE, SIDE};
-    for (size_t i = 0; i < 4; i++)
-        s->in_dims[i] = (struct nb_onnx_dim){.value = dims[i]};
-    s->in = (struct nb_onnx_value){.name = "x",
-                                   .typed = true,
-                                   .tensor = true,
-                                   .type = NB_ONNX_FLOAT32,
-                                   .rank = 4,
-                                   .dims = s->in_dims};
-    s->out = (struct nb_onnx_value){.name = "y", .rank = -1, .type = NB_ONNX_FLOAT32};
-    s->opset = (struct nb_onnx_opset){"", 13};
-    s->m = (struct nb_onnx_model){.ir_version = 7,
-                                  .opsets = &s->opset,
-                                  .n_opsets = 1,
-                                  .graph = {.name = "g",
-                                            .nodes = s->nodes,
-                                            .n_nodes = 2,
-                                            .initializers = s->tensors,
-                                            .n_initializers = 2,
-                                            .inputs = &s->in,
-                                            .n_inputs = 1,
-                                            .outputs = &s->out,
-                                            .n_outputs = 1}};
+    s->nodes[0] = net_node("conv", "Conv", conv_in, 3, conv_out);
+    s->nodes[1] = net_node("relu", "Relu", relu_in, 1, relu_out);
+    s->tensors[0] = net_floats("w", w_dims, 4, w);
+    s->tensors[1] = net_floats("b", m_dims, 1, b);
+    s->m = net_model(&s->ports, x_dims, 4, 13, s->nodes, 2, s->tensors, 2);
     for (size_t i = 0; i < NB_COUNTOF(samples); i++)
         samples[i] = (float)((int)(i * 37 % 102) - 51) / 51.0F; /* -1 .. 50 / 51 */
     samples[0] = 1.55F;                                         /* 255 steps of 0.01, zero at 100 */
@@ -121,7 +73,7 @@ static void test_float(void **state)
 {
     (void)state;
     const struct nb_ptq_options o = {.format = NB_PTQ_FLOAT, .encodings = "1.0.0"};
-    struct nb_ptq_error e = {0};
+    struct nb_ptq_error e = {.n_right = 0};
     struct model s;
     struct nb_ptq *p;
     model_init(&s);
@@ -142,18 +94,15 @@ static void test_float(void **state)
         assert_close(x, w[i], 0.51 * step);
     }
     assert_ok(nb_ptq_measure(&e, &s.m, nb_ptq_file(p), NULL, &data, NULL, NULL, &err), &err);
-    assert_true(e.noise < 1e-3 * e.signal);
+    assert_true(e.of.noise < 1e-3 * e.of.signal);
     nb_ptq_destroy(p);
 }
 
-static enum nb_status body(void *ctx, const struct nb_allocator *a)
+static enum nb_status make(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
 {
     const struct nb_ptq_options o = {.format = NB_PTQ_FLOAT, .encodings = "0.6.1"};
     const struct model *s = ctx;
-    struct nb_ptq *p;
-    const enum nb_status st = nb_ptq_create(&p, &s->m, NULL, &o, &data, NULL, a, &err);
-    nb_ptq_destroy(p);
-    return st;
+    return nb_ptq_create(p, &s->m, NULL, &o, &data, NULL, a, &err);
 }
 
 static void test_memory(void **state)
@@ -161,7 +110,7 @@ static void test_memory(void **state)
     (void)state;
     struct model s;
     model_init(&s);
-    assert_true(nbtest_oom(body, &s) > 40);
+    assert_true(net_oom(make, &s) > 40);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_text), cmocka_unit_test(test_float),

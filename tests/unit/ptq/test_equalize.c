@@ -1,6 +1,4 @@
 /* Two pairs of layers become alike; what the net computes and the ranges of its values stay. */
-#include <math.h>
-
 #include "unit/ptq/chain.h"
 
 static struct nb_error err;
@@ -65,21 +63,18 @@ static void test_gain(void **state)
     assert_true(db[1] > db[0] + 1.0);
 }
 
-static enum nb_status body(void *ctx, const struct nb_allocator *a)
+static enum nb_status make(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
 {
     const struct nb_ptq_options o = {.equalize = true};
-    struct nb_ptq *p;
     (void)ctx;
-    const enum nb_status st = nb_ptq_create(&p, &chain.m, NULL, &o, &chain.data, NULL, a, &err);
-    nb_ptq_destroy(p);
-    return st;
+    return nb_ptq_create(p, &chain.m, NULL, &o, &chain.data, NULL, a, &err);
 }
 
 static void test_memory(void **state)
 {
     (void)state;
     chain_init(&chain);
-    assert_true(nbtest_oom(body, NULL) > 60);
+    assert_true(net_oom(make, NULL) > 60);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_same), cmocka_unit_test(test_gain),

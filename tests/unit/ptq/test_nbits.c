@@ -1,13 +1,13 @@
 /* Products with constant weights become MatMulNBits; the rest of a net stays as it is. */
-#include "products.h"
+#include "unit/ptq/products.h"
 
 /* Every weight as the operator's definition reads it: within a step of what it was. */
 static void check_weights(const struct nb_onnx_model *m, const struct nb_onnx_node *n,
                           unsigned bits, size_t block)
 {
-    const struct nb_onnx_tensor *codes = initializer(m, n->inputs[1]);
-    const struct nb_onnx_tensor *scales = initializer(m, n->inputs[2]);
-    const struct nb_onnx_tensor *zeros = n->n_inputs > 3 ? initializer(m, n->inputs[3]) : NULL;
+    const struct nb_onnx_tensor *codes = initializer_of(m, n->inputs[1]);
+    const struct nb_onnx_tensor *scales = initializer_of(m, n->inputs[2]);
+    const struct nb_onnx_tensor *zeros = n->n_inputs > 3 ? initializer_of(m, n->inputs[3]) : NULL;
     const size_t blocks = (K + block - 1) / block, row = block * bits / 8 * blocks;
     const size_t zero_row = (blocks * bits + 7) / 8, per = 8 / bits;
     assert_int_equal(codes->type, NB_ONNX_UINT8);
@@ -92,7 +92,8 @@ static void test_methods(void **state)
     assert_ok(nb_ptq_create_weights(&p, &s.m, NULL, &o, &nothing, NULL, NULL, &err), &err);
     const struct nb_onnx_model *m = nb_ptq_model(p);
     assert_non_null(node_of(m, "Gemm"));
-    assert_int_equal(initializer(m, node_of(m, "MatMulNBits")->inputs[3])->type, NB_ONNX_FLOAT32);
+    assert_int_equal(initializer_of(m, node_of(m, "MatMulNBits")->inputs[3])->type,
+                     NB_ONNX_FLOAT32);
     assert_true(decibels(&s, p) > 16.0);
     nb_ptq_destroy(p);
 }
@@ -151,14 +152,11 @@ static void test_refused(void **state)
                  NB_ERR_NUMERIC, &err, "weight 'w'");
 }
 
-static enum nb_status body(void *ctx, const struct nb_allocator *a)
+static enum nb_status make(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
 {
     const struct nb_ptq_weight_options o = {.type = "int4_g32_asym"};
     const struct model *s = ctx;
-    struct nb_ptq *p;
-    const enum nb_status st = nb_ptq_create_weights(&p, &s->m, NULL, &o, &data, NULL, a, &err);
-    nb_ptq_destroy(p);
-    return st;
+    return nb_ptq_create_weights(p, &s->m, NULL, &o, &data, NULL, a, &err);
 }
 
 static void test_memory(void **state)
@@ -166,7 +164,7 @@ static void test_memory(void **state)
     (void)state;
     struct model s;
     model_init(&s);
-    assert_true(nbtest_oom(body, &s) > 40);
+    assert_true(net_oom(make, &s) > 40);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_types), cmocka_unit_test(test_methods),

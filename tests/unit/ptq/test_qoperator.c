@@ -1,13 +1,12 @@
 /* A QDQ model with integer operators gives what the QDQ model gives. */
-#include "ptq/ptq.h"
-#include "support/nbtest.h"
+#include "unit/ptq/small_net.h"
 
 static struct nb_error err;
 
 enum { C = 2, M = 3, SIDE = 4, PIXELS = SIDE * SIDE, SAMPLES = 5, NODES = 10, N = 4, MOST_IN = 3 };
 
 static const int64_t w_dims[] = {M, C, 1, 1}, b_dims[] = {M}, v_dims[] = {2 * M, N}, c_dims[] = {N},
-                     to_dims[] = {2};
+                     to_dims[] = {2}, x_dims[] = {1, C, SIDE, SIDE};
 static float w[M * C], b[M], v[2 * M * N], c[N], samples[SAMPLES * C * PIXELS];
 static const int64_t to[] = {1, -1};
 static const struct {
@@ -24,20 +23,9 @@ struct model {
     struct nb_onnx_node nodes[NODES];
     struct nb_onnx_attr axis;
     struct nb_onnx_tensor tensors[5];
-    struct nb_onnx_dim in_dims[4];
-    struct nb_onnx_value in, out;
-    struct nb_onnx_opset opset;
+    struct net_ports ports;
     struct nb_onnx_model m;
 };
-
-static struct nb_onnx_tensor tensor(const char *name, int32_t type, const int64_t *dims,
-                                    size_t rank, const void *data)
-{
-    struct nb_onnx_tensor t = {
-        .name = name, .type = type, .rank = rank, .dims = dims, .data = data};
-    assert_true(nb_onnx_count(&t.n, &t.bytes, type, dims, rank));
-    return t;
-}
 
 static void fill(float *x, size_t n, int seed)
 {
@@ -58,58 +46,22 @@ static void model_init(struct model *s)
         size_t n = 0;
         while (n < MOST_IN && nodes[i].in[n] != NULL)
             n++;
-        s->nodes[i] = (struct nb_onnx_node){.name = nodes[i].out,
-                                            .op_type = nodes[i].op,
-                                            .domain = "",
-                                            .inputs = nodes[i].in,
-                                            .outputs = &nodes[i].out,
-                                            .n_inputs = n,
-                                            .n_outputs = 1};
+        s->nodes[i] = net_node(nodes[i].out, nodes[i].op, nodes[i].in, n, &nodes[i].out);
         if (strcmp(nodes[i].op, "Concat") == 0) {
             s->nodes[i].attrs = &s->axis;
             s->nodes[i].n_attrs = 1;
         }
     }
-    s->tensors[0] = tensor("w", NB_ONNX_FLOAT32, w_dims, 4, w);
-    s->tensors[1] = tensor("b", NB_ONNX_FLOAT32, b_dims, 1, b);
-    s->tensors[2] = tensor("v", NB_ONNX_FLOAT32, v_dims, 2, v);
-    s->tensors[3] = tensor("c", NB_ONNX_FLOAT32, c_dims, 1, c);
-    s->tensors[4] = tensor("to", NB_ONNX_INT64, to_dims, 1, to);
-    const int64_t dims[] = {1, C, SIDE, SIDE};
-    for (size_t i = 0; i < 4; i++)
-        s->in_dims[i] = (struct nb_onnx_dim){.value = dims[i]};
-    s->in = (struct nb_onnx_value){.name = "x",
-                                   .typed = true,
-                                   .tensor = true,
-                                   .type = NB_ONNX_FLOAT32,
-                                   .rank = 4,
-                                   .dims = s->in_dims};
-    s->out = (struct nb_onnx_value){.name = "y", .rank = -1, .type = NB_ONNX_FLOAT32};
-    s->opset = (struct nb_onnx_opset){"", 13};
-    s->m = (struct nb_onnx_model){.ir_version = 7,
-                                  .opsets = &s->opset,
-                                  .n_opsets = 1,
-                                  .graph = {.name = "g",
-                                            .nodes = s->nodes,
-                                            .n_nodes = NODES,
-                                            .initializers = s->tensors,
-                                            .n_initializers = 5,
-                                            .inputs = &s->in,
-                                            .n_inputs = 1,
-                                            .outputs = &s->out,
-                                            .n_outputs = 1}};
+    s->tensors[0] = net_floats("w", w_dims, 4, w);
+    s->tensors[1] = net_floats("b", b_dims, 1, b);
+    s->tensors[2] = net_floats("v", v_dims, 2, v);
+    s->tensors[3] = net_floats("c", c_dims, 1, c);
+    s->tensors[4] = net_tensor("to", NB_ONNX_INT64, to_dims, 1, to);
+    s->m = net_model(&s->ports, x_dims, 4, 13, s->nodes, NODES, s->tensors, 5);
 }
 
 static const float *const inputs[] = {samples};
 static const struct nb_ptq_data data = {.inputs = inputs, .n_samples = SAMPLES};
-
-static size_t count(const struct nb_onnx_model *m, const char *op)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < m->graph.n_nodes; i++)
-        n += strcmp(m->graph.nodes[i].op_type, op) == 0;
-    return n;
-}
 
 static void create(struct nb_ptq **p, const struct model *s, const struct nb_ptq_options *o)
 {
@@ -136,7 +88,7 @@ static void test_same(void **state)
                 {"Gemm", 0},
                 {"QuantizeLinear", 2}, /* x, and what Softmax makes */
                 {"DequantizeLinear", 2}};
-    struct nb_ptq_error e = {0};
+    struct nb_ptq_error e = {.n_right = 0};
     struct model s;
     struct nb_ptq *qdq, *whole;
     model_init(&s);
@@ -144,11 +96,11 @@ static void test_same(void **state)
     create(&whole, &s, &(struct nb_ptq_options){.format = NB_PTQ_QOPERATOR});
     const struct nb_onnx_model *m = nb_ptq_model(whole);
     for (size_t i = 0; i < NB_COUNTOF(want); i++)
-        if (count(m, want[i].op) != want[i].n)
-            fail_msg("%zu nodes %s, expected %zu", count(m, want[i].op), want[i].op, want[i].n);
+        if (count_of(m, want[i].op) != want[i].n)
+            fail_msg("%zu nodes %s, expected %zu", count_of(m, want[i].op), want[i].op, want[i].n);
     assert_int_equal(nb_onnx_opset_version(m, "com.microsoft"), 1);
     assert_ok(nb_ptq_measure(&e, nb_ptq_model(qdq), m, NULL, &data, NULL, NULL, &err), &err);
-    assert_true(e.signal > 0.0 && e.most < 1.01 / 255.0); /* a step of Softmax's grid */
+    assert_true(e.of.signal > 0.0 && e.of.most < 1.01 / 255.0); /* a step of Softmax's grid */
     nb_ptq_destroy(qdq);
     nb_ptq_destroy(whole);
 }
@@ -158,29 +110,26 @@ static void test_kept(void **state)
 {
     (void)state;
     static const char *const keep[] = {"Add", "Gemm"};
-    struct nb_ptq_error e = {0};
+    struct nb_ptq_error e = {.n_right = 0};
     struct model s;
     struct nb_ptq *p;
     model_init(&s);
     create(&p, &s,
            &(struct nb_ptq_options){
                .format = NB_PTQ_QOPERATOR, .keep = keep, .n_keep = 2, .per_tensor = true});
-    assert_int_equal(count(nb_ptq_model(p), "Add"), 1);
-    assert_int_equal(count(nb_ptq_model(p), "Gemm"), 1);
-    assert_int_equal(count(nb_ptq_model(p), "QGemm"), 0);
+    assert_int_equal(count_of(nb_ptq_model(p), "Add"), 1);
+    assert_int_equal(count_of(nb_ptq_model(p), "Gemm"), 1);
+    assert_int_equal(count_of(nb_ptq_model(p), "QGemm"), 0);
     assert_ok(nb_ptq_measure(&e, &s.m, nb_ptq_model(p), NULL, &data, NULL, NULL, &err), &err);
-    assert_true(e.noise < 1e-3 * e.signal);
+    assert_true(e.of.noise < 1e-3 * e.of.signal);
     nb_ptq_destroy(p);
 }
 
-static enum nb_status body(void *ctx, const struct nb_allocator *a)
+static enum nb_status make(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
 {
     const struct nb_ptq_options o = {.format = NB_PTQ_QOPERATOR};
     const struct model *s = ctx;
-    struct nb_ptq *p;
-    const enum nb_status st = nb_ptq_create(&p, &s->m, NULL, &o, &data, NULL, a, &err);
-    nb_ptq_destroy(p);
-    return st;
+    return nb_ptq_create(p, &s->m, NULL, &o, &data, NULL, a, &err);
 }
 
 static void test_memory(void **state)
@@ -188,7 +137,7 @@ static void test_memory(void **state)
     (void)state;
     struct model s;
     model_init(&s);
-    assert_true(nbtest_oom(body, &s) > 40);
+    assert_true(net_oom(make, &s) > 40);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_same), cmocka_unit_test(test_kept),

@@ -1,8 +1,6 @@
 /* Weights of a convolution in groups: what its columns met, how they are rounded, what its bias owes. */
-#include <math.h>
-
 #include "ptq/ptq_internal.h"
-#include "support/nbtest.h"
+#include "unit/ptq/small_net.h"
 
 static struct nb_error err;
 
@@ -32,9 +30,7 @@ struct model {
     struct nb_onnx_attr attrs[4];
     struct nb_onnx_node conv;
     struct nb_onnx_tensor t;
-    struct nb_onnx_dim dims[4];
-    struct nb_onnx_value in, out;
-    struct nb_onnx_opset opset;
+    struct net_ports ports;
     struct nb_onnx_model m;
 };
 
@@ -61,51 +57,17 @@ static void fill(void)
 static void model_init(struct model *s)
 {
     static const int64_t in_dims[] = {1, GROUPS * C, H, W};
-    const void *bytes = w;
     memset(s, 0, sizeof *s);
     fill();
     s->attrs[0] = list("pads", pads, 4);
     s->attrs[1] = list("strides", strides, 2);
     s->attrs[2] = list("dilations", dilations, 2);
     s->attrs[3] = (struct nb_onnx_attr){.name = "group", .type = NB_ONNX_ATTR_INT, .i = GROUPS};
-    s->conv = (struct nb_onnx_node){.name = "conv",
-                                    .op_type = "Conv",
-                                    .domain = "",
-                                    .inputs = conv_in,
-                                    .outputs = conv_out,
-                                    .n_inputs = 2,
-                                    .n_outputs = 1,
-                                    .attrs = s->attrs,
-                                    .n_attrs = 4};
-    s->t = (struct nb_onnx_tensor){.name = "w",
-                                   .type = NB_ONNX_FLOAT32,
-                                   .rank = 4,
-                                   .dims = w_dims,
-                                   .n = NB_COUNTOF(w),
-                                   .data = bytes,
-                                   .bytes = sizeof w};
-    for (size_t i = 0; i < 4; i++)
-        s->dims[i] = (struct nb_onnx_dim){.value = in_dims[i]};
-    s->in = (struct nb_onnx_value){.name = "x",
-                                   .typed = true,
-                                   .tensor = true,
-                                   .type = NB_ONNX_FLOAT32,
-                                   .rank = 4,
-                                   .dims = s->dims};
-    s->out = (struct nb_onnx_value){.name = "y", .rank = -1, .type = NB_ONNX_FLOAT32};
-    s->opset = (struct nb_onnx_opset){"", 13};
-    s->m = (struct nb_onnx_model){.ir_version = 7,
-                                  .opsets = &s->opset,
-                                  .n_opsets = 1,
-                                  .graph = {.name = "g",
-                                            .nodes = &s->conv,
-                                            .n_nodes = 1,
-                                            .initializers = &s->t,
-                                            .n_initializers = 1,
-                                            .inputs = &s->in,
-                                            .n_inputs = 1,
-                                            .outputs = &s->out,
-                                            .n_outputs = 1}};
+    s->conv = net_node("conv", "Conv", conv_in, 2, conv_out);
+    s->conv.attrs = s->attrs;
+    s->conv.n_attrs = 4;
+    s->t = net_floats("w", w_dims, 4, w);
+    s->m = net_model(&s->ports, in_dims, 4, 13, &s->conv, 1, &s->t, 1);
 }
 
 /* What column j of a group meets at an output. */
@@ -274,19 +236,24 @@ static void test_corners(void **state)
     corners = false;
 }
 
-static enum nb_status body(void *ctx, const struct nb_allocator *a)
+static enum nb_status make_as(struct nb_ptq **p, struct model *s, enum nb_ptq_weights rule,
+                              const struct nb_allocator *a)
 {
-    static const enum nb_ptq_weights all[] = {NB_PTQ_RTN, NB_PTQ_GPTQ};
-    struct model *s = ctx;
-    for (size_t i = 0; i < NB_COUNTOF(all); i++) {
-        const struct nb_ptq_options o = {
-            .weights = all[i], .bias_correct = true, .per_tensor = i == 0};
-        struct nb_ptq *p;
-        NB_TRY(nb_ptq_create(&p, &s->m, NULL, &o, &data, NULL, a, &err));
-        assert_int_equal(nb_ptq_report(p)->n_quantized, 1);
-        nb_ptq_destroy(p);
-    }
+    const struct nb_ptq_options o = {
+        .weights = rule, .bias_correct = true, .per_tensor = rule == NB_PTQ_RTN};
+    NB_TRY(nb_ptq_create(p, &s->m, NULL, &o, &data, NULL, a, &err));
+    assert_int_equal(nb_ptq_report(*p)->n_quantized, 1);
     return NB_OK;
+}
+
+static enum nb_status make_rtn(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
+{
+    return make_as(p, ctx, NB_PTQ_RTN, a);
+}
+
+static enum nb_status make_gptq(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
+{
+    return make_as(p, ctx, NB_PTQ_GPTQ, a);
 }
 
 static void test_memory(void **state)
@@ -294,7 +261,9 @@ static void test_memory(void **state)
     (void)state;
     struct model s;
     model_init(&s);
-    assert_true(nbtest_oom(body, &s) > 60);
+    const size_t rtn = net_oom(make_rtn, &s), gptq = net_oom(make_gptq, &s);
+    print_message("%zu, %zu allocations\n", rtn, gptq);
+    assert_true(rtn > 30 && gptq > 30 && rtn + gptq > 60);
 }
 
 static int stop(void *ctx, const char *what, uint64_t done, uint64_t total, const char *unit)

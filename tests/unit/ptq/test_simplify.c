@@ -1,6 +1,6 @@
 /* Transposes of constants, and those that undo each other; nodes that do nothing at the end; old operators as new ones. */
 #include "ptq/ptq_internal.h"
-#include "support/nbtest.h"
+#include "unit/ptq/small_net.h"
 
 static struct nb_error err;
 
@@ -11,11 +11,6 @@ static const int64_t w_dims[] = {2, 3, 4}, turned[] = {2, 0, 1}, back[] = {1, 2,
 static const char *const x[] = {"x"}, *const a[] = {"a"}, *const b[] = {"b"}, *const c[] = {"c"};
 static const char *const wn[] = {"w"}, *const wt[] = {"wt"}, *const in[] = {"b", "wt"};
 static const char *const y[] = {"y"};
-
-static const uint8_t *bytes(const void *p)
-{
-    return p;
-}
 
 #define PERM(v)                                                                                    \
     {                                                                                              \
@@ -33,13 +28,7 @@ static enum nb_status simplify(const struct nb_onnx_attr *second, struct nb_onnx
                                size_t n_nodes, const char *const *out, struct nb_edit *e,
                                struct nb_onnx_model *result, const struct nb_allocator *alloc)
 {
-    const struct nb_onnx_tensor t = {.name = "w",
-                                     .type = NB_ONNX_FLOAT32,
-                                     .rank = 3,
-                                     .dims = w_dims,
-                                     .n = 24,
-                                     .data = bytes(w),
-                                     .bytes = sizeof w};
+    const struct nb_onnx_tensor t = net_floats("w", w_dims, 3, w);
     const struct nb_onnx_value input = {.name = "x", .rank = -1},
                                output = {.name = out[0], .rank = -1};
     nodes[0] = (struct nb_onnx_node)NODE("Transpose", x, 1, a, &to);
