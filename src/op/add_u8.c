@@ -14,9 +14,8 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
     const struct nb_value *a = op_value(g, n->in[0]), *b = op_value(g, n->in[1]);
     if (a->type != NB_VALUE_U8 || b->type != NB_VALUE_U8 || !nb_value_same_dims(a, b))
         return nb_graph_refuse(g, n, "uint8 arrays of the same dimensions expected");
-    for (uint32_t i = ZERO_A; i <= HIGH; i++)
-        if (n->attr[i].i < 0 || n->attr[i].i > 255 || n->attr[LOW].i > n->attr[HIGH].i)
-            return nb_graph_refuse(g, n, "a zero point or a bound that is no byte");
+    if (!op_bytes(g, n, &n->attr[ZERO_A], HIGH - ZERO_A + 1))
+        return false;
     op_copy_dims(out, a, NB_VALUE_U8);
     return true;
 }

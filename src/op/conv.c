@@ -38,20 +38,14 @@ struct plan {
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
 {
     const struct nb_value *x = op_value(g, n->in[X]), *w = op_value(g, n->in[W]);
-    const int64_t groups = n->attr[GROUPS].i, act = n->attr[ACT].i;
+    const int64_t act = n->attr[ACT].i;
     struct nb_window win;
     if (!nb_window_read(g, n, x, n->attr[LAST].i != 0, &win) || !nb_window_slide(g, n, false, &win))
         return false;
-    if (x->type != NB_VALUE_F32 || w->type != NB_VALUE_F32 || w->rank != x->rank)
-        return nb_graph_refuse(g, n, "x and w must be float arrays of the same rank");
-    if (groups < 1 || win.c % groups != 0 || (int64_t)w->dim[0].n % groups != 0 ||
-        (int64_t)w->dim[1].n != win.c / groups)
-        return nb_graph_refuse(g, n, "%lld channels, weights of %llu, %lld groups",
-                               (long long)win.c, (unsigned long long)w->dim[1].n,
-                               (long long)groups);
-    for (uint32_t i = 2; i < w->rank; i++)
-        if ((int64_t)w->dim[i].n != n->attr[NB_WINDOW_KERNEL].list[i - 2])
-            return nb_graph_refuse(g, n, "dimension %u of the weights is not the kernel's", i);
+    if (x->type != NB_VALUE_F32 || w->type != NB_VALUE_F32)
+        return nb_graph_refuse(g, n, "x and w must be float arrays");
+    if (!nb_window_weights(g, n, &win, w, n->attr[GROUPS].i, false))
+        return false;
     if (act < 0 || act >= NB_N_CONV_ACT)
         return nb_graph_refuse(g, n, "no activation %lld", (long long)act);
     out->type = NB_VALUE_F32;

@@ -40,15 +40,10 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
     struct nb_window win;
     if (!nb_window_read(g, n, x, n->attr[LAST].i != 0, &win))
         return false;
-    if (x->type != NB_VALUE_F32 || w->type != NB_VALUE_F32 || w->rank != x->rank)
-        return nb_graph_refuse(g, n, "x and w must be float arrays of the same rank");
-    if (groups < 1 || win.c % groups != 0 || (int64_t)w->dim[0].n != win.c)
-        return nb_graph_refuse(g, n, "%lld channels, weights for %llu, %lld groups",
-                               (long long)win.c, (unsigned long long)w->dim[0].n,
-                               (long long)groups);
-    for (uint32_t i = 2; i < w->rank; i++)
-        if ((int64_t)w->dim[i].n != n->attr[NB_WINDOW_KERNEL].list[i - 2])
-            return nb_graph_refuse(g, n, "dimension %u of the weights is not the kernel's", i);
+    if (x->type != NB_VALUE_F32 || w->type != NB_VALUE_F32)
+        return nb_graph_refuse(g, n, "x and w must be float arrays");
+    if (!nb_window_weights(g, n, &win, w, groups, true))
+        return false;
     if (size->i != (int64_t)x->rank - 2)
         return nb_graph_refuse(g, n, "a size of %lld dimensions", (long long)size->i);
     for (uint32_t i = 0; i < x->rank - 2; i++) {

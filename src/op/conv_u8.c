@@ -30,35 +30,22 @@ struct plan {
     bool each, swap_y;                  /* channels alone; y's have to move */
 };
 
-static bool is_byte(const struct nb_attr *a)
-{
-    return a->i >= 0 && a->i <= 255;
-}
-
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
 {
     const struct nb_value *x = op_value(g, n->in[X]), *w = op_value(g, n->in[W]);
     const struct nb_value *bias = op_value(g, n->in[BIAS]), *scale = op_value(g, n->in[SCALE]);
-    const int64_t groups = n->attr[GROUPS].i;
     struct nb_window win;
     if (!nb_window_read(g, n, x, n->attr[LAST].i != 0, &win) || !nb_window_slide(g, n, false, &win))
         return false;
-    if (x->type != NB_VALUE_U8 || w->type != NB_VALUE_I8 || w->rank != x->rank)
-        return nb_graph_refuse(g, n, "uint8 and int8 arrays of the same rank expected");
-    if (groups < 1 || win.c % groups != 0 || (int64_t)w->dim[0].n % groups != 0 ||
-        (int64_t)w->dim[1].n != win.c / groups)
-        return nb_graph_refuse(g, n, "%lld channels, weights of %llu, %lld groups",
-                               (long long)win.c, (unsigned long long)w->dim[1].n,
-                               (long long)groups);
-    for (uint32_t i = 2; i < w->rank; i++)
-        if ((int64_t)w->dim[i].n != n->attr[NB_WINDOW_KERNEL].list[i - 2])
-            return nb_graph_refuse(g, n, "dimension %u of the weights is not the kernel's", i);
+    if (x->type != NB_VALUE_U8 || w->type != NB_VALUE_I8)
+        return nb_graph_refuse(g, n, "uint8 and int8 arrays expected");
+    if (!nb_window_weights(g, n, &win, w, n->attr[GROUPS].i, false))
+        return false;
     if (bias->type != NB_VALUE_I32 || nb_value_count(bias) != w->dim[0].n ||
         scale->type != NB_VALUE_F32 || nb_value_count(scale) != w->dim[0].n)
         return nb_graph_refuse(g, n, "an int32 bias and a scale for each channel expected");
-    for (uint32_t i = ZERO_X; i <= HIGH; i++)
-        if (!is_byte(&n->attr[i]) || n->attr[LOW].i > n->attr[HIGH].i)
-            return nb_graph_refuse(g, n, "a zero point or a bound that is no byte");
+    if (!op_bytes(g, n, &n->attr[ZERO_X], HIGH - ZERO_X + 1))
+        return false;
     out->type = NB_VALUE_U8;
     out->rank = x->rank;
     nb_window_dims(&win, (int64_t)w->dim[0].n, out);

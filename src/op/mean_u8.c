@@ -21,9 +21,8 @@ static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *
             return nb_graph_refuse(g, n, "a mean of bytes with padding");
     if (x->type != NB_VALUE_U8 || w.taps > INT32_MAX / 255)
         return nb_graph_refuse(g, n, "uint8, and windows of fewer elements, expected");
-    for (uint32_t i = ZERO_X; i <= HIGH; i++)
-        if (n->attr[i].i < 0 || n->attr[i].i > 255 || n->attr[LOW].i > n->attr[HIGH].i)
-            return nb_graph_refuse(g, n, "a zero point or a bound that is no byte");
+    if (!op_bytes(g, n, &n->attr[ZERO_X], HIGH - ZERO_X + 1))
+        return false;
     out->type = NB_VALUE_U8;
     out->rank = x->rank;
     nb_window_dims(&w, w.c, out);

@@ -32,6 +32,16 @@ static inline bool op_is_plain(const struct nb_value *v)
     return nb_value_item_bytes(v->type) > 0;
 }
 
+/* Are zero points and bounds of 8-bit integers, n attributes whose last two are low <= high, bytes? false: refused. */
+static inline bool op_bytes(struct nb_graph *g, const struct nb_node *node,
+                            const struct nb_attr *attr, uint32_t n)
+{
+    bool fit = attr[n - 2].i <= attr[n - 1].i;
+    for (uint32_t i = 0; i < n; i++)
+        fit = fit && attr[i].i >= 0 && attr[i].i <= 255;
+    return fit || nb_graph_refuse(g, node, "a zero point or a bound that is no byte");
+}
+
 /* out's rank and dimensions are those of a list. false: refused. */
 static inline bool op_list_dims(struct nb_graph *g, const struct nb_node *n,
                                 const struct nb_attr *dims, struct nb_value *out)

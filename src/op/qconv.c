@@ -29,20 +29,13 @@ static bool zeros_fit(const struct nb_graph *g, const struct nb_node *n)
 static bool shape(struct nb_graph *g, const struct nb_node *n, struct nb_value *out)
 {
     const struct nb_value *x = op_value(g, n->in[0]), *w = op_value(g, n->in[2]);
-    const int64_t groups = n->attr[GROUPS].i;
     struct nb_window win;
     if (!is_byte(x) || !is_byte(w) || !zeros_fit(g, n))
         return nb_graph_refuse(g, n, "8-bit integers, and zero points of their types, expected");
     if (!nb_window_read(g, n, x, false, &win) || !nb_window_slide(g, n, false, &win))
         return false;
-    if (w->rank != x->rank || groups < 1 || x->dim[1].n != w->dim[1].n * (uint64_t)groups ||
-        w->dim[0].n % (uint64_t)groups != 0)
-        return nb_graph_refuse(g, n, "%llu channels, weights of %llu, %lld groups",
-                               (unsigned long long)x->dim[1].n, (unsigned long long)w->dim[1].n,
-                               (long long)groups);
-    for (uint32_t i = 2; i < w->rank; i++)
-        if ((int64_t)w->dim[i].n != n->attr[NB_WINDOW_KERNEL].list[i - 2])
-            return nb_graph_refuse(g, n, "dimension %u of the weights is not the kernel's", i);
+    if (!nb_window_weights(g, n, &win, w, n->attr[GROUPS].i, false))
+        return false;
     out->type = NB_VALUE_I32;
     out->rank = x->rank;
     nb_window_dims(&win, (int64_t)w->dim[0].n, out);

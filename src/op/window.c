@@ -74,6 +74,23 @@ bool nb_window_slide(struct nb_graph *g, const struct nb_node *n, bool ceil, str
     return true;
 }
 
+bool nb_window_weights(struct nb_graph *g, const struct nb_node *n, const struct nb_window *w,
+                       const struct nb_value *weights, int64_t groups, bool transposed)
+{
+    const struct nb_attr *kernel = &n->attr[NB_WINDOW_KERNEL];
+    if ((int64_t)weights->rank != kernel->i + 2)
+        return nb_graph_refuse(g, n, "x and its weights must have the same rank");
+    const int64_t first = (int64_t)weights->dim[0].n, second = (int64_t)weights->dim[1].n;
+    if (groups < 1 || w->c % groups != 0 || first % groups != 0 ||
+        (transposed ? first != w->c : second != w->c / groups))
+        return nb_graph_refuse(g, n, "%lld channels, weights of %lld, %lld groups", (long long)w->c,
+                               (long long)(transposed ? first : second), (long long)groups);
+    for (uint32_t i = 2; i < weights->rank; i++)
+        if ((int64_t)weights->dim[i].n != kernel->list[i - 2])
+            return nb_graph_refuse(g, n, "dimension %u of the weights is not the kernel's", i);
+    return true;
+}
+
 void nb_window_dims(const struct nb_window *w, int64_t c, struct nb_value *out)
 {
     const uint32_t dims = out->rank - 2, first = w->last ? 1 : 2;

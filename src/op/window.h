@@ -28,6 +28,9 @@ bool nb_window_read(struct nb_graph *g, const struct nb_node *n, const struct nb
                     bool last, struct nb_window *w);
 /* out of a window that moves over x; ceil: the last one may stick out. */
 bool nb_window_slide(struct nb_graph *g, const struct nb_node *n, bool ceil, struct nb_window *w);
+/* Weights of (M, C / groups, kernel), or, transposed, (C, M / groups, kernel)? false: refused. */
+bool nb_window_weights(struct nb_graph *g, const struct nb_node *n, const struct nb_window *w,
+                       const struct nb_value *weights, int64_t groups, bool transposed);
 /* The value with c channels. */
 void nb_window_dims(const struct nb_window *w, int64_t c, struct nb_value *out);
 /* Of a node that passed its shape rule. y: for out. */
