@@ -1,12 +1,11 @@
-/* net/pass_affine.c: what multiplies and adds a constant for each channel behind a convolution or a product goes
+/* net/pass_affine.c: what multiplies and adds a constant for each channel behind a convolution goes
  * into its weights and bias: batch norms, biases that come as nodes of their own.
  *
  *     a (W x + b) + c = (a W) x + (a b + c)
  *
- * Computed in doubles, rounded once. A convolution's channels are dimension 1 of its output, a product's the last.
+ * Computed in doubles, rounded once. Channels are dimension 1 of the output, of convolutions and transposed ones (of
+ * one group).
  */
-#include <string.h>
-
 #include "net/passes.h"
 
 /* A layer that takes an affine map in: which inputs are its weights and bias, and where channels are. */
@@ -22,21 +21,24 @@ static bool conv_layer(const struct nb_rewrite *r, const struct nb_node *n, stru
 {
     const struct nb_value *v = r->from->values;
     const struct nb_attr *act = nb_node_attr(n, "act"), *last = nb_node_attr(n, "last");
-    if (strcmp(n->op->name, "conv") != 0 || (act && act->i != 0) || (last && last->i != 0) ||
-        n->in[3])
+    const bool back = n->op == &nb_op_conv_transpose; /* its weights have channels as dimension 1 */
+    if ((!back && n->op != &nb_op_conv) || (act && act->i != 0) || (last && last->i != 0) ||
+        n->in[3] || (back && nb_node_attr(n, "groups")->i != 1))
         return false;
     *l = (struct layer){.n = n,
                         .w = &v[n->in[1]],
                         .bias = n->in[2] ? &v[n->in[2]] : NULL,
                         .y = &v[n->out[0]],
-                        .before = 1,
                         .channel_dim = 1};
     if (!nb_value_is_const(l->w, NB_VALUE_F32) ||
         (l->bias && !nb_value_is_const(l->bias, NB_VALUE_F32)))
         return false;
-    l->channels = l->w->dim[0].n;
-    l->after = l->channels ? nb_value_count(l->w) / l->channels : 0;
-    return l->channels > 0;
+    l->before = back ? l->w->dim[0].n : 1;
+    l->channels = l->w->dim[back ? 1 : 0].n;
+    if (l->before == 0 || l->channels == 0)
+        return false;
+    l->after = nb_value_count(l->w) / (l->channels * l->before);
+    return true;
 }
 
 /* Of a value that is read beside the layer's output: does it have one number, or one for each channel? */
