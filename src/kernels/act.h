@@ -17,6 +17,10 @@
  * 6.3e-8 once its coefficients are floats. y = x (x < 0 ? q : 1 - q). Relative error below 5e-7 down to
  * x = -13.2; there exp becomes 0 and so does y.
  *
+ * erf x, relative error below 3e-7 (with tail(t) = 1 - Phi(t) as above):
+ *   |x| <= ERF_SPLIT: z = x x, x P(z), P the Taylor series of erf x / x, whose next term is below 2e-8
+ *   else:             1 - 2 tail(min(sqrt(2) |x|, END)) and the sign of x
+ *
  * Derivatives (act_grad_f32, error below 2e-6), with s = 1 / (1 + exp(..)) of the function itself:
  *   SiLU          s fma(x, 1 - s, 1)
  *   GELU by tanh  fma(s (1 - s), x fma(z, -3 CUBE, -LINEAR), s), x no further out than END
@@ -35,6 +39,18 @@
 
 #define NB_GELU_LINEAR -0x1.988454p0F  /* -2 sqrt(2 / pi)   */
 #define NB_GELU_CUBE   -0x1.2444f2p-4F /* LINEAR * 0.044715 */
+
+#define NB_ERF_SPLIT 0.75F
+#define NB_ERF_SQRT2 0x1.6a09e6p0F
+#define NB_ERF_P0    0x1.20dd76p0F /* 2 / sqrt(pi); from here on times (-1)^k / (k! (2k + 1)) */
+#define NB_ERF_P1    -0x1.812746p-2F
+#define NB_ERF_P2    0x1.ce2f22p-4F
+#define NB_ERF_P3    -0x1.b82ce4p-6F
+#define NB_ERF_P4    0x1.565bcep-8F
+#define NB_ERF_P5    -0x1.c02db4p-11F
+#define NB_ERF_P6    0x1.f9a326p-14F
+#define NB_ERF_P7    -0x1.f4d25cp-17F
+#define NB_ERF_P8    0x1.b9e6cap-20F
 
 #define NB_GELU_PHI0  0x1.988454p-2F /* 1 / sqrt(2 pi)     */
 #define NB_GELU_END   14.0F

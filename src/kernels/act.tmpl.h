@@ -208,6 +208,44 @@ void NB_FN(glu_f32)(float *y, const float *gate, const float *up, size_t n, enum
     }
 }
 
+static inline struct v16 erf16(struct v16 x)
+{
+    const struct v16 one = v16_set1(1.0F), end = v16_set1(NB_GELU_END);
+    const struct v16 a = v16_abs(x), z = v16_mul(x, x), t = v16_mul(a, v16_set1(NB_ERF_SQRT2));
+    const struct v16 tail = gelu_tail16(v16_if_less(t, end, t, end));
+    const struct v16 far = v16_fma(v16_set1(-2.0F), tail, one);
+    struct v16 p = v16_set1(NB_ERF_P8);
+    p = v16_fma(p, z, v16_set1(NB_ERF_P7));
+    p = v16_fma(p, z, v16_set1(NB_ERF_P6));
+    p = v16_fma(p, z, v16_set1(NB_ERF_P5));
+    p = v16_fma(p, z, v16_set1(NB_ERF_P4));
+    p = v16_fma(p, z, v16_set1(NB_ERF_P3));
+    p = v16_fma(p, z, v16_set1(NB_ERF_P2));
+    p = v16_fma(p, z, v16_set1(NB_ERF_P1));
+    p = v16_fma(p, z, v16_set1(NB_ERF_P0));
+    return v16_if_less(v16_set1(NB_ERF_SPLIT), a,
+                       v16_if_less(x, v16_set1(0.0F), v16_neg(far), far), v16_mul(x, p));
+}
+
+static inline struct v16 sigmoid16(struct v16 x)
+{
+    const struct v16 one = v16_set1(1.0F);
+    return v16_div(one, v16_add(one, v16_exp(v16_neg(x))));
+}
+
+#define MAP(op, f)                                                                                 \
+    void NB_FN(op)(float *y, const float *x, size_t n)                                             \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        for (; i + STEP <= n; i += STEP)                                                           \
+            v16_store(y + i, f(v16_load(x + i)));                                                  \
+        if (i < n)                                                                                 \
+            v16_store_n(y + i, f(v16_load_n(x + i, n - i)), n - i);                                \
+    }
+MAP(erf_f32, erf16)
+MAP(sigmoid_f32, sigmoid16)
+#undef MAP
+
 void NB_FN(softcap_f32)(float *y, const float *x, size_t n, float factor, float cap)
 {
     const struct v16 f = v16_set1(factor), c = v16_set1(cap);

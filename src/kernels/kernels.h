@@ -131,6 +131,9 @@ typedef void nb_act_f32_fn(float *y, const float *x, size_t n, enum nb_act act);
 typedef void nb_glu_f32_fn(float *y, const float *gate, const float *up, size_t n, enum nb_act act);
 /* y = the derivative of act at x; at 0 that of the right branch is 0 (ReLU and its square) */
 typedef void nb_act_grad_f32_fn(float *y, const float *x, size_t n, enum nb_act act);
+/* y = erf x, y = 1 / (1 + exp(-x)); y may be x */
+typedef void nb_erf_f32_fn(float *y, const float *x, size_t n);
+typedef void nb_sigmoid_f32_fn(float *y, const float *x, size_t n);
 /* y = cap * tanh(factor * x); y may be x */
 typedef void nb_softcap_f32_fn(float *y, const float *x, size_t n, float factor, float cap);
 /* In place: s = scale * x, e = exp(s - max s), x = e * (1 / sum e). -inf (masked) gives 0; if every
@@ -346,6 +349,8 @@ struct nb_kernels {
     nb_act_f32_fn *act_f32;
     nb_glu_f32_fn *glu_f32;
     nb_act_grad_f32_fn *act_grad_f32;
+    nb_erf_f32_fn *erf_f32;
+    nb_sigmoid_f32_fn *sigmoid_f32;
     nb_softcap_f32_fn *softcap_f32;
     nb_softmax_f32_fn *softmax_f32;
     nb_expsum_f32_fn *expsum_f32;

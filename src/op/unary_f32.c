@@ -1,22 +1,16 @@
 /* op/unary_f32.c: functions of floats, fast, the same bits on every ISA.
  *
- * Piecewise linear ones are plain loops. Tanh, GELU, SiLU are kernels (kernels/act.h says how near they come), and
- * two more follow from them:
- *   sigmoid x = SiLU(x) / x
- *   erf x = 1 - 2 GELU(z) / z with z = -sqrt(2) x, for x > 0.75, and odd; near 0 its Taylor series
- * What grows from exp is computed in doubles from
+ * Piecewise linear ones are plain loops. Tanh, GELU, SiLU, erf, sigmoid are kernels (kernels/act.h says how near they
+ * come). What grows from exp is computed in doubles from
  *   exp x = 2^n exp r,  n = round(x / ln 2),  exp r = sum of r^k / k!, k <= 9
  * (relative error 1e-11), without libm, so that a compiler makes vectors of the loop.
  */
 #include "op/unary_f32.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "op/op_internal.h"
-
-#define PIECE 256U
 
 /* ---- exp in doubles ---- */
 
@@ -71,52 +65,6 @@ static inline double exp_less_one(double x)
 
 /* ---- from kernels ---- */
 
-static void sigmoid(float *y, const float *x, size_t n, const struct nb_kernels *k)
-{
-    k->act_f32(y, x, n, NB_ACT_SILU);
-    for (size_t i = 0; i < n; i++) {
-        const float v = x[i], a = fabsf(v), s = y[i] / v;
-        const float end = v > 0.0F ? 1.0F : 0.0F;
-        const float middle = a < 1e-30F ? 0.5F : s; /* products of less would be subnormal */
-        y[i] = a > FLT_MAX ? end : middle;
-    }
-}
-
-/* 2 / sqrt(pi) times the sum of (-1)^k z^k / (k! (2k + 1)), z = x x <= 0.5625; the next term is below 2e-8 */
-static inline float erf_near(float x)
-{
-    const float z = x * x;
-    float p = 1.0F / 685440.0F;
-    p = p * z - 1.0F / 75600.0F;
-    p = p * z + 1.0F / 9360.0F;
-    p = p * z - 1.0F / 1320.0F;
-    p = p * z + 1.0F / 216.0F;
-    p = p * z - 1.0F / 42.0F;
-    p = p * z + 1.0F / 10.0F;
-    p = p * z - 1.0F / 3.0F;
-    p = p * z + 1.0F;
-    return x * (p * 1.12837917F);
-}
-
-static void erf_all(float *y, const float *x, size_t n, const struct nb_kernels *k)
-{
-    float z[PIECE], g[PIECE];
-    for (size_t at = 0; at < n; at += PIECE) {
-        const size_t m = NB_MIN((size_t)PIECE, n - at);
-        const float *v = x + at;
-        for (size_t i = 0; i < m; i++) { /* GELU is 0 from 13.2 on */
-            const float a = fabsf(v[i]);
-            z[i] = -1.41421356F * (a > 9.0F ? 9.0F : a);
-        }
-        k->act_f32(g, z, m, NB_ACT_GELU);
-        for (size_t i = 0; i < m; i++) {
-            const float far = 1.0F - 2.0F * (g[i] / z[i]), near = erf_near(v[i]);
-            const float with_sign = v[i] < 0.0F ? -far : far;
-            y[at + i] = fabsf(v[i]) > 0.75F ? with_sign : near;
-        }
-    }
-}
-
 static bool from_kernels(float *y, const float *x, size_t n, enum nb_unary op, float alpha,
                          const struct nb_kernels *k)
 {
@@ -134,7 +82,7 @@ static bool from_kernels(float *y, const float *x, size_t n, enum nb_unary op, f
         k->act_f32(y, x, n, NB_ACT_GELU_TANH);
         return true;
     case NB_UNARY_SIGMOID:
-        sigmoid(y, x, n, k);
+        k->sigmoid_f32(y, x, n);
         return true;
     case NB_UNARY_SWISH:
         if (alpha != 1.0F)
@@ -142,7 +90,7 @@ static bool from_kernels(float *y, const float *x, size_t n, enum nb_unary op, f
         k->act_f32(y, x, n, NB_ACT_SILU);
         return true;
     case NB_UNARY_ERF:
-        erf_all(y, x, n, k);
+        k->erf_f32(y, x, n);
         return true;
     default:
         return false;

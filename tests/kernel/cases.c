@@ -733,6 +733,8 @@ static const struct op ops[] = {
     {"act_grad_f32", act_count, act_case, setup_act, call_act_grad,
      {VEC, .variant = 2 * NB_ACT_GELU}, bytes8},
     {"glu_f32", act_count, act_case, setup_glu, call_glu, {VEC}, bytes12},
+    {"erf_f32", length_count, length_case, setup_act, call_erf, {VEC}, bytes8},
+    {"sigmoid_f32", length_count, length_case, setup_act, call_sigmoid, {VEC}, bytes8},
     {"softcap_f32", length_count, length_case, setup_act, call_softcap, {VEC}, bytes8},
     {"softmax_f32", length_count, length_case, setup_softmax, call_softmax, {VEC}, bytes8},
     {"expsum_f32", length_count, length_case, setup_expsum, call_expsum, {VEC}, bytes4},

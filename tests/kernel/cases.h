@@ -82,6 +82,8 @@ void call_act(void (*fn)(void), struct work *w, const struct kase *c);
 void setup_glu(struct work *w, const struct kase *c);
 void call_glu(void (*fn)(void), struct work *w, const struct kase *c);
 void call_act_grad(void (*fn)(void), struct work *w, const struct kase *c);
+void call_erf(void (*fn)(void), struct work *w, const struct kase *c);
+void call_sigmoid(void (*fn)(void), struct work *w, const struct kase *c);
 void call_softcap(void (*fn)(void), struct work *w, const struct kase *c);
 void setup_layernorm(struct work *w, const struct kase *c);
 void call_layernorm(void (*fn)(void), struct work *w, const struct kase *c);

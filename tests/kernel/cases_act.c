@@ -56,6 +56,16 @@ void call_glu(void (*fn)(void), struct work *w, const struct kase *c)
     ((nb_glu_f32_fn *)fn)(w->p[2], w->p[0], w->p[1], c->n, act_of(c));
 }
 
+void call_erf(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_erf_f32_fn *)fn)(w->p[2], w->p[0], c->n);
+}
+
+void call_sigmoid(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_sigmoid_f32_fn *)fn)(w->p[2], w->p[0], c->n);
+}
+
 void call_softcap(void (*fn)(void), struct work *w, const struct kase *c)
 {
     ((nb_softcap_f32_fn *)fn)(w->p[2], w->p[0], c->n, 0.02F * (float)(1 + c->n % 64), 50.0F);

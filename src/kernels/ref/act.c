@@ -131,6 +131,36 @@ void nb_act_grad_f32_ref(float *y, const float *x, size_t n, enum nb_act act)
         y[i] = ref_act_grad(x[i], act);
 }
 
+static float ref_erf(float x)
+{
+    const float a = fabsf(x), z = x * x, t = a * NB_ERF_SQRT2;
+    const float far = fmaf(-2.0F, ref_gelu_tail(t < NB_GELU_END ? t : NB_GELU_END), 1.0F);
+    float p = NB_ERF_P8;
+    p = fmaf(p, z, NB_ERF_P7);
+    p = fmaf(p, z, NB_ERF_P6);
+    p = fmaf(p, z, NB_ERF_P5);
+    p = fmaf(p, z, NB_ERF_P4);
+    p = fmaf(p, z, NB_ERF_P3);
+    p = fmaf(p, z, NB_ERF_P2);
+    p = fmaf(p, z, NB_ERF_P1);
+    p = fmaf(p, z, NB_ERF_P0);
+    if (NB_ERF_SPLIT < a)
+        return x < 0.0F ? -far : far;
+    return x * p;
+}
+
+void nb_erf_f32_ref(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = ref_erf(x[i]);
+}
+
+void nb_sigmoid_f32_ref(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = 1.0F / (1.0F + ref_exp(-x[i]));
+}
+
 void nb_softcap_f32_ref(float *y, const float *x, size_t n, float factor, float cap)
 {
     for (size_t i = 0; i < n; i++)

@@ -30,10 +30,15 @@ static double silu(double x)
     return x / (1.0 + exp(-x));
 }
 
+static double sigmoid(double x)
+{
+    return 1.0 / (1.0 + exp(-x));
+}
+
 struct claim {
     const char *name;
     double (*exact)(double x);
-    enum nb_act act; /* not of tanh                                              */
+    enum nb_act act; /* not of tanh, erf, sigmoid                                */
     double relative; /* error at most, where |y| >= floor |x| ...                */
     double floor;    /* ...                                                      */
     double beyond;   /* and elsewhere, as a part of |x|                          */
@@ -44,6 +49,10 @@ static float kernel(const struct claim *c, float x)
     float y;
     if (c->exact == tanh_of)
         nb_softcap_f32_ref(&y, &x, 1, 1.0F, 1.0F);
+    else if (c->exact == erf)
+        nb_erf_f32_ref(&y, &x, 1);
+    else if (c->exact == sigmoid)
+        nb_sigmoid_f32_ref(&y, &x, 1);
     else
         nb_act_f32_ref(&y, &x, 1, c->act);
     return y;
@@ -65,6 +74,8 @@ static void test_errors(void **state)
         {"gelu", gelu, NB_ACT_GELU, 5e-7, 1e-37, 1e-37},
         {"gelu by tanh", gelu_tanh, NB_ACT_GELU_TANH, 2e-6, 1e-7, 1e-12},
         {"silu", silu, NB_ACT_SILU, 2e-7, 1e-37, 1e-37},
+        {"erf", erf, NB_ACT_SILU, 3e-7, 0.0, 0.0},
+        {"sigmoid", sigmoid, NB_ACT_SILU, 2e-7, 1e-38, 1e-38},
     };
     for (size_t i = 0; i < NB_COUNTOF(claims); i++)
         for (uint32_t u = nb_f32_bits(SMALLEST); u < nb_f32_bits(LARGEST); u += EACH) {
