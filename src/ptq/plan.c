@@ -1,6 +1,7 @@
 /* ptq/plan.c: which values get a grid, and which of them one grid together.
  *
- * A layer and the Relu or Clip behind it are one: what lies between gets no grid. What only moves elements, and the
+ * A layer and the Relu or Clip behind it are one: what lies between gets no grid. So are a product and the constant that
+ * is added to each of its columns, unless integer operators are wanted, which have no such product. What only moves elements, and the
  * parts of a Concat, share the grid of what they move. (ONNX Runtime's and TFLite's rules; handling of Softmax
  * and Sigmoid, whose range is known, as in TFLite's quantization specification.)
  */
@@ -81,7 +82,8 @@ static enum nb_status add_tensors(struct nb_ptq_plan *p, struct nb_edit *e,
 {
     p->tensors = nb_arena_alloc(&e->arena, net->g.n_values + 1, sizeof *p->tensors);
     p->kinds = nb_arena_alloc(&e->arena, e->n_nodes + 1, sizeof *p->kinds);
-    if (p->tensors == NULL || p->kinds == NULL)
+    p->fused = nb_arena_alloc(&e->arena, e->n_nodes + 1, sizeof *p->fused);
+    if (p->tensors == NULL || p->kinds == NULL || p->fused == NULL)
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory to plan a net");
     for (uint32_t v = 1; v < net->g.n_values; v++) {
         const char *of_net = net->g.values[v].name; /* which does not outlive the net */
@@ -137,10 +139,35 @@ static bool can_be(const struct nb_ptq_plan *p, const struct nb_edit *e,
     return true;
 }
 
-/* The reader of a layer's output that belongs to it; SIZE_MAX: none. */
-static size_t fused_reader(const struct nb_edit *e, const struct nb_onnx_node *n)
+size_t nb_ptq_bias_add(const struct nb_edit *e, const struct nb_onnx_node *n, size_t *side)
 {
+    const struct nb_onnx_tensor *w = nb_str_eq(n->op_type, "MatMul") && n->n_inputs == 2
+                                         ? nb_edit_tensor(e, n->inputs[1])
+                                         : NULL;
     size_t reader;
+    if (w == NULL || w->rank != 2 || nb_edit_readers(e, n->outputs[0], &reader) != 1 ||
+        reader == SIZE_MAX || !nb_str_eq(e->nodes[reader].op_type, "Add"))
+        return SIZE_MAX;
+    for (*side = 0; *side < 2; ++*side) {
+        const char *name = e->nodes[reader].inputs[*side];
+        const struct nb_onnx_tensor *b = name[0] != '\0' ? nb_edit_tensor(e, name) : NULL;
+        if (b != NULL && b->type == NB_ONNX_FLOAT32 && b->rank == 1 && b->dims[0] == w->dims[1] &&
+            b->data != NULL)
+            return reader;
+    }
+    return SIZE_MAX;
+}
+
+/* The reader of a layer's output that belongs to it; SIZE_MAX: none. */
+static size_t fused_reader(const struct nb_ptq_plan *p, const struct nb_edit *e,
+                           const struct nb_onnx_node *n)
+{
+    size_t reader, side;
+    if (nb_str_eq(n->op_type, "MatMul"))
+        return p->joins_bias ? nb_ptq_bias_add(e, n, &side) : SIZE_MAX;
+    if (!nb_str_eq(n->op_type, "Conv") && !nb_str_eq(n->op_type, "Gemm") &&
+        !nb_str_eq(n->op_type, "Add"))
+        return SIZE_MAX;
     if (nb_edit_readers(e, n->outputs[0], &reader) != 1 || reader == SIZE_MAX)
         return SIZE_MAX;
     const char *op = e->nodes[reader].op_type;
@@ -154,46 +181,40 @@ static void quantize_name(struct nb_ptq_plan *p, const char *name)
         t->quantized = true;
 }
 
-static bool takes_relu(const struct nb_onnx_node *n)
-{
-    return nb_str_eq(n->op_type, "Conv") || nb_str_eq(n->op_type, "Gemm") ||
-           nb_str_eq(n->op_type, "Add");
-}
-
-/* The node whose Relu or Clip this is; SIZE_MAX: nobody's. */
-static size_t layer_before(const struct nb_edit *e, size_t i)
+/* The node whose Relu, Clip or bias this is; SIZE_MAX: nobody's. */
+static size_t layer_before(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
 {
     const struct nb_onnx_node *n = &e->nodes[i];
-    if (n->op_type == NULL || (!nb_str_eq(n->op_type, "Relu") && !nb_str_eq(n->op_type, "Clip")))
+    if (n->op_type == NULL)
         return SIZE_MAX;
-    const size_t maker = nb_edit_producer(e, n->inputs[0]);
-    return maker != SIZE_MAX && takes_relu(&e->nodes[maker]) &&
-                   fused_reader(e, &e->nodes[maker]) == i
-               ? maker
-               : SIZE_MAX;
+    for (size_t k = 0; k < NB_MIN(n->n_inputs, (size_t)2); k++) {
+        const size_t maker = nb_edit_producer(e, n->inputs[k]);
+        if (maker != SIZE_MAX && fused_reader(p, e, &e->nodes[maker]) == i)
+            return maker;
+    }
+    return SIZE_MAX;
 }
 
-/* A Relu behind a layer is the layer's: its own input gets no grid. */
 static bool is_fused(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
 {
-    const size_t maker = layer_before(e, i);
+    const size_t maker = layer_before(p, e, i);
     return maker != SIZE_MAX && p->kinds[maker] != NB_PTQ_OTHER;
 }
 
-bool nb_ptq_is_unit(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
+bool nb_ptq_is_unit(const struct nb_ptq_plan *p, size_t i)
 {
-    return (p->kinds[i] == NB_PTQ_WEIGHTED || p->kinds[i] == NB_PTQ_POINT) && !is_fused(p, e, i);
+    return (p->kinds[i] == NB_PTQ_WEIGHTED || p->kinds[i] == NB_PTQ_POINT) && !p->fused[i];
 }
 
 static void mark_node(struct nb_ptq_plan *p, const struct nb_edit *e, size_t i, bool outputs)
 {
     const struct nb_onnx_node *n = &e->nodes[i];
-    const bool fused = is_fused(p, e, i);
     const size_t n_in =
         nb_str_eq(n->op_type, "Concat") ? n->n_inputs : NB_MIN(n->n_inputs, (size_t)2);
-    for (size_t k = 0; k < n_in && !fused; k++)
+    for (size_t k = 0; k < n_in && !p->fused[i]; k++)
         quantize_name(p, n->inputs[k]);
-    if (outputs && !(takes_relu(n) && fused_reader(e, n) != SIZE_MAX))
+    const size_t reader = outputs ? fused_reader(p, e, n) : SIZE_MAX;
+    if (outputs && (reader == SIZE_MAX || !p->fused[reader]))
         for (size_t k = 0; k < n->n_outputs; k++)
             quantize_name(p, n->outputs[k]);
 }
@@ -231,44 +252,53 @@ static void mark_moves(struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
 }
 
 /* Does it stay float? A layer's Relu does as the layer does. */
-static bool stays(const struct nb_edit *e, size_t i, const struct nb_ptq_options *o,
-                  const bool *stay)
+static bool stays(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i,
+                  const struct nb_ptq_options *o, const bool *stay)
 {
-    const size_t layer = layer_before(e, i);
+    const size_t layer = layer_before(p, e, i);
     if (nb_ptq_is_kept(&e->nodes[i], o->keep, o->n_keep))
         return true;
     if (layer != SIZE_MAX && kind_of(&e->nodes[layer]) != NB_PTQ_OTHER)
-        return stays(e, layer, o, stay);
+        return stays(p, e, layer, o, stay);
     return stay != NULL && stay[i];
 }
 
-static void mark_all(struct nb_ptq_plan *p, const struct nb_edit *e, const struct nb_ptq_options *o,
-                     const bool *stay)
+static enum nb_status mark_all(struct nb_ptq_plan *p, struct nb_edit *e,
+                               const struct nb_ptq_options *o, const bool *stay,
+                               struct nb_error *err)
 {
     const bool inputs_only = o->profile == NB_PTQ_TENSORRT;
+    p->joins_bias = o->format != NB_PTQ_QOPERATOR;
     for (size_t i = 0; i < e->n_nodes; i++) {
         const struct nb_onnx_node *n = &e->nodes[i];
-        p->kinds[i] = n->op_type == NULL || stays(e, i, o, stay) ? NB_PTQ_OTHER : kind_of(n);
+        p->kinds[i] = n->op_type == NULL || stays(p, e, i, o, stay) ? NB_PTQ_OTHER : kind_of(n);
         if (p->kinds[i] != NB_PTQ_OTHER && !can_be(p, e, n))
             p->kinds[i] = NB_PTQ_OTHER;
         if (inputs_only && p->kinds[i] != NB_PTQ_WEIGHTED)
             p->kinds[i] = NB_PTQ_OTHER;
     }
+    NB_TRY(nb_ptq_leave_chains(p, e, err));
+    for (size_t i = 0; i < e->n_nodes; i++)
+        p->fused[i] = p->kinds[i] != NB_PTQ_OTHER && is_fused(p, e, i);
     for (size_t i = 0; i < e->n_nodes; i++)
         if (p->kinds[i] == NB_PTQ_WEIGHTED || p->kinds[i] == NB_PTQ_POINT)
             mark_node(p, e, i, !inputs_only);
     for (size_t i = 0; i < e->n_nodes; i++) /* in the file's order: makers first */
         if (p->kinds[i] == NB_PTQ_SAME)
             mark_moves(p, e, i);
+    return NB_OK;
 }
 
 /* ---- grids ---- */
 
+/* Not attention's: of 1,500 weights that sum to 1 most round to nothing on such a grid. */
 static bool unit_range(const struct nb_edit *e, const char *name)
 {
     const size_t maker = nb_edit_producer(e, name);
-    return maker != SIZE_MAX && (nb_str_eq(e->nodes[maker].op_type, "Softmax") ||
-                                 nb_str_eq(e->nodes[maker].op_type, "Sigmoid"));
+    return maker != SIZE_MAX &&
+           (nb_str_eq(e->nodes[maker].op_type, "Softmax") ||
+            nb_str_eq(e->nodes[maker].op_type, "Sigmoid")) &&
+           !nb_ptq_is_attention(e, maker);
 }
 
 static void find_bounds(struct nb_ptq_plan *p, const struct nb_edit *e,
@@ -301,12 +331,13 @@ enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e, const struc
 {
     memset(p, 0, sizeof *p);
     nb_map_init(&p->index, e->a);
-    const enum nb_status st = add_tensors(p, e, net, seen, err);
+    enum nb_status st = add_tensors(p, e, net, seen, err);
+    if (st == NB_OK)
+        st = mark_all(p, e, o, stay, err);
     if (st != NB_OK) {
         nb_ptq_plan_fini(p);
         return st;
     }
-    mark_all(p, e, o, stay);
     find_bounds(p, e, seen, o);
     return NB_OK;
 }

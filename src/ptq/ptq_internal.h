@@ -134,6 +134,8 @@ struct nb_ptq_plan {
     size_t n;
     struct nb_map index;     /* name -> tensor */
     enum nb_ptq_kind *kinds; /* (nodes of the edit) */
+    bool *fused;             /* (nodes) a Relu, Clip or bias that is its layer's   */
+    bool joins_bias;
 };
 /* stay: (nodes) those that stay float besides those of the options; NULL: none. */
 NB_CHECKED enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e,
@@ -142,13 +144,21 @@ NB_CHECKED enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e,
                                       struct nb_error *err);
 void nb_ptq_plan_fini(struct nb_ptq_plan *p);
 /* Is node i a layer or an operator with an integer form, and not the Relu of one? */
-bool nb_ptq_is_unit(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i);
+bool nb_ptq_is_unit(const struct nb_ptq_plan *p, size_t i);
+/* The Add that alone reads a product with constant weights, and adds input *side, constant, to each row; SIZE_MAX: none. */
+size_t nb_ptq_bias_add(const struct nb_edit *e, const struct nb_onnx_node *n, size_t *side);
 /* Is it one of these, by name or operator? */
 bool nb_ptq_is_kept(const struct nb_onnx_node *n, const char *const *keep, size_t n_keep);
 struct nb_ptq_tensor *nb_ptq_find(const struct nb_ptq_plan *p, const char *name); /* NULL */
 const struct nb_ptq_tensor *nb_ptq_root(const struct nb_ptq_plan *p, const struct nb_ptq_tensor *t);
 struct nb_ptq_grid nb_ptq_grid_of(const struct nb_ptq_plan *p, const struct nb_ptq_tensor *t,
                                   const struct nb_ptq_options *o);
+
+/* ---- chains.c: sums and products that are better left in floats ---- */
+NB_CHECKED enum nb_status nb_ptq_leave_chains(struct nb_ptq_plan *p, struct nb_edit *e,
+                                              struct nb_error *err);
+/* Is node i a Softmax that only a product reads? */
+bool nb_ptq_is_attention(const struct nb_edit *e, size_t i);
 
 /* ---- layers.c: layers with constant weights, as matrices ---- */
 

@@ -97,6 +97,10 @@ static enum nb_status quantize_layer(struct nb_edit *e, const struct nb_ptq_plan
     const struct nb_ptq_tensor *x = nb_ptq_find(p, n.inputs[0]);
     if (r->q == NULL) /* MatMul of two activations, or a constant on the left */
         return is_weight(e, n.inputs[0]) ? nb_ptq_operand(e, i, 0, err) : NB_OK;
+    size_t side;
+    const size_t add = nb_ptq_bias_add(e, &n, &side);
+    if (add != SIZE_MAX && r->shift != NULL)
+        NB_TRY(nb_ptq_add_bias(e, add, side, r->shift, r->n_channels, err));
     const bool biased = takes_bias(e, &n, r->n_channels);
     if (biased && x != NULL && o->profile != NB_PTQ_TENSORRT)
         nb_ptq_fit_bias(e, i, nb_ptq_grid_of(p, x, o).scale, r);
@@ -129,7 +133,7 @@ enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p,
     for (size_t i = 0; i < n_nodes; i++) {
         if (p->kinds[i] == NB_PTQ_WEIGHTED)
             NB_TRY(quantize_layer(e, p, i, &rounded[i], o, err));
-        else if (p->kinds[i] == NB_PTQ_POINT)
+        else if (nb_ptq_is_unit(p, i))
             NB_TRY(quantize_constants(e, i, err));
         report->n_quantized += p->kinds[i] == NB_PTQ_WEIGHTED || p->kinds[i] == NB_PTQ_POINT;
     }

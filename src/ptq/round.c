@@ -324,7 +324,7 @@ enum nb_status nb_ptq_round(struct nb_ptq_rounder *k, const struct nb_edit *e,
     if (k->layers == NULL || k->rounded == NULL || k->units == NULL || moments == NULL)
         return no_memory(err);
     for (size_t i = 0; i < e->n_nodes; i++)
-        k->units[i] = nb_ptq_is_unit(p, e, i);
+        k->units[i] = nb_ptq_is_unit(p, i);
     k->n_layers = find_layers(k, e, p, moments);
     for (size_t begin = 0, end; begin < k->n_layers; begin = end) {
         uint64_t bytes = 0;

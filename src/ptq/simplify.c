@@ -28,13 +28,20 @@ static enum nb_status lift_constants(struct nb_edit *e, struct nb_error *err)
     return NB_OK;
 }
 
-static bool does_nothing(const struct nb_edit *e, const struct nb_onnx_node *n)
+/* types: of the values, as far as they are known. */
+static bool does_nothing(const struct nb_edit *e, const struct nb_map *types,
+                         const struct nb_onnx_node *n)
 {
     size_t reader;
     if (n->op_type == NULL)
         return false;
     if (nb_str_eq(n->op_type, "Identity"))
         return true;
+    if (nb_str_eq(n->op_type, "Cast")) {
+        const struct nb_onnx_attr *to = nb_onnx_find_attr(n, "to");
+        const int32_t from = nb_half_type(types, n->inputs[0]);
+        return to != NULL && from != NB_ONNX_UNDEFINED && to->i == from;
+    }
     return nb_str_eq(n->op_type, "Dropout") && n->n_inputs < 3 &&
            (n->n_outputs < 2 || n->outputs[1][0] == '\0' ||
             nb_edit_readers(e, n->outputs[1], &reader) == 0);
@@ -56,11 +63,12 @@ static enum nb_status drop_last(struct nb_edit *e, size_t i, struct nb_error *er
 }
 
 /* What reads them inside other graphs keeps the node. */
-static enum nb_status drop_idle(struct nb_edit *e, struct nb_error *err)
+static enum nb_status drop_each_idle(struct nb_edit *e, const struct nb_map *types,
+                                     struct nb_error *err)
 {
     for (size_t i = 0; i < e->n_nodes; i++) {
         size_t reader;
-        if (!does_nothing(e, &e->nodes[i]))
+        if (!does_nothing(e, types, &e->nodes[i]))
             continue;
         if (nb_edit_is_output(e, e->nodes[i].outputs[0])) {
             NB_TRY(drop_last(e, i, err));
@@ -72,6 +80,17 @@ static enum nb_status drop_idle(struct nb_edit *e, struct nb_error *err)
             nb_edit_drop(e, i);
     }
     return NB_OK;
+}
+
+static enum nb_status drop_idle(struct nb_edit *e, struct nb_error *err)
+{
+    struct nb_map types;
+    nb_map_init(&types, e->a);
+    enum nb_status st = nb_half_types(&types, e, err);
+    if (st == NB_OK)
+        st = drop_each_idle(e, &types, err);
+    nb_map_fini(&types);
+    return st;
 }
 
 /* ---- transposes ---- */
