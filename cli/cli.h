@@ -32,6 +32,7 @@ struct nb_cli_verb;
 struct nb_cli {
     const struct nb_cli_verb *verb;
     const struct nb_cli_common *common;
+    const struct nb_cli_parsed *parsed;
     nb_context *ctx;
     struct nb_cli_progress progress;
     struct nb_error err;
@@ -68,6 +69,10 @@ void nb_cli_help_brief(FILE *f, const struct nb_cli_verb *verb);
 void nb_cli_help_full(FILE *f, const struct nb_cli_verb *verb);
 void nb_cli_help_markdown(FILE *f);
 void nb_cli_help_man(FILE *f, const struct nb_cli_verb *verb); /* scdoc; verb NULL: nibble(1) */
+
+/* ---- kinds.c ---- */
+/* Is every option that was given for such a thing as path is? Exit code. */
+int nb_cli_check_kind(struct nb_cli *cli, enum nb_cli_kind kind, const char *path);
 
 /* ---- progress.c ---- */
 void nb_cli_progress_init(struct nb_cli_progress *p, const struct nb_cli_common *common);

@@ -249,6 +249,7 @@ static int run_verb(const struct nb_cli_verb *verb, int argc, char **argv)
     if (args == NULL)
         return nb_cli_error(NB_CLI_FAILED, "out of memory");
     cli.common = args;
+    cli.parsed = &parsed;
     if (nb_cli_parse(&parsed, args, verb->options, argc, argv) != 0) {
         code = nb_cli_usage(&cli, "%s", parsed.message);
     } else if (parsed.want_help) {

@@ -45,10 +45,6 @@ struct nb_cli_net_args {
                            (at) + offsetof(struct nb_cli_net_args, sets),                          \
                            "fix an input, and with it what depends on it alone, to a number or "   \
                            "an .npy file; inputs that say shapes must be")
-static inline bool nb_cli_net_args_any(const struct nb_cli_net_args *a)
-{
-    return a->inputs.n + a->dims.n + a->shapes.n + a->sets.n > 0;
-}
 
 /* A net that can be opened: names, files, shapes. Owns: all. */
 struct nb_cli_net {

@@ -302,14 +302,16 @@ static void unknown_option(struct nb_cli_parsed *p, const struct getopt_tables *
         snprintf(p->message, sizeof p->message, "unknown option '%s'", name);
 }
 
-static const struct nb_cli_opt *find(const struct nb_cli_opt *options, int value)
+/* Which option getopt's answer means; the number of options: none. */
+static size_t find(const struct nb_cli_opt *options, int value)
 {
+    size_t i = 0;
+
     if (value >= 256)
-        return nth(options, (size_t)(value - 256) / 4);
-    for (size_t i = 0; i < count(options); i++)
-        if (nth(options, i)->letter == value)
-            return nth(options, i);
-    return NULL;
+        return (size_t)(value - 256) / 4;
+    while (i < count(options) && nth(options, i)->letter != value)
+        i++;
+    return i;
 }
 
 /* Which long names begin with what was typed. */
@@ -325,7 +327,8 @@ static bool ambiguous(const struct getopt_tables *t, const char *typed)
 static void complain(struct nb_cli_parsed *p, const struct getopt_tables *t,
                      const struct nb_cli_opt *options, int code, const char *typed)
 {
-    const struct nb_cli_opt *o = optopt != 0 ? find(options, optopt) : NULL;
+    const size_t at = optopt != 0 ? find(options, optopt) : count(options);
+    const struct nb_cli_opt *o = at < count(options) ? nth(options, at) : NULL;
 
     if (code == ':' && o != NULL)
         snprintf(p->message, sizeof p->message, "option '--%s' needs an argument: %s", o->name,
@@ -343,7 +346,10 @@ static void complain(struct nb_cli_parsed *p, const struct getopt_tables *t,
 /* One answer of getopt_long. False: p->message says why. */
 static bool take(struct nb_cli_parsed *p, void *args, const struct nb_cli_opt *options, int code)
 {
-    const struct nb_cli_opt *o = find(options, code);
+    const size_t at = find(options, code);
+    const struct nb_cli_opt *o = nth(options, at);
+
+    p->given[at] = true;
 
     if (o->type == NB_CLI_BRIEF) {
         p->want_brief = 1;
@@ -365,7 +371,7 @@ int nb_cli_parse(struct nb_cli_parsed *parsed, void *args, const struct nb_cli_o
 
     memset(parsed, 0, sizeof *parsed);
     set_defaults(args, options);
-    if (build_tables(&t, options) != 0) {
+    if (count(options) > NB_CLI_MAX_OPTIONS || build_tables(&t, options) != 0) {
         snprintf(parsed->message, sizeof parsed->message, "out of memory");
         goto done;
     }

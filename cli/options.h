@@ -23,6 +23,13 @@ enum nb_cli_opt_type {
     NB_CLI_HELP,   /* --help                                         */
 };
 
+/* What a verb is pointed at. */
+enum nb_cli_kind {
+    NB_CLI_LANGUAGE = 1 << 0,
+    NB_CLI_NET = 1 << 1, /* ONNX, TFLite */
+    NB_CLI_ARRAY = 1 << 2,
+};
+
 struct nb_cli_opt {
     const char *name; /* without the dashes; NULL ends a table         */
     int letter;       /* 0: none                                       */
@@ -32,8 +39,10 @@ struct nb_cli_opt {
     const char *fallback; /* the default, parsed like an argument; in brackets: only told; NULL */
     const char *group;    /* heading in --help                             */
     const char *help;
-    const char *alias; /* a second long name, or NULL                   */
-    int32_t brief;     /* in -h too                                     */
+    const char *alias;   /* a second long name, or NULL                   */
+    int32_t brief;       /* in -h too                                     */
+    uint32_t of;         /* enum nb_cli_kind: what it is for; 0: as its group says (kinds.c) */
+    const char *instead; /* "an array takes --importance", or NULL */
 };
 
 /* Owns: items (not the strings, which are argv's). */
@@ -47,7 +56,11 @@ struct nb_cli_common {
     int32_t json, progress, quiet, verbose;
 };
 
+#define NB_CLI_MAX_OPTIONS 128 /* of a verb, with the common ones */
+
 struct nb_cli_parsed {
+    bool given
+        [NB_CLI_MAX_OPTIONS]; /* options of the verb, as its table has them, then common ones */
     int32_t want_brief, want_help;
     int n; /* positional arguments */
     char **positional;
@@ -60,6 +73,9 @@ extern const struct nb_cli_opt nb_cli_common_options[];
 int nb_cli_parse(struct nb_cli_parsed *parsed, void *args, const struct nb_cli_opt *options,
                  int argc, char **argv);
 void nb_cli_parse_free(void *args, const struct nb_cli_opt *options);
+
+/* What an option is for: enum nb_cli_kind, several together. */
+uint32_t nb_cli_option_kinds(const struct nb_cli_opt *o);
 
 /* "3GiB", "500MB", "1.5G", "1024". False if it is none or does not fit. */
 bool nb_cli_parse_size(uint64_t *bytes, const char *text);

@@ -99,6 +99,15 @@ static int make_rules(struct nb_cli *cli, const struct nb_quantize_args *args,
     return NB_CLI_OK;
 }
 
+enum nb_cli_kind nb_quantize_kind(const char *path)
+{
+    const size_t n = strlen(path);
+
+    if (n > 4 && strcasecmp(path + n - 4, ".npy") == 0)
+        return NB_CLI_ARRAY;
+    return nb_is_net(path) ? NB_CLI_NET : NB_CLI_LANGUAGE;
+}
+
 int nb_quantize_positional(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
                            char **positional, const char **out, const char **type)
 {
@@ -229,8 +238,6 @@ int nb_quantize_prepare(struct nb_cli *cli, const struct nb_quantize_args *args,
     int code;
 
     *job = (struct nb_quantize_job){.model = positional[0]};
-    if (args->importance != NULL)
-        return nb_cli_usage(cli, "--importance is for an array (.npy); a model takes --imatrix");
     nb_quant_options_init(&job->options);
     if ((code = nb_quantize_positional(cli, args, n, positional, &job->out, &type)) != NB_CLI_OK ||
         (code = set_types(cli, args, type, job)) != NB_CLI_OK ||

@@ -54,15 +54,17 @@ int nb_quantize_work(struct nb_cli *cli, const struct nb_quantize_args *args,
 int nb_quantize_positional(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
                            char **positional, const char **out, const char **type);
 
+/* What MODEL is, by its name and first bytes. */
+enum nb_cli_kind nb_quantize_kind(const char *path);
+
 /* ---- quantize_array.c ---- */
-bool nb_quantize_is_array(const char *path);
 /* Exit code. */
 int nb_quantize_array(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
                       char **positional);
 
-/* ---- quantize_net.c: a net in ONNX. Exit code. ---- */
+/* ---- quantize_net.c: a net in ONNX. plan: only say what would be done. Exit code. ---- */
 int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *args, int n,
-                         char **positional);
+                         char **positional, bool plan);
 
 /* ---- quantize_print.c ---- */
 void nb_quantize_json(struct nb_jw *w, const struct nb_quantize_job *job,

@@ -1,35 +1,9 @@
 /* cli/quantize_array.c: nibble quantize x.npy: an array instead of a model. */
 #include "quantize.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
-
-bool nb_quantize_is_array(const char *path)
-{
-    const size_t n = strlen(path);
-    return n > 4 && strcasecmp(path + n - 4, ".npy") == 0;
-}
-
-/* What only a model has. */
-static const char *model_option(const struct nb_quantize_args *a)
-{
-    return a->tensor_types.n > 0       ? "--tensor-type"
-           : a->output_type != NULL    ? "--output-tensor-type"
-           : a->embedding_type != NULL ? "--token-embedding-type"
-           : a->pure                   ? "--pure"
-           : a->recipe != NULL         ? "--recipe"
-           : a->dump_recipe != NULL    ? "--dump-recipe"
-           : a->allow_requantize       ? "--allow-requantize"
-           : a->imatrix != NULL        ? "--imatrix (an array takes --importance)"
-           : a->eval_text != NULL      ? "--eval"
-           : !isnan(a->max_kld)        ? "--max-kld"
-           : a->max_ram > 0            ? "--max-ram"
-           : a->dry_run                ? "--dry-run"
-                                       : NULL;
-}
 
 /* "dir/x.npy" and "q4_k": "x-q4_k.npy" in this folder. */
 static char *default_out(const char *in, const char *type)
@@ -87,9 +61,6 @@ int nb_quantize_array(struct nb_cli *cli, const struct nb_quantize_args *args, i
 
     if (code != NB_CLI_OK)
         return code;
-    if (model_option(args) != NULL)
-        return nb_cli_usage(cli, "'%s' is an array, and %s is for models", files.in,
-                            model_option(args));
     if (type == NULL)
         return nb_cli_usage(cli, "an array needs --type; 'nibble list formats' shows all");
     nb_array_options_init(&o);

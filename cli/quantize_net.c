@@ -1,4 +1,4 @@
-/* cli/quantize_net.c: `nibble quantize net.onnx`: static 8-bit quantization, or weights alone. */
+/* cli/quantize_net.c: `nibble quantize net.onnx`: static 8-bit quantization, or weights alone; `nibble plan net.onnx`. */
 #include "net.h"
 #include "quantize.h"
 
@@ -128,8 +128,86 @@ static int quantize(struct nb_cli *cli, const struct nb_quantize_args *a, const 
     return NB_CLI_OK;
 }
 
+/* ---- plans ---- */
+
+static void plan_json(const struct nb_plan_net_result *r, const char *path, const char *out,
+                      const struct nb_quantize_net_options *o)
+{
+    struct nb_jw w;
+    nb_jw_begin(&w, stdout);
+    nb_jw_string(&w, "source", path);
+    nb_jw_string(&w, "out", out);
+    nb_jw_string(&w, "type", o->type);
+    nb_jw_string(&w, "profile", o->profile);
+    nb_jw_string(&w, "format", o->format);
+    nb_jw_u64(&w, "float_bytes", r->float_bytes);
+    nb_jw_u64(&w, "bytes", r->bytes);
+    nb_jw_u64(&w, "nodes", r->n_nodes);
+    nb_jw_u64(&w, "quantized", r->n_quantized);
+    nb_jw_u64(&w, "activations", r->n_activations);
+    nb_jw_u64(&w, "samples", r->n_samples);
+    nb_jw_array(&w, "plan");
+    for (size_t i = 0; i < r->n_nodes; i++) {
+        nb_jw_object(&w, NULL);
+        nb_jw_string(&w, "node", r->nodes[i].name);
+        nb_jw_string(&w, "op", r->nodes[i].op);
+        nb_jw_string(&w, "fate", r->nodes[i].fate);
+        nb_jw_u64(&w, "float_bytes", r->nodes[i].float_bytes);
+        nb_jw_end(&w);
+    }
+    nb_jw_end(&w);
+    nb_jw_finish(&w);
+}
+
+static void plan_text(const struct nb_plan_net_result *r, const char *out,
+                      const struct nb_quantize_net_options *o)
+{
+    static const char *const head[] = {"node", "operator", "becomes", "constants"};
+    struct nb_cli_table t;
+
+    nb_cli_table_init(&t, "lllr");
+    for (size_t i = 0; i < 4; i++)
+        nb_cli_table_add(&t, "%s", head[i]);
+    for (size_t i = 0; i < r->n_nodes; i++) {
+        const struct nb_plan_net_node *n = &r->nodes[i];
+        nb_cli_table_add(&t, "%.60s", n->name);
+        nb_cli_table_add(&t, "%.40s", n->op);
+        nb_cli_table_add(&t, "%s", strcmp(n->fate, "quantized") == 0 ? o->type : n->fate);
+        nb_cli_table_add(&t, "%s", n->float_bytes > 0 ? nb_cli_bytes(n->float_bytes).s : "");
+    }
+    nb_cli_table_print(&t, stdout, "");
+    nb_cli_table_fini(&t);
+    printf("\nplan   %s as %s", out, o->type);
+    if (strcmp(o->type, "int8") == 0)
+        printf(", %s, for %s", o->format, o->profile);
+    printf("; nothing is written\n");
+    printf("nodes  %llu of %zu, %llu activations with a grid\n", (unsigned long long)r->n_quantized,
+           r->n_nodes, (unsigned long long)r->n_activations);
+    printf("size   weights %s (are %s)\n", nb_cli_bytes(r->bytes).s,
+           nb_cli_bytes(r->float_bytes).s);
+}
+
+static int plan_net(struct nb_cli *cli, const char *path, const char *out, const struct job *j)
+{
+    struct nb_plan_net_result r;
+    int code = NB_CLI_OK;
+    nb_context *ctx = nb_cli_context(cli, &code);
+    if (ctx == NULL)
+        return code;
+    const enum nb_status st = nb_plan_net(ctx, path, &j->o, &r, &cli->err);
+    nb_cli_progress_clear(&cli->progress);
+    if (st != NB_OK)
+        return nb_cli_fail(cli, st);
+    if (cli->common->json)
+        plan_json(&r, path, out, &j->o);
+    else
+        plan_text(&r, out, &j->o);
+    nb_plan_net_result_free(&r);
+    return NB_CLI_OK;
+}
+
 int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, int n,
-                         char **positional)
+                         char **positional, bool plan)
 {
     struct job j;
     memset(&j, 0, sizeof j);
@@ -138,7 +216,9 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
         return nb_cli_usage(cli, "a net takes one more argument at most: the file to write");
     if (a->type != NULL)
         j.o.type = a->type;
-    if (strcmp(j.o.type, "int8") == 0 && a->calib_texts.n == 0)
+    if (n > 1 && a->output != NULL)
+        return nb_cli_usage(cli, "two outputs: '%s' and '%s'", a->output, positional[1]);
+    if (strcmp(j.o.type, "int8") == 0 && a->calib_texts.n == 0 && !plan)
         return nb_cli_usage(cli, "a net needs samples: --calib FILE.npy, or NAME=FILE.npy for each "
                                  "input");
     int code = read_lists(cli, a, &j);
@@ -170,7 +250,8 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
     if (a->percentile > 0.0) /* not NaN: given */
         j.o.percentile = a->percentile;
     if (code == NB_CLI_OK)
-        code = quantize(cli, a, positional[0], out, &j);
+        code =
+            plan ? plan_net(cli, positional[0], out, &j) : quantize(cli, a, positional[0], out, &j);
     nb_cli_net_data_free(&j.data);
     free(j.out);
     return code;

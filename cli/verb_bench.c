@@ -10,24 +10,6 @@ struct args {
 #define AT(field) offsetof(struct args, field)
 
 static const struct nb_cli_opt options[] = {
-    {.name = "prompt",
-     .letter = 'p',
-     .arg = "N",
-     .type = NB_CLI_U32,
-     .offset = AT(prompt),
-     .fallback = "512",
-     .group = "What is measured",
-     .help = "tokens read at once",
-     .brief = 1},
-    {.name = "generate",
-     .letter = 'n',
-     .arg = "N",
-     .type = NB_CLI_U32,
-     .offset = AT(generate),
-     .fallback = "64",
-     .group = "What is measured",
-     .help = "tokens generated one by one",
-     .brief = 1},
     {.name = "repeat",
      .letter = 'r',
      .arg = "N",
@@ -37,20 +19,38 @@ static const struct nb_cli_opt options[] = {
      .group = "What is measured",
      .help = "runs; the median counts",
      .brief = 1},
+    {.name = "prompt",
+     .letter = 'p',
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(prompt),
+     .fallback = "512",
+     .group = "Language models",
+     .help = "tokens read at once",
+     .brief = 1},
+    {.name = "generate",
+     .letter = 'n',
+     .arg = "N",
+     .type = NB_CLI_U32,
+     .offset = AT(generate),
+     .fallback = "64",
+     .group = "Language models",
+     .help = "tokens generated one by one",
+     .brief = 1},
     {.name = "depth",
      .letter = 'd',
      .arg = "N",
      .type = NB_CLI_U32,
      .offset = AT(depth),
      .fallback = "0",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "tokens in the context before generating"},
     {.name = "kv-type",
      .arg = "TYPE",
      .type = NB_CLI_STRING,
      .offset = AT(kv_type),
      .fallback = "f16",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "number format of the attention cache: f16 or f32"},
     NB_CLI_NET_OPTIONS(AT(net)),
     {0},
@@ -88,12 +88,14 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     int code = NB_CLI_OK;
 
     (void)n;
-    if (nb_is_net(positional[0]))
+    const bool net = nb_is_net(positional[0]);
+    code = nb_cli_check_kind(cli, net ? NB_CLI_NET : NB_CLI_LANGUAGE, positional[0]);
+    if (code != NB_CLI_OK)
+        return code;
+    if (net)
         return nb_cli_bench_net(cli, positional[0],
                                 &(struct nb_cli_net_bench_args){
                                     .in = &a->net, .repeat = a->repeat, .json = a->common.json});
-    if (nb_cli_net_args_any(&a->net))
-        return nb_cli_usage(cli, "this is no net; --input, --dim, --shape and --set are for nets");
     if (a->repeat == 0)
         a->repeat = 3;
     nb_context *ctx = nb_cli_context(cli, &code);

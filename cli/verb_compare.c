@@ -22,7 +22,7 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_STRING,
      .offset = AT(text),
      .fallback = "(the bundled text)",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "UTF-8 text to predict",
      .brief = 1},
     {.name = "ctx",
@@ -31,14 +31,14 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_U32,
      .offset = AT(ctx),
      .fallback = "(1024, or the model's context if smaller)",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "tokens per window; the second half of each is scored"},
     {.name = "chunks",
      .arg = "N",
      .type = NB_CLI_U32,
      .offset = AT(chunks),
      .fallback = "(all)",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "windows to measure at most",
      .brief = 1},
     {.name = "kv-type",
@@ -46,32 +46,32 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_STRING,
      .offset = AT(kv_type),
      .fallback = "f16",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "number format of the attention cache: f16 or f32"},
     {.name = "float-activations",
      .type = NB_CLI_FLAG,
      .offset = AT(float_activations),
-     .group = "What is measured",
+     .group = "Language models",
      .help = "do not round activations to 8 bits: isolates the error of the weights"},
     {.name = "speed",
      .type = NB_CLI_SWITCH,
      .offset = AT(speed),
      .fallback = "on",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "measure speed too"},
     {.name = "html",
      .letter = 'o',
      .arg = "FILE",
      .type = NB_CLI_STRING,
      .offset = AT(html),
-     .group = "Output",
+     .group = "Language models",
      .help = "write a report with plots: one file, no script, no network",
      .brief = 1},
     {.name = "force",
      .letter = 'f',
      .type = NB_CLI_FLAG,
      .offset = AT(force),
-     .group = "Output",
+     .group = "Language models",
      .help = "overwrite the report if it exists",
      .alias = "overwrite",
      .brief = 1},
@@ -245,8 +245,6 @@ static int run_nets(struct nb_cli *cli, const struct args *a, int n, char **posi
 
     if (n != 2)
         return nb_cli_usage(cli, "nets are compared two at a time");
-    if (a->text != NULL || a->html != NULL)
-        return nb_cli_usage(cli, "these files are nets; --text and --html are for language models");
     return nb_cli_compare_nets(cli, paths,
                                &(struct nb_cli_net_compare_args){.inputs = &a->inputs,
                                                                  .dims = &a->dims,
@@ -260,12 +258,13 @@ static int run_nets(struct nb_cli *cli, const struct args *a, int n, char **posi
 static int run(struct nb_cli *cli, void *args, int n, char **positional)
 {
     struct args *a = args;
+    const bool net = nb_is_net(positional[0]);
+    const int code = nb_cli_check_kind(cli, net ? NB_CLI_NET : NB_CLI_LANGUAGE, positional[0]);
 
-    if (nb_is_net(positional[0]))
+    if (code != NB_CLI_OK)
+        return code;
+    if (net)
         return run_nets(cli, a, n, positional);
-    if (a->inputs.n + a->dims.n + a->sets.n > 0 || a->labels != NULL || a->output != NULL)
-        return nb_cli_usage(cli, "these are no nets; --input, --labels and what goes with them are "
-                                 "for nets");
     return run_models(cli, a, n, positional);
 }
 

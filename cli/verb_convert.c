@@ -28,20 +28,21 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_FLAG,
      .offset = AT(dry_run),
      .group = "Output",
-     .help = "only say what would be done"},
+     .help = "only say what would be done",
+     .of = NB_CLI_LANGUAGE},
     {.name = "max-ram",
      .arg = "SIZE",
      .type = NB_CLI_SIZE,
      .offset = AT(max_ram),
      .fallback = "(no limit)",
-     .group = "Limits",
+     .group = "Language models",
      .help = "memory to stay within, like 3GiB or 500MB; checked before the work starts"},
     {.name = "max-shard-size",
      .arg = "SIZE",
      .type = NB_CLI_SIZE,
      .offset = AT(shard_bytes),
      .fallback = "(5GB)",
-     .group = "Limits",
+     .group = "Language models",
      .help = "size of one file when a Hugging Face folder is written"},
     {0},
 };
@@ -51,8 +52,6 @@ static int convert_net(struct nb_cli *cli, const struct nb_quantize_args *a, con
 {
     int code = NB_CLI_OK;
 
-    if (a->dry_run || a->max_ram > 0 || a->shard_bytes > 0)
-        return nb_cli_usage(cli, "this file is a net: it takes --output and --force alone");
     nb_context *ctx = nb_cli_context(cli, &code);
     if (ctx == NULL)
         return code;
@@ -71,7 +70,11 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
 
     if (n < 2 && a->output == NULL)
         return nb_cli_usage(cli, "missing argument: nibble convert MODEL OUT");
-    if (nb_is_net(positional[0]))
+    const bool net = nb_is_net(positional[0]);
+    code = nb_cli_check_kind(cli, net ? NB_CLI_NET : NB_CLI_LANGUAGE, positional[0]);
+    if (code != NB_CLI_OK)
+        return code;
+    if (net)
         return convert_net(cli, a, positional[0], n < 2 ? a->output : positional[1]);
     a->type = "keep";
     a->max_kld = (double)NAN; /* an option of quantize alone: no bound, no measuring */

@@ -22,14 +22,14 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_STRING,
      .offset = AT(text),
      .fallback = "(the bundled text)",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "UTF-8 text to predict",
      .brief = 1},
     {.name = "against",
      .arg = "REF",
      .type = NB_CLI_STRING,
      .offset = AT(against),
-     .group = "What is measured",
+     .group = "Language models",
      .help = "reference model, run side by side: KL divergence, same top-1",
      .alias = "base",
      .brief = 1},
@@ -39,7 +39,7 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_U32,
      .offset = AT(ctx),
      .fallback = "(1024, or the model's context if smaller)",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "tokens per window; the second half of each is scored",
      .brief = 1},
     {.name = "chunks",
@@ -47,7 +47,7 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_U32,
      .offset = AT(chunks),
      .fallback = "(all)",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "windows to measure at most",
      .brief = 1},
     {.name = "kv-type",
@@ -55,25 +55,25 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_STRING,
      .offset = AT(kv_type),
      .fallback = "f16",
-     .group = "What is measured",
+     .group = "Language models",
      .help = "number format of the attention cache: f16 or f32"},
     {.name = "float-activations",
      .type = NB_CLI_FLAG,
      .offset = AT(float_activations),
-     .group = "What is measured",
+     .group = "Language models",
      .help = "do not round activations to 8 bits: isolates the error of the weights"},
     {.name = "max-kld",
      .arg = "X",
      .type = NB_CLI_REAL,
      .offset = AT(max_kld),
-     .group = "Bounds",
+     .group = "Language models",
      .help = "exit with 4 if the mean KL divergence is larger; needs --against",
      .brief = 1},
     {.name = "max-ppl",
      .arg = "X",
      .type = NB_CLI_REAL,
      .offset = AT(max_ppl),
-     .group = "Bounds",
+     .group = "Language models",
      .help = "exit with 4 if the perplexity is larger",
      .brief = 1},
     {.name = "input",
@@ -149,9 +149,6 @@ static int check_bounds(const struct args *a, const struct nb_eval_result *e)
 
 static int run_net(struct nb_cli *cli, const struct args *a, const char *path)
 {
-    if (a->text != NULL || a->against != NULL || a->max_kld >= 0 || a->max_ppl >= 0)
-        return nb_cli_usage(cli, "this file is a net; texts and perplexity are for language "
-                                 "models (nibble compare sets a net against another)");
     return nb_cli_eval_net(cli, path,
                            &(struct nb_cli_net_eval_args){.inputs = &a->inputs,
                                                           .dims = &a->dims,
@@ -172,11 +169,12 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     int code = NB_CLI_OK;
 
     (void)n;
-    if (nb_is_net(model))
+    const bool net = nb_is_net(model);
+    code = nb_cli_check_kind(cli, net ? NB_CLI_NET : NB_CLI_LANGUAGE, model);
+    if (code != NB_CLI_OK)
+        return code;
+    if (net)
         return run_net(cli, a, model);
-    if (a->inputs.n + a->dims.n + a->sets.n > 0 || a->labels != NULL || a->expected != NULL)
-        return nb_cli_usage(cli, "this is no net; --input, --labels and what goes with them are "
-                                 "for nets");
     if (a->max_kld >= 0 && a->against == NULL)
         return nb_cli_usage(cli, "--max-kld needs --against REF");
     const char *text = nb_evaluate_text(cli, a->text, &code);

@@ -374,18 +374,6 @@ static int choose_chat(struct nb_cli *cli, const struct args *a, const nb_genera
     return NB_CLI_OK;
 }
 
-static bool says_text(const struct args *a)
-{
-    return a->prompt != NULL || a->file != NULL || a->system != NULL || a->chat_vars != NULL ||
-           a->date != NULL || a->stop.n > 0 || a->echo;
-}
-
-static bool says_net(const struct args *a)
-{
-    return nb_cli_net_args_any(&a->net) || a->outputs.n > 0 || a->labels != NULL ||
-           a->dump != NULL || a->profile || a->force;
-}
-
 static int run_net(struct nb_cli *cli, const struct args *a, const char *path)
 {
     const struct nb_cli_net_run_args net = {.in = &a->net,
@@ -397,8 +385,6 @@ static int run_net(struct nb_cli *cli, const struct args *a, const char *path)
                                             .profile = a->profile,
                                             .force = a->force};
 
-    if (says_text(a))
-        return nb_cli_usage(cli, "this file is a net; prompts and chats are for language models");
     return nb_cli_run_net(cli, path, &net);
 }
 
@@ -413,11 +399,12 @@ static int run(struct nb_cli *cli, void *args, int n, char **positional)
     int code;
 
     (void)n;
-    if (nb_is_net(positional[0]))
+    const bool net = nb_is_net(positional[0]);
+    code = nb_cli_check_kind(cli, net ? NB_CLI_NET : NB_CLI_LANGUAGE, positional[0]);
+    if (code != NB_CLI_OK)
+        return code;
+    if (net)
         return run_net(cli, a, positional[0]);
-    if (says_net(a))
-        return nb_cli_usage(cli, "this is no net; --input, --output and what goes with them are "
-                                 "for nets");
     if (a->chat == 0 && (a->system != NULL || a->chat_vars != NULL || a->date != NULL))
         return nb_cli_usage(cli, "--system, --chat-vars and --date are for a chat: not --no-chat");
     nb_chat_options_init(&conversation.options);

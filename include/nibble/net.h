@@ -233,6 +233,30 @@ NB_API NB_CHECKED enum nb_status nb_quantize_net(nb_context *ctx, const char *pa
                                                  struct nb_quantize_net_result *result,
                                                  struct nb_error *err);
 
+/* A node of the simplified net, in its order. */
+struct nb_plan_net_node {
+    const char *name, *op; /* name: the node's, else that of what it makes; op: ONNX's */
+    const char
+        *fate; /* "quantized"; "moved": moves codes; "float"; "kept": float, as `keep` asks */
+    uint64_t float_bytes; /* of the constants that it reads now */
+};
+struct nb_plan_net_result {
+    uint64_t float_bytes, bytes; /* of the weights before and after */
+    uint64_t n_quantized, n_activations;
+    uint64_t n_samples; /* 0: none were given */
+    const struct nb_plan_net_node *nodes;
+    size_t n_nodes;
+    void *owner;
+};
+/* What nb_quantize_net would do with these options, without running the net and without a file: which nodes, how large.
+ * Samples are needed for nothing but open dimensions (the first is 1 without), and are looked at if they are given.
+ * What only they can tell is left out: ranges, nodes that a bound or a value past 65504 keeps float. */
+NB_API NB_CHECKED enum nb_status nb_plan_net(nb_context *ctx, const char *path,
+                                             const struct nb_quantize_net_options *o,
+                                             struct nb_plan_net_result *result,
+                                             struct nb_error *err);
+NB_API void nb_plan_net_result_free(struct nb_plan_net_result *r);
+
 /* ---- converting ---- */
 
 /* Writes a net as ONNX. Of TFLite each operator becomes ONNX's, with transposes around those of channels last; tensors

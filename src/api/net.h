@@ -84,6 +84,10 @@ struct nb_net_feed {
 NB_CHECKED enum nb_status nb_net_feed_read(struct nb_net_feed *f, nb_context *ctx, const char *path,
                                            const struct nb_net_feed_options *o,
                                            struct nb_error *err);
+/* Without samples: an open first dimension is 1, others are those of the options. nb_net_feed_fini in any case. */
+NB_CHECKED enum nb_status nb_net_feed_suppose(struct nb_net_feed *f, nb_context *ctx,
+                                              const char *path, const struct nb_net_feed_options *o,
+                                              struct nb_error *err);
 void nb_net_feed_fini(struct nb_net_feed *f);
 /* Of input i: the numbers of one run (n_elements); those of all, as floats, the feed's. */
 void nb_net_feed_numbers(const struct nb_net_feed *f, size_t i, uint64_t run, double *dst);

@@ -162,30 +162,67 @@ static enum nb_status read_input(struct nb_net_feed *f, nb_context *ctx,
 
 /* ---- the whole ---- */
 
-enum nb_status nb_net_feed_read(struct nb_net_feed *f, nb_context *ctx, const char *path,
-                                const struct nb_net_feed_options *o, struct nb_error *err)
+static enum nb_status begin(struct nb_net_feed *f, nb_context *ctx, const char *path,
+                            struct nb_error *err)
 {
     *f = (struct nb_net_feed){.batch = 1};
     nb_arena_init(&f->arena, &ctx->allocator, 0);
     NB_TRY(nb_inspect_net(ctx, path, &f->info, err));
-    const size_t n = f->info.n_inputs;
-    f->inputs = nb_arena_alloc(&f->arena, n + 1, sizeof *f->inputs);
-    f->shapes = nb_arena_alloc(&f->arena, n + 1, sizeof *f->shapes);
-    if (f->inputs == NULL || f->shapes == NULL)
-        return no_memory(err);
-    for (size_t i = 0; i < n; i++)
+    f->inputs = nb_arena_alloc(&f->arena, f->info.n_inputs + 1, sizeof *f->inputs);
+    f->shapes = nb_arena_alloc(&f->arena, f->info.n_inputs + 1, sizeof *f->shapes);
+    return f->inputs != NULL && f->shapes != NULL ? NB_OK : no_memory(err);
+}
+
+static void set_options(struct nb_net_feed *f, const struct nb_net_feed_options *o, size_t n_shapes)
+{
+    nb_executor_options_init(&f->options);
+    f->options.shapes = f->shapes;
+    f->options.n_shapes = n_shapes;
+    f->options.dims = o->dims;
+    f->options.n_dims = o->n_dims;
+    f->options.fixed = o->fixed;
+    f->options.n_fixed = o->n_fixed;
+}
+
+enum nb_status nb_net_feed_read(struct nb_net_feed *f, nb_context *ctx, const char *path,
+                                const struct nb_net_feed_options *o, struct nb_error *err)
+{
+    NB_TRY(begin(f, ctx, path, err));
+    for (size_t i = 0; i < f->info.n_inputs; i++)
         if (!is_fixed(o, f->info.inputs[i].name))
             NB_TRY(read_input(f, ctx, o, &f->info.inputs[i], err));
     if (o->n_samples > f->n_inputs)
         NB_FAIL(err, NB_ERR_ARG, "samples for %zu inputs, the net has %zu that want some",
                 o->n_samples, f->n_inputs);
-    nb_executor_options_init(&f->options);
-    f->options.shapes = f->shapes;
-    f->options.n_shapes = f->n_inputs;
-    f->options.dims = o->dims;
-    f->options.n_dims = o->n_dims;
-    f->options.fixed = o->fixed;
-    f->options.n_fixed = o->n_fixed;
+    set_options(f, o, f->n_inputs);
+    return NB_OK;
+}
+
+enum nb_status nb_net_feed_suppose(struct nb_net_feed *f, nb_context *ctx, const char *path,
+                                   const struct nb_net_feed_options *o, struct nb_error *err)
+{
+    size_t n = 0;
+    NB_TRY(begin(f, ctx, path, err));
+    for (size_t i = 0; i < f->info.n_inputs; i++) {
+        const struct nb_net_value *in = &f->info.inputs[i];
+        if (is_fixed(o, in->name) || in->rank < 0)
+            continue;
+        int64_t *dims = nb_arena_alloc(&f->arena, (size_t)in->rank + 1, sizeof *dims);
+        if (dims == NULL)
+            return no_memory(err);
+        for (size_t k = 0; k < (size_t)in->rank; k++) {
+            dims[k] = given_dim(o, in, k);
+            if (dims[k] < 0 && k > 0)
+                NB_FAIL(err, NB_ERR_ARG,
+                        "dimension %zu of input '%s' is open: give it a size, or samples", k,
+                        in->name);
+            if (dims[k] < 0)
+                dims[k] = 1;
+        }
+        f->shapes[n++] =
+            (struct nb_executor_shape){.input = in->name, .dims = dims, .rank = (uint32_t)in->rank};
+    }
+    set_options(f, o, n);
     return NB_OK;
 }
 

@@ -1,4 +1,5 @@
-/* api/quantize_net.c: nb_quantize_net: samples from files, then ptq/, then a file. */
+/* api/quantize_net.c: nb_quantize_net: samples from files, then ptq/, then a file; nb_plan_net: the same without samples
+ * and file. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct work {
     struct nb_ptq_options ptq;
     struct nb_ptq_data data;
     struct nb_ptq *result;
+    bool planning;
 };
 
 static void work_fini(struct work *w)
@@ -215,7 +217,8 @@ static enum nb_status quantize(struct work *w, struct nb_error *err)
                                                   .method = o->method,
                                                   .scale_search = o->scale_search,
                                                   .keep = o->keep,
-                                                  .n_keep = o->n_keep};
+                                                  .n_keep = o->n_keep,
+                                                  .planning = w->planning};
     const struct nb_ptq_half_options half = {.keep = o->keep, .n_keep = o->n_keep};
     if (is_dynamic(o))
         return nb_ptq_create_dynamic(&w->result, m, o->keep, o->n_keep, w->a, err);
@@ -250,6 +253,8 @@ static enum nb_status run(struct work *w, const char *path, const char *out,
     NB_TRY(nb_net_source_open(&w->source, path, w->a, err));
     if (is_static(w->o) || w->o->n_samples > 0)
         NB_TRY(read_samples(w, path, err));
+    if (!w->o->overwrite && nb_path_exists(out)) /* before the minutes of work */
+        NB_FAIL(err, NB_ERR_EXISTS, "%s exists", out);
     NB_TRY(quantize(w, err));
     const struct nb_ptq_report *report = nb_ptq_report(w->result);
     *r = (struct nb_quantize_net_result){.float_bytes = report->float_bytes,
@@ -301,5 +306,105 @@ enum nb_status nb_quantize_net(nb_context *ctx, const char *path, const char *ou
     if (st == NB_OK)
         result->seconds = (double)(nb_clock_ns() - begin) * 1e-9;
     work_fini(&w);
+    return st;
+}
+
+/* ---- plans ---- */
+
+struct plan_owner {
+    struct nb_allocator a;
+    struct nb_arena arena;
+};
+
+void nb_plan_net_result_free(struct nb_plan_net_result *r)
+{
+    struct plan_owner *owner = r->owner;
+    if (owner != NULL) {
+        const struct nb_allocator a = owner->a;
+        nb_arena_fini(&owner->arena);
+        nb_free(&a, owner);
+    }
+    *r = (struct nb_plan_net_result){.owner = NULL};
+}
+
+/* Dimensions without samples: an open first one is 1, others must be given. */
+static enum nb_status suppose_shapes(struct work *w, const char *path, struct nb_error *err)
+{
+    const struct nb_net_feed_options o = {
+        .dims = w->o->dims, .fixed = w->o->fixed, .n_dims = w->o->n_dims, .n_fixed = w->o->n_fixed};
+    NB_TRY(nb_net_feed_suppose(&w->feed, w->ctx, path, &o, err));
+    return nb_executor_room_options(&w->net, &w->arena, &w->feed.options, err);
+}
+
+static enum nb_status copy_nodes(struct plan_owner *owner, const struct nb_ptq_report *report,
+                                 struct nb_plan_net_result *r, struct nb_error *err)
+{
+    struct nb_plan_net_node *nodes =
+        nb_arena_alloc(&owner->arena, report->n_listed + 1, sizeof *nodes);
+    if (nodes == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < report->n_listed; i++) {
+        const struct nb_ptq_node *n = &report->nodes[i];
+        if (n->op == NULL)
+            continue;
+        const char *name = nb_arena_strndup(&owner->arena, n->name, strlen(n->name));
+        const char *op = nb_arena_strndup(&owner->arena, n->op, strlen(n->op));
+        if (name == NULL || op == NULL)
+            return no_memory(err);
+        nodes[r->n_nodes++] =
+            (struct nb_plan_net_node){name, op, nb_ptq_fate_name(n->fate), n->bytes};
+    }
+    r->nodes = nodes;
+    return NB_OK;
+}
+
+static enum nb_status plan(struct work *w, const char *path, struct nb_plan_net_result *r,
+                           struct nb_error *err)
+{
+    NB_TRY(find_rules(w, err));
+    NB_TRY(nb_net_source_open(&w->source, path, w->a, err));
+    if (w->o->n_samples > 0)
+        NB_TRY(read_samples(w, path, err));
+    else if (is_static(w->o))
+        NB_TRY(suppose_shapes(w, path, err));
+    r->n_samples = w->data.n_samples;
+    w->ptq.planning = true;
+    w->ptq.weights = NB_PTQ_RTN;
+    w->ptq.equalize = w->ptq.bounded = false;
+    if (is_half(w->o))
+        w->data.n_samples = 0;
+    NB_TRY(quantize(w, err));
+    const struct nb_ptq_report *report = nb_ptq_report(w->result);
+    r->float_bytes = report->float_bytes;
+    r->bytes = report->bytes;
+    r->n_quantized = report->n_quantized;
+    r->n_activations = report->n_activations;
+    return copy_nodes(r->owner, report, r, err);
+}
+
+enum nb_status nb_plan_net(nb_context *ctx, const char *path,
+                           const struct nb_quantize_net_options *options,
+                           struct nb_plan_net_result *result, struct nb_error *err)
+{
+    struct nb_quantize_net_options o;
+    if (ctx == NULL || path == NULL || result == NULL)
+        NB_FAIL(err, NB_ERR_ARG, "nb_plan_net: an argument is NULL");
+    nb_quantize_net_options_init(&o);
+    if (options != NULL)
+        NB_TRY(
+            nb_options_copy(&o, sizeof o, options, options->size, "nb_quantize_net_options", err));
+    struct plan_owner *owner = nb_alloc_zero(&ctx->allocator, 1, sizeof *owner);
+    if (owner == NULL)
+        return no_memory(err);
+    owner->a = ctx->allocator;
+    nb_arena_init(&owner->arena, &owner->a, 0);
+    *result = (struct nb_plan_net_result){.owner = owner};
+    const struct nb_allocator a = ctx->allocator;
+    struct work w = {.ctx = ctx, .o = &o, .a = &a, .planning = true};
+    nb_arena_init(&w.arena, &a, 0);
+    const enum nb_status st = plan(&w, path, result, err);
+    work_fini(&w);
+    if (st != NB_OK)
+        nb_plan_net_result_free(result);
     return st;
 }

@@ -187,8 +187,13 @@ static enum nb_status run(struct nb_ptq *t, const char *const *keep, size_t n_ke
     t->report.float_bytes = nb_edit_bytes(e);
     for (size_t i = 0; i < e->n_nodes; i++)
         t->report.n_nodes += e->nodes[i].op_type != NULL;
-    for (size_t i = 0; i < n; i++)
+    struct nb_ptq_node *nodes = nb_ptq_list_nodes(e, keep, n_keep, &t->report);
+    if (nodes == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        nodes[list[i].node].fate = NB_PTQ_IS_QUANTIZED;
         NB_TRY(replace(&w, &list[i], err));
+    }
     t->report.n_activations = w.n_inputs;
     t->report.bytes = nb_edit_bytes(e);
     return nb_edit_model(e, &t->model, err);

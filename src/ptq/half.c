@@ -118,10 +118,13 @@ static enum nb_status choose(struct halving *h, struct nb_error *err)
     struct nb_edit *e = h->e;
     h->n_nodes = e->n_nodes;
     h->half = nb_arena_alloc(&e->arena, e->n_nodes + 1, sizeof *h->half);
-    if (h->half == NULL)
+    struct nb_ptq_node *list = nb_ptq_list_nodes(e, h->o->keep, h->o->n_keep, h->report);
+    if (h->half == NULL || list == NULL)
         return no_memory(err);
     for (size_t i = 0; i < e->n_nodes; i++) {
         h->half[i] = can_be(h, &e->nodes[i]);
+        if (h->half[i])
+            list[i].fate = NB_PTQ_IS_QUANTIZED;
         h->report->n_quantized += h->half[i];
         h->report->n_nodes += e->nodes[i].op_type != NULL;
     }

@@ -247,10 +247,15 @@ static enum nb_status run(struct nb_ptq *t, const struct nb_net_options *options
     t->report.float_bytes = nb_edit_bytes(&t->edit);
     for (size_t i = 0; i < t->edit.n_nodes; i++)
         t->report.n_nodes += t->edit.nodes[i].op_type != NULL;
-    if (data->n_samples > 0) {
+    if (data->n_samples > 0 && !o->planning) {
         NB_TRY(list_inputs(&t->edit, moments, &r, list, n, err));
         NB_TRY(see_inputs(t, moments, options, data, pool, err));
     }
+    struct nb_ptq_node *nodes = nb_ptq_list_nodes(&t->edit, o->keep, o->n_keep, &t->report);
+    if (nodes == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < n; i++)
+        nodes[list[i].node].fate = NB_PTQ_IS_QUANTIZED;
     NB_TRY(change_all(t, &r, list, n, moments, err));
     t->report.bytes = nb_edit_bytes(&t->edit);
     return nb_edit_model(&t->edit, &t->model, err);

@@ -51,6 +51,10 @@ enum nb_status nb_rounding_init(struct nb_rounding *r, const struct nb_ptq_weigh
     const char *search = o->scale_search != NULL ? o->scale_search : r->algo->scale_search;
     if (search != NULL && !nb_scale_options_parse(&r->how, search))
         NB_FAIL(err, NB_ERR_ARG, "no search for scales '%s'", search);
+    if (o->planning) { /* sizes are the same, however it is done */
+        r->algo = nb_algo_find("rtn");
+        r->how = (struct nb_scale_options){.method = NB_SCALE_ABSMAX};
+    }
     return NB_OK;
 }
 

@@ -171,6 +171,22 @@ enum nb_status nb_ptq_observe(struct nb_observed_net *out, const struct nb_net *
     return st;
 }
 
+enum nb_status nb_ptq_suppose(struct nb_observed_net *out, const struct nb_net *net,
+                              const struct nb_allocator *a, struct nb_error *err)
+{
+    nb_arena_init(&out->arena, a, 0);
+    out->seen = nb_arena_alloc(&out->arena, net->g.n_values + 1, sizeof *out->seen);
+    if (out->seen == NULL) {
+        nb_arena_fini(&out->arena);
+        return no_memory(err);
+    }
+    for (uint32_t v = 1; v < net->g.n_values; v++)
+        if (is_watched(&net->g.values[v]))
+            out->seen[v] = (struct nb_seen){
+                .any = true, .least = -1.0, .greatest = 1.0, .low = -1.0, .high = 1.0};
+    return NB_OK;
+}
+
 void nb_observed_net_fini(struct nb_observed_net *o)
 {
     nb_arena_fini(&o->arena);

@@ -76,6 +76,18 @@ struct making {
     bool rounded;
 };
 
+static enum nb_status list_nodes(struct nb_ptq *p, const struct nb_ptq_plan *plan,
+                                 const struct nb_ptq_options *o, struct nb_error *err)
+{
+    struct nb_ptq_node *list = nb_ptq_list_nodes(&p->edit, o->keep, o->n_keep, &p->report);
+    if (list == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to quantize a net");
+    for (size_t i = 0; i < p->report.n_listed; i++)
+        if (plan->kinds[i] != NB_PTQ_OTHER)
+            list[i].fate = plan->kinds[i] == NB_PTQ_SAME ? NB_PTQ_IS_MOVED : NB_PTQ_IS_QUANTIZED;
+    return NB_OK;
+}
+
 /* A model in which these nodes stay float (NULL: none), from the rounded weights; these first if there are none yet. */
 static enum nb_status make(void *ctx, const bool *stay, const struct nb_onnx_model **m,
                            struct nb_error *err)
@@ -89,6 +101,8 @@ static enum nb_status make(void *ctx, const bool *stay, const struct nb_onnx_mod
     NB_TRY(nb_ptq_plan(&plan, &p->edit, k->rounder.ground->net, k->seen, k->o, stay, err));
     enum nb_status st = k->rounded ? NB_OK : nb_ptq_round(&k->rounder, &p->edit, &plan, err);
     k->rounded = true;
+    if (st == NB_OK)
+        st = list_nodes(p, &plan, k->o, err);
     p->report.n_quantized = p->report.n_activations = 0;
     if (st == NB_OK)
         st = nb_ptq_insert(&p->edit, &plan, k->rounder.rounded, k->o, &p->report, err);
@@ -142,8 +156,13 @@ static enum nb_status observe(struct nb_ptq *p, const struct nb_ptq_ground *g,
                               struct nb_error *err)
 {
     struct nb_observed_net seen;
-    NB_TRY(nb_ptq_check_data(g->net, g->data, err));
-    NB_TRY(nb_ptq_observe(&seen, g->net, g->data, wants_histograms(o->range), g->pool, g->a, err));
+    if (o->planning) {
+        NB_TRY(nb_ptq_suppose(&seen, g->net, g->a, err));
+    } else {
+        NB_TRY(nb_ptq_check_data(g->net, g->data, err));
+        NB_TRY(
+            nb_ptq_observe(&seen, g->net, g->data, wants_histograms(o->range), g->pool, g->a, err));
+    }
     const enum nb_status st = quantize(p, g, net, o, &seen, err);
     nb_observed_net_fini(&seen);
     return st;

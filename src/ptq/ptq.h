@@ -54,11 +54,13 @@ struct nb_ptq_options {
     enum nb_ptq_profile profile;
     enum nb_ptq_range range;
     enum nb_ptq_weights weights;
-    double percentile;  /* 99.999 if 0 */
-    bool per_tensor;    /* one scale for all of a weight, not one for each output channel */
-    bool bias_correct;  /* biases make good what rounding adds on average */
-    bool equalize;      /* weights of neighbouring layers first           */
-    bool bounded;       /* nodes stay float until the next two are met    */
+    double percentile; /* 99.999 if 0 */
+    bool per_tensor;   /* one scale for all of a weight, not one for each output channel */
+    bool bias_correct; /* biases make good what rounding adds on average */
+    bool equalize;     /* weights of neighbouring layers first           */
+    bool bounded;      /* nodes stay float until the next two are met    */
+    bool
+        planning; /* no samples: values have some range, biases nothing to make good; weights: rtn */
     double max_drop;    /* points of samples that are right (labels), or as the float net has it */
     double min_sqnr_db; /* of the worst output                           */
     const char *const *keep; /* (n_keep) nodes, by name or operator, that stay float */
@@ -85,7 +87,24 @@ struct nb_ptq_kept {
     const char *name; /* the node's, else of what it makes */
     double sqnr_db;
 };
+/* What becomes of a node of the simplified net. */
+enum nb_ptq_fate {
+    NB_PTQ_IS_FLOAT,     /* has no other form, or nobody who would read it */
+    NB_PTQ_IS_KEPT,      /* because it was asked for                       */
+    NB_PTQ_IS_MOVED,     /* moves codes, and needs no form of its own      */
+    NB_PTQ_IS_QUANTIZED, /* in the type that is asked for                  */
+    NB_N_PTQ_FATES
+};
+const char *nb_ptq_fate_name(enum nb_ptq_fate f); /* "float" */
+struct nb_ptq_node {
+    const char *name,
+        *op; /* name: the node's, else of what it makes; op NULL: there is none here */
+    enum nb_ptq_fate fate;
+    uint64_t bytes; /* of the constants that it reads */
+};
 struct nb_ptq_report {
+    const struct nb_ptq_node *nodes; /* (n_listed) */
+    size_t n_listed;
     size_t n_nodes, n_quantized; /* of operators that have an integer form */
     size_t n_activations;        /* with a Q and DQ */
     uint64_t float_bytes, bytes; /* of the initializers before and after */
@@ -118,6 +137,7 @@ struct nb_ptq_weight_options {
     const char *scale_search; /* NULL: the method's, or mse                        */
     const char *const *keep;  /* (n_keep) as above                                 */
     size_t n_keep;
+    bool planning; /* sizes alone are wanted: rounded in the fastest way, without data */
 };
 bool nb_nbits_fits(const struct nb_numfmt *f); /* can it be the type? */
 /* data->n_samples 0: none. The failures of nb_ptq_create. */

@@ -28,6 +28,11 @@ NB_CHECKED enum nb_status nb_ptq_begin(struct nb_ptq **out, const struct nb_onnx
 /* st, without a result if that is a failure. */
 NB_CHECKED enum nb_status nb_ptq_end(struct nb_ptq **out, enum nb_status st);
 
+/* ---- fate.c: nodes as the report lists them; float, or kept, until marked ---- */
+/* Of the edit's arena, (n_nodes of it as it is now). NULL: no memory. */
+struct nb_ptq_node *nb_ptq_list_nodes(struct nb_edit *e, const char *const *keep, size_t n_keep,
+                                      struct nb_ptq_report *report);
+
 /* simplify.c */
 NB_CHECKED enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err);
 
@@ -95,6 +100,9 @@ NB_CHECKED enum nb_status nb_ptq_observe(struct nb_observed_net *out, const stru
                                          const struct nb_ptq_data *data, bool histograms,
                                          struct nb_pool *pool, const struct nb_allocator *a,
                                          struct nb_error *err);
+/* Without samples: every float value had some numbers. Ranges that follow from it mean nothing. */
+NB_CHECKED enum nb_status nb_ptq_suppose(struct nb_observed_net *out, const struct nb_net *net,
+                                         const struct nb_allocator *a, struct nb_error *err);
 void nb_observed_net_fini(struct nb_observed_net *o);
 
 /* ---- range.c ---- */

@@ -233,7 +233,7 @@ static enum nb_status round_rows(struct rounding *r, struct nb_error *err)
     for (size_t g = 0; g < r->l->groups; g++)
         NB_TRY(round_group(r, algo, g, err));
     NB_TRY(read_records(r, err));
-    if (r->out->shift != NULL)
+    if (r->out->shift != NULL && r->m->positions > 0.0)
         find_shift(r);
     return NB_OK;
 }
@@ -258,7 +258,7 @@ static enum nb_status round_layer(const struct nb_ptq_layer *l, const struct nb_
     out->n_channels = l->channels;
     out->q = nb_arena_alloc(arena, (size_t)l->w.n, 1);
     out->scales = nb_arena_alloc(arena, out->n_scales, sizeof *out->scales);
-    if (o->bias_correct && m->positions > 0.0) {
+    if (o->bias_correct && (m->positions > 0.0 || (o->planning && l->known))) {
         out->shift = nb_arena_alloc(arena, l->channels, sizeof *out->shift);
         if (out->shift == NULL)
             return no_memory(err);
@@ -283,7 +283,7 @@ static enum nb_status round_some(struct nb_ptq_rounder *k, size_t begin, size_t 
 {
     const struct nb_ptq_options *o = k->o;
     enum nb_status st = NB_OK;
-    if (o->bias_correct || o->weights != NB_PTQ_RTN)
+    if (!o->planning && (o->bias_correct || o->weights != NB_PTQ_RTN))
         st = nb_ptq_measure_inputs(moments + begin, k->layers + begin, end - begin,
                                    rules[o->weights].products, k->ground, err);
     for (size_t i = begin; i < end && st == NB_OK; i++) {

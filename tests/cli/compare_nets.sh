@@ -78,6 +78,6 @@ says err "output 'y' of float.onnx has 3 elements, 'y' of row.onnx 1"
 expect 2 compare two.onnx two.onnx -i x.npy --labels labels.npy
 says err "say which of y, z"
 expect 2 compare float.onnx qdq.onnx -i x.npy --text some.txt
-says err "these files are nets"
+says err "--text is for language models; 'float.onnx' is a net"
 expect 2 compare "$MODEL" "$MODEL" -i x.npy
-says err "these are no nets"
+says err "--input is for nets" "is a language model"

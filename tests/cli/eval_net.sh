@@ -101,6 +101,6 @@ expect 3 eval soft.onnx -i x.npy --labels bad.txt
 says err "bad.txt: line 3: expected the number of a class"
 expect 3 eval soft.onnx -i x.npy --labels gone.txt
 expect 2 eval soft.onnx -i x.npy --labels labels.npy --text some.txt
-says err "this file is a net"
+says err "--text is for language models; 'soft.onnx' is a net"
 expect 2 eval "$MODEL" -i x.npy --labels labels.npy
-says err "this is no net"
+says err "--input is for nets" "is a language model"

@@ -9,6 +9,7 @@ net("net.onnx", [node("scale", "Mul", ["x", "w"], ["h"]), node("shift", "Add", [
     [("x", F32, ["N", 3]), ("b", F32, ["N", 1])], [("y", F32, ["N", 3])], [w])
 net("product.onnx", [node("it", "MatMul", ["x", "m"], ["y"])], [("x", F32, ["N", 3])], [("y", F32, ["N", 2])],
     [tensor("m", F32, [3, 2], struct.pack("<6f", 1, 2, -3, 4, 5, -6))])
+net("open.onnx", [node("it", "Relu", ["x"], ["y"])], [("x", F32, ["N", "W"])], [("y", F32, ["N", "W"])])
 net("half.onnx", [node("", "Add", ["x", "x"], ["y"]), node("", "Equal", ["x", "y"], ["same"])],
     [("x", F16, [None])], [("y", F16, [None]), ("same", BOOL, [None])])
 net("shape.onnx", [node("", "Reshape", ["x", "to"], ["y/0"])], [("x", I64, None), ("to", I64, ["R"])], [("y/0", I64, None)])
@@ -127,11 +128,11 @@ says err "(NoSuchThing): nibble has no such operator"
 expect 3 run other.onnx -q
 says err "node 'it' (Relu): nibble has no such operator of domain com.other"
 expect 2 run net.onnx -p "Once upon a time"
-says err "this file is a net"
+says err "--prompt is for language models; 'net.onnx' is a net"
 expect 2 run "$MODEL" -i x=x.npy -p "Once upon a time"
-says err "this is no net"
+says err "--input is for nets" "is a language model"
 expect 2 bench "$MODEL" --dim N=1
-says err "this is no net"
+says err "--dim is for nets" "is a language model"
 
 # ---- quantize: samples in, a model with Q and DQ nodes out, which runs ----
 expect 0 quantize net.onnx --calib x=many.npy --calib b=b4.npy
@@ -146,6 +147,63 @@ expect 0 inspect net.int8.onnx
 says out "QuantizeLinear"
 expect 2 quantize net.onnx
 says err "a net needs samples"
+
+# ---- plans: what would be done; no file ----
+rm -f plan.onnx
+expect 0 plan net.onnx
+says out "scale  Mul       int8" "shift  Add       int8" "plan   net.int8.onnx as int8, qdq, for ort-cpu; nothing is written" "nodes  2 of 2, 4 activations"
+silent err
+cp out plan.txt
+expect 0 quantize net.onnx --dry-run
+cmp out plan.txt || fail "--dry-run says something else than plan"
+expect 0 quantize net.onnx -o q.onnx -f --calib x=many.npy --calib b=b4.npy --json
+cp out made.json
+expect 0 quantize net.onnx -o plan.onnx -n --calib x=many.npy --calib b=b4.npy --json
+json "all(d[k] == m[k] for m in [__import__('json').load(open('made.json'))]
+    for k in ('bytes', 'float_bytes', 'nodes', 'quantized', 'activations', 'samples', 'type', 'profile', 'format'))" \
+    "d['out'] == 'plan.onnx'" "d['plan'][0] == {'node': 'scale', 'op': 'Mul', 'fate': 'quantized', 'float_bytes': 12}"
+expect 0 plan net.onnx --keep Mul --profile openvino --json
+json "[n['fate'] for n in d['plan']] == ['kept', 'quantized']" "d['quantized'] == 1"
+expect 0 plan product.onnx --type int4_g32 --method gptq --calib many.npy --json
+json "[n['fate'] for n in d['plan']] == ['quantized']" "d['type'] == 'int4_g32'" "d['bytes'] > 0"
+expect 0 plan product.onnx --type f16
+says out "it    MatMul    f16"
+expect 0 plan product.onnx --type int8_dynamic
+expect 2 plan open.onnx
+says err "dimension 1 of input 'x' is open: give it a size, or samples"
+expect 0 plan open.onnx --dim W=3
+expect 2 plan net.onnx --range guess
+expect 2 plan net.onnx --calib x=wide.npy --calib b=b4.npy
+expect 3 plan lacks.onnx
+expect 2 plan x.npy
+says err "'x.npy' is an array"
+[ ! -e plan.onnx ] || fail "a plan wrote its file"
+
+# ---- options that are for something else are refused, by name ----
+for o in "--imatrix=i" "--calib-tokens=5" "--recipe=r" "--eval=t" "--tensor-type=a=q8_0" "--transform=smooth" --pure "--max-ram=1G" \
+    "--max-kld=1" --any-arch --float-prefix; do
+    expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy "$o"
+    says err "${o%%=*} is for language models; 'net.onnx' is a net" "try 'nibble quantize --help'"
+    expect 2 plan net.onnx "$o"
+    says err "${o%%=*} is for language models" "try 'nibble plan --help'"
+done
+expect 2 quantize net.onnx --importance w.npy
+says err "--importance is for arrays; 'net.onnx' is a net"
+for o in --per-tensor "--profile=qnn" "--range=mse" "--weights=gptq" "--keep=a" "--dim=N=1" --no-bias-correct "--labels=l"; do
+    name=${o%%=*}
+    expect 2 quantize "$MODEL" "$o"
+    says err "${name/no-/} is for nets" "is a language model"
+    expect 2 quantize x.npy --type q8_0 "$o"
+    says err "is for nets; 'x.npy' is an array"
+done
+expect 2 quantize x.npy --type q8_0 --method gptq
+says err "--method is for language models and nets; 'x.npy' is an array"
+expect 2 bench net.onnx --depth 3
+says err "--depth is for language models"
+expect 2 convert net.onnx n.onnx --max-ram 1G
+says err "--max-ram is for language models"
+expect 2 quantize net.onnx a.onnx -o b.onnx --calib x=many.npy
+says err "two outputs"
 
 expect 0 quantize net.onnx -o q.onnx -f --calib x=many.npy --calib b=b4.npy --format qoperator
 expect 0 inspect q.onnx
