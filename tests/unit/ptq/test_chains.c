@@ -1,9 +1,8 @@
 /* What stays float though it has an integer form: a GELU, a norm written out, attention's scores, the sums between norms; a
  * product and its bias are one; a cast that changes nothing goes.
  */
-#include <math.h>
-
-#include "unit/ptq/chain.h"
+#include "ptq/ptq_internal.h"
+#include "unit/ptq/small_net.h"
 
 enum { ROWS = 6, COLS = 8, MOST = 40, SAMPLES = 4 };
 
@@ -20,9 +19,7 @@ struct net {
     const char *in[MOST][2], *out[MOST][1];
     struct nb_onnx_attr attrs[3];
     struct nb_onnx_tensor tensors[10];
-    struct nb_onnx_dim dims[3];
-    struct nb_onnx_value input, output;
-    struct nb_onnx_opset opset;
+    struct net_ports ports;
     struct nb_onnx_model m;
     struct nb_ptq_data data;
     const float *inputs[1];
@@ -37,7 +34,7 @@ static struct nb_onnx_node *add(const char *op, const char *a, const char *b, co
     net.in[i][0] = a;
     net.in[i][1] = b;
     net.out[i][0] = out;
-    net.nodes[i] = chain_node(out, op, net.in[i], b != NULL ? 2 : 1, net.out[i]);
+    net.nodes[i] = net_node(out, op, net.in[i], b != NULL ? 2 : 1, net.out[i]);
     return &net.nodes[i];
 }
 
@@ -80,7 +77,6 @@ static void net_init(void)
     net.attrs[1] =
         (struct nb_onnx_attr){.name = "perm", .type = NB_ONNX_ATTR_INTS, .ints = swap, .n = 3};
     net.attrs[2] = (struct nb_onnx_attr){.name = "to", .type = NB_ONNX_ATTR_INT, .i = 1};
-    net.m.graph = (struct nb_onnx_graph){.name = "g", .nodes = net.nodes};
     add("MatMul", "x", "w", "in_product");
     add("Add", "bias", "in_product", "in");
     add_norm("in", "mean", "d", "deviation", "n");
@@ -108,37 +104,20 @@ static void net_init(void)
     add("Mul", "gated", "half", "gelu");
     add("MatMul", "gelu", "w", "down");
     add("Add", "stream", "down", "y");
-    net.tensors[0] = chain_tensor("w", w, w_dims, 2);
-    net.tensors[1] = chain_tensor("bias", bias, row, 1);
-    net.tensors[2] = chain_tensor("gamma", gamma_, row, 1);
-    net.tensors[3] = chain_tensor("mask", mask, mask_dims, 1);
-    net.tensors[4] = chain_tensor("scale", &scale, alone, 0);
-    net.tensors[5] = chain_tensor("one", &one, alone, 0);
-    net.tensors[6] = chain_tensor("half", &half, alone, 0);
-    net.tensors[7] = chain_tensor("root", &root, alone, 0);
-    net.tensors[8] = chain_tensor("two", &two, alone, 0);
-    net.tensors[9] = chain_tensor("epsilon", &epsilon, alone, 0);
-    for (size_t i = 0; i < 3; i++)
-        net.dims[i] = (struct nb_onnx_dim){.value = in[i]};
-    net.input = (struct nb_onnx_value){.name = "x",
-                                       .typed = true,
-                                       .tensor = true,
-                                       .type = NB_ONNX_FLOAT32,
-                                       .rank = 3,
-                                       .dims = net.dims};
-    net.output = (struct nb_onnx_value){.name = "y", .rank = -1, .type = NB_ONNX_FLOAT32};
-    net.opset = (struct nb_onnx_opset){"", 13};
+    net.tensors[0] = net_floats("w", w_dims, 2, w);
+    net.tensors[1] = net_floats("bias", row, 1, bias);
+    net.tensors[2] = net_floats("gamma", row, 1, gamma_);
+    net.tensors[3] = net_floats("mask", mask_dims, 1, mask);
+    net.tensors[4] = net_floats("scale", alone, 0, &scale);
+    net.tensors[5] = net_floats("one", alone, 0, &one);
+    net.tensors[6] = net_floats("half", alone, 0, &half);
+    net.tensors[7] = net_floats("root", alone, 0, &root);
+    net.tensors[8] = net_floats("two", alone, 0, &two);
+    net.tensors[9] = net_floats("epsilon", alone, 0, &epsilon);
+    net.m = net_model(&net.ports, in, 3, 13, net.nodes, net.m.graph.n_nodes, net.tensors,
+                      NB_COUNTOF(net.tensors));
     net.inputs[0] = samples;
     net.data = (struct nb_ptq_data){.inputs = net.inputs, .n_samples = SAMPLES};
-    net.m.ir_version = 7;
-    net.m.opsets = &net.opset;
-    net.m.n_opsets = 1;
-    net.m.graph.initializers = net.tensors;
-    net.m.graph.n_initializers = NB_COUNTOF(net.tensors);
-    net.m.graph.inputs = &net.input;
-    net.m.graph.n_inputs = 1;
-    net.m.graph.outputs = &net.output;
-    net.m.graph.n_outputs = 1;
 }
 
 static bool has_grid(const struct nb_onnx_model *m, const char *name)
@@ -148,13 +127,6 @@ static bool has_grid(const struct nb_onnx_model *m, const char *name)
             nb_str_eq(m->graph.nodes[i].inputs[0], name))
             return true;
     return false;
-}
-
-static double db_of(const struct nb_onnx_model *m)
-{
-    struct nb_ptq_error e = {0};
-    assert_ok(nb_ptq_measure(&e, &net.m, m, NULL, &net.data, NULL, NULL, &err), &err);
-    return 10.0 * log10(e.signal / e.noise);
 }
 
 static void test_encoder(void **state)
@@ -178,7 +150,7 @@ static void test_encoder(void **state)
             fail_msg("'%s' has a grid", floats[i]);
     for (size_t i = 0; i < m->graph.n_nodes; i++)
         assert_string_not_equal(m->graph.nodes[i].op_type, "Cast");
-    const double db = db_of(m);
+    const double db = net_decibels(&net.m, m, &net.data);
     print_message("%.1f dB\n", db);
     assert_true(db > 30.0);
     nb_ptq_destroy(p);
@@ -200,7 +172,7 @@ static void test_integer_operators(void **state)
     }
     assert_int_equal(n_products, 6);
     assert_int_equal(n_sums, 2); /* both biases */
-    assert_true(db_of(nb_ptq_model(p)) > 25.0);
+    assert_true(net_decibels(&net.m, nb_ptq_model(p), &net.data) > 25.0);
     nb_ptq_destroy(p);
 }
 
