@@ -1,7 +1,8 @@
 /* ptq/simplify.c: a model as engines have it before they quantize: constants are initializers, also in another order of
- * their dimensions, nodes that do nothing or undo each other are gone, batch norms are in the convolutions before them:
+ * their dimensions, nodes that do nothing or undo each other are gone, batch norms and biases are in the convolutions,
+ * or transposed ones, before them:
  *
- *     W' = W s, b' = (b - mean) s + beta, s = gamma / sqrt(var + epsilon)     per output channel, in doubles.
+ *     W' = W s, b' = b s + beta - mean s, s = gamma / sqrt(var + epsilon)     per output channel, in doubles.
  */
 #include <math.h>
 #include <string.h>
@@ -183,7 +184,7 @@ static enum nb_status drop_transposes(struct nb_edit *e, struct nb_error *err)
     return NB_OK;
 }
 
-/* ---- batch norms ---- */
+/* ---- batch norms, and biases as nodes of their own ---- */
 
 /* Is it an initializer of n floats? */
 static bool has_floats(const struct nb_edit *e, const char *name, uint64_t n)
@@ -204,11 +205,92 @@ static const float *floats_of(struct nb_edit *e, const char *name, uint64_t n)
     return copy;
 }
 
-/* Borrows: the arena's. */
-struct norm {
-    const float *gamma, *beta, *mean, *var; /* (channels) */
-    double epsilon;
+/* A convolution, or a transposed one: its weights are (rows, each, after), the channels of a group of rows being `each`. */
+struct layer {
+    size_t node;
+    uint64_t channels, rows, each, after, in_group;
 };
+
+/* What multiplies and adds for each channel. Borrows: the arena's. */
+struct map {
+    double *scale, *shift; /* (channels) */
+};
+
+/* The layer that makes a value that has one reader. false: there is none, or its weights are not known. */
+static bool find_layer(const struct nb_edit *e, const char *value, struct layer *l)
+{
+    size_t reader;
+    const size_t at = nb_edit_producer(e, value);
+    if (at == SIZE_MAX || nb_edit_readers(e, value, &reader) != 1)
+        return false;
+    const struct nb_onnx_node *n = &e->nodes[at];
+    const bool transposed = nb_str_eq(n->op_type, "ConvTranspose");
+    const struct nb_onnx_tensor *w =
+        transposed || nb_str_eq(n->op_type, "Conv") ? nb_edit_tensor(e, n->inputs[1]) : NULL;
+    if (w == NULL || w->rank < 3 || w->n == 0 || !has_floats(e, n->inputs[1], w->n))
+        return false;
+    *l = (struct layer){at, (uint64_t)w->dims[0], 1, (uint64_t)w->dims[0], 0, 1};
+    if (transposed) {
+        const struct nb_onnx_attr *group = nb_onnx_find_attr(n, "group");
+        const uint64_t groups = group != NULL && group->i > 0 ? (uint64_t)group->i : 1;
+        l->rows = (uint64_t)w->dims[0];
+        l->each = (uint64_t)w->dims[1];
+        l->channels = l->each * groups;
+        l->in_group = l->rows / groups;
+        if (l->rows % groups != 0)
+            return false;
+    }
+    l->after = w->n / l->rows / l->each;
+    return n->n_inputs < 3 || n->inputs[2][0] == '\0' || has_floats(e, n->inputs[2], l->channels);
+}
+
+static enum nb_status no_memory(struct nb_error *err)
+{
+    NB_FAIL(err, NB_ERR_NOMEM, "out of memory to fold a batch norm or a bias");
+}
+
+/* New weights and bias of the layer, which then makes `output`. */
+static enum nb_status fold_into(struct nb_edit *e, const struct layer *l, const struct map *map,
+                                const char *output, struct nb_error *err)
+{
+    const struct nb_onnx_node *n = &e->nodes[l->node];
+    const struct nb_onnx_tensor *t = nb_edit_tensor(e, n->inputs[1]);
+    const bool has_bias = n->n_inputs > 2 && n->inputs[2][0] != '\0';
+    const float *w = floats_of(e, n->inputs[1], t->n);
+    const float *b = has_bias ? floats_of(e, n->inputs[2], l->channels) : NULL;
+    float *new_w = nb_arena_alloc(&e->arena, (size_t)t->n, sizeof *new_w);
+    float *new_b = nb_arena_alloc(&e->arena, (size_t)l->channels, sizeof *new_b);
+    const char **inputs = nb_arena_alloc(&e->arena, 3, sizeof *inputs);
+    int64_t *dims = nb_arena_alloc(&e->arena, 1, sizeof *dims);
+    if (w == NULL || (has_bias && b == NULL) || new_w == NULL || new_b == NULL || inputs == NULL ||
+        dims == NULL)
+        return no_memory(err);
+    dims[0] = (int64_t)l->channels;
+    for (uint64_t i = 0; i < t->n; i++) {
+        const uint64_t row = i / l->after / l->each, c = i / l->after % l->each;
+        new_w[i] = (float)((double)w[i] * map->scale[row / l->in_group * l->each + c]);
+    }
+    for (uint64_t c = 0; c < l->channels; c++)
+        new_b[c] = (float)((b != NULL ? (double)b[c] * map->scale[c] : 0.0) + map->shift[c]);
+    inputs[0] = n->inputs[0];
+    inputs[1] = nb_edit_name(e, n->inputs[1], "_folded");
+    inputs[2] = nb_edit_name(e, n->inputs[1], "_bias");
+    if (inputs[1] == NULL || inputs[2] == NULL)
+        return no_memory(err);
+    NB_TRY(nb_edit_put(e, inputs[1], NB_ONNX_FLOAT32, t->dims, t->rank, new_w, err));
+    NB_TRY(nb_edit_put(e, inputs[2], NB_ONNX_FLOAT32, dims, 1, new_b, err));
+    e->nodes[l->node].inputs = inputs;
+    e->nodes[l->node].n_inputs = 3;
+    return nb_edit_set_output(e, l->node, 0, output, err);
+}
+
+static enum nb_status new_map(struct nb_edit *e, const struct layer *l, struct map *out,
+                              struct nb_error *err)
+{
+    out->scale = nb_arena_alloc(&e->arena, (size_t)l->channels, sizeof *out->scale);
+    out->shift = nb_arena_alloc(&e->arena, (size_t)l->channels, sizeof *out->shift);
+    return out->scale != NULL && out->shift != NULL ? NB_OK : no_memory(err);
+}
 
 static bool is_norm(const struct nb_edit *e, const struct nb_onnx_node *n, uint64_t channels)
 {
@@ -219,77 +301,64 @@ static bool is_norm(const struct nb_edit *e, const struct nb_onnx_node *n, uint6
     return is;
 }
 
-static enum nb_status find_norm(struct nb_edit *e, const struct nb_onnx_node *n, uint64_t channels,
-                                struct norm *out, struct nb_error *err)
-{
-    const struct nb_onnx_attr *eps = nb_onnx_find_attr(n, "epsilon");
-    *out = (struct norm){.gamma = floats_of(e, n->inputs[1], channels),
-                         .beta = floats_of(e, n->inputs[2], channels),
-                         .mean = floats_of(e, n->inputs[3], channels),
-                         .var = floats_of(e, n->inputs[4], channels),
-                         .epsilon = eps != NULL ? (double)eps->f : 1e-5};
-    if (out->gamma == NULL || out->beta == NULL || out->mean == NULL || out->var == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to fold a batch norm");
-    return NB_OK;
-}
-
-/* New weights and bias of a convolution. Channels are dimension 0. */
-static enum nb_status fold_into(struct nb_edit *e, size_t conv, const struct norm *norm,
-                                struct nb_error *err)
-{
-    const struct nb_onnx_node *n = &e->nodes[conv];
-    const struct nb_onnx_tensor *t = nb_edit_tensor(e, n->inputs[1]);
-    const uint64_t channels = (uint64_t)t->dims[0], per = t->n / channels;
-    const bool has_bias = n->n_inputs > 2 && n->inputs[2][0] != '\0';
-    const float *w = floats_of(e, n->inputs[1], t->n);
-    const float *b = has_bias ? floats_of(e, n->inputs[2], channels) : NULL;
-    float *new_w = nb_arena_alloc(&e->arena, (size_t)t->n, sizeof *new_w);
-    float *new_b = nb_arena_alloc(&e->arena, (size_t)channels, sizeof *new_b);
-    const char **inputs = nb_arena_alloc(&e->arena, 3, sizeof *inputs);
-    int64_t *dims = nb_arena_alloc(&e->arena, 1, sizeof *dims);
-    if (w == NULL || (has_bias && b == NULL) || new_w == NULL || new_b == NULL || inputs == NULL ||
-        dims == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to fold a batch norm");
-    dims[0] = (int64_t)channels;
-    for (uint64_t c = 0; c < channels; c++) {
-        const double s = (double)norm->gamma[c] / sqrt((double)norm->var[c] + norm->epsilon);
-        for (uint64_t i = 0; i < per; i++)
-            new_w[c * per + i] = (float)((double)w[c * per + i] * s);
-        new_b[c] = (float)(((b != NULL ? (double)b[c] : 0.0) - (double)norm->mean[c]) * s +
-                           (double)norm->beta[c]);
-    }
-    inputs[0] = n->inputs[0];
-    inputs[1] = nb_edit_name(e, n->inputs[1], "_folded");
-    inputs[2] = nb_edit_name(e, n->inputs[1], "_bias");
-    if (inputs[1] == NULL || inputs[2] == NULL)
-        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to fold a batch norm");
-    NB_TRY(nb_edit_put(e, inputs[1], NB_ONNX_FLOAT32, t->dims, t->rank, new_w, err));
-    NB_TRY(nb_edit_put(e, inputs[2], NB_ONNX_FLOAT32, dims, 1, new_b, err));
-    e->nodes[conv].inputs = inputs;
-    e->nodes[conv].n_inputs = 3;
-    return NB_OK;
-}
-
 static enum nb_status fold_norm(struct nb_edit *e, size_t i, struct nb_error *err)
 {
     const struct nb_onnx_node n = e->nodes[i];
-    const size_t conv = nb_edit_producer(e, n.inputs[0]);
-    size_t reader;
-    struct norm norm;
-    if (conv == SIZE_MAX || !nb_str_eq(e->nodes[conv].op_type, "Conv") ||
-        nb_edit_readers(e, n.inputs[0], &reader) != 1)
+    const struct nb_onnx_attr *eps = nb_onnx_find_attr(&n, "epsilon");
+    const float *p[5]; /* gamma, beta, mean, var behind x */
+    struct layer l;
+    struct map map;
+    if (!find_layer(e, n.inputs[0], &l) || !is_norm(e, &n, l.channels))
         return NB_OK;
-    const struct nb_onnx_node *c = &e->nodes[conv];
-    const struct nb_onnx_tensor *w = nb_edit_tensor(e, c->inputs[1]);
-    const bool has_bias = c->n_inputs > 2 && c->inputs[2][0] != '\0';
-    if (w == NULL || w->rank < 3 || w->dims[0] < 1 || !has_floats(e, c->inputs[1], w->n) ||
-        (has_bias && !has_floats(e, c->inputs[2], (uint64_t)w->dims[0])) ||
-        !is_norm(e, &n, (uint64_t)w->dims[0]))
-        return NB_OK;
-    NB_TRY(find_norm(e, &n, (uint64_t)w->dims[0], &norm, err));
-    NB_TRY(fold_into(e, conv, &norm, err));
+    NB_TRY(new_map(e, &l, &map, err));
+    for (size_t k = 1; k < 5; k++) {
+        p[k] = floats_of(e, n.inputs[k], l.channels);
+        if (p[k] == NULL)
+            return no_memory(err);
+    }
+    for (uint64_t c = 0; c < l.channels; c++) {
+        const double var = (double)p[4][c] + (eps != NULL ? (double)eps->f : 1e-5);
+        map.scale[c] = (double)p[1][c] / sqrt(var);
+        map.shift[c] = (double)p[2][c] - (double)p[3][c] * map.scale[c];
+    }
     nb_edit_drop(e, i);
-    return nb_edit_set_output(e, conv, 0, n.outputs[0], err);
+    return fold_into(e, &l, &map, n.outputs[0], err);
+}
+
+/* Has the constant a number for each channel, dimension 1 of the layer's output? */
+static bool is_bias(const struct nb_edit *e, const struct layer *l, const char *name)
+{
+    const struct nb_onnx_tensor *t = nb_edit_tensor(e, name);
+    const size_t rank = nb_edit_tensor(e, e->nodes[l->node].inputs[1])->rank;
+    bool is = t != NULL && t->rank <= rank && has_floats(e, name, l->channels);
+    for (size_t i = 0; i < rank && is; i++) {
+        const size_t behind = rank - 1 - i; /* dimensions behind this one */
+        const uint64_t n = behind < t->rank ? (uint64_t)t->dims[t->rank - 1 - behind] : 1;
+        is = n == (i == 1 ? l->channels : 1);
+    }
+    return is;
+}
+
+static enum nb_status fold_bias(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    const struct nb_onnx_node n = e->nodes[i];
+    for (size_t side = 0; side < 2 && n.n_inputs == 2; side++) {
+        struct layer l;
+        struct map map;
+        if (!find_layer(e, n.inputs[side], &l) || !is_bias(e, &l, n.inputs[1 - side]))
+            continue;
+        NB_TRY(new_map(e, &l, &map, err));
+        const float *bias = floats_of(e, n.inputs[1 - side], l.channels);
+        if (bias == NULL)
+            return no_memory(err);
+        for (uint64_t c = 0; c < l.channels; c++) {
+            map.scale[c] = 1.0;
+            map.shift[c] = (double)bias[c];
+        }
+        nb_edit_drop(e, i);
+        return fold_into(e, &l, &map, n.outputs[0], err);
+    }
+    return NB_OK;
 }
 
 enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err)
@@ -297,8 +366,12 @@ enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err)
     NB_TRY(lift_constants(e, err));
     NB_TRY(drop_idle(e, err));
     NB_TRY(drop_transposes(e, err));
-    for (size_t i = 0; i < e->n_nodes; i++)
-        if (e->nodes[i].op_type != NULL && nb_str_eq(e->nodes[i].op_type, "BatchNormalization"))
+    for (size_t i = 0; i < e->n_nodes; i++) {
+        const char *type = e->nodes[i].op_type;
+        if (type != NULL && nb_str_eq(type, "BatchNormalization"))
             NB_TRY(fold_norm(e, i, err));
+        else if (type != NULL && nb_str_eq(type, "Add"))
+            NB_TRY(fold_bias(e, i, err));
+    }
     return NB_OK;
 }

@@ -1,4 +1,4 @@
-/* Transposes of constants, and those that undo each other; nodes that do nothing at the end; old operators as new ones. */
+/* Transposes of constants, and those that undo each other; biases and batch norms behind layers; nodes that do nothing at the end; old operators as new ones. */
 #include "ptq/ptq_internal.h"
 #include "unit/ptq/small_net.h"
 
@@ -115,6 +115,94 @@ static void test_idle(void **state)
     nb_edit_fini(&e);
 }
 
+/* ---- what goes into layers ---- */
+
+enum { ROWS = 4, EACH = 3, TAPS = 4 };
+
+static float fold_w[ROWS * EACH * TAPS],
+    fold_p[5][2 * EACH]; /* bias, gamma, beta, mean, variance */
+static const int64_t fold_w_dims[] = {ROWS, EACH, 2, 2}, bias_dims[] = {1, 2 * EACH, 1, 1},
+                     list_dims[] = {2 * EACH}, last_dims[] = {2 * EACH};
+
+/* BatchNormalization(b + ConvTranspose(x, w), groups of it); the net's outputs: y and, if not NULL, more */
+static void fold(const int64_t *b_dims, uint32_t b_rank, int64_t groups, const char *more,
+                 struct nb_edit *e, struct nb_onnx_model *out)
+{
+    static const char *const xw[] = {"x", "w"}, *const ba[] = {"b", "a"};
+    static const char *const params[] = {"c", "gamma", "beta", "mean", "var"};
+    static struct nb_onnx_attr group = {.name = "group", .type = NB_ONNX_ATTR_INT};
+    static struct nb_onnx_node nodes[3];
+    static struct nb_onnx_tensor t[6];
+    static struct nb_onnx_value outputs[2];
+    static const struct nb_onnx_value input = {.name = "x", .rank = -1};
+    outputs[0] = (struct nb_onnx_value){.name = "y", .rank = -1};
+    outputs[1] = (struct nb_onnx_value){.name = more, .rank = -1};
+    group.i = groups;
+    nodes[0] = (struct nb_onnx_node)NODE("ConvTranspose", xw, 2, a, &group);
+    nodes[1] = (struct nb_onnx_node)NODE("Add", ba, 2, c, NULL);
+    nodes[2] = (struct nb_onnx_node)NODE("BatchNormalization", params, 5, y, NULL);
+    nodes[1].n_attrs = nodes[2].n_attrs = 0;
+    for (size_t i = 0; i < NB_COUNTOF(fold_w); i++)
+        fold_w[i] = 0.37F * (float)(i % 11) - 1.0F;
+    for (size_t i = 0; i < NB_COUNTOF(fold_p); i++)
+        for (size_t k = 0; k < 2 * EACH; k++)
+            fold_p[i][k] = 0.3F + 0.17F * (float)((i * 5 + k * 3) % 7);
+    t[0] = net_floats("w", fold_w_dims, 4, fold_w);
+    t[1] = net_floats("b", b_dims, b_rank, fold_p[0]);
+    for (uint32_t i = 1; i < 5; i++)
+        t[i + 1] = net_floats(params[i], list_dims, 1, fold_p[i]);
+    const struct nb_onnx_model m = {.graph = {.nodes = nodes,
+                                              .n_nodes = 3,
+                                              .initializers = t,
+                                              .n_initializers = 6,
+                                              .inputs = &input,
+                                              .n_inputs = 1,
+                                              .outputs = outputs,
+                                              .n_outputs = more != NULL ? 2 : 1}};
+    assert_ok(nb_edit_init(e, &m, NULL, &err), &err);
+    assert_ok(nb_ptq_simplify(e, &err), &err);
+    assert_ok(nb_edit_model(e, out, &err), &err);
+}
+
+static void test_folds(void **state)
+{
+    (void)state;
+    struct nb_onnx_model m;
+    struct nb_edit e;
+    fold(bias_dims, 4, 2, NULL, &e, &m);
+    assert_int_equal(m.graph.n_nodes, 1);
+    assert_string_equal(m.graph.nodes[0].outputs[0], "y");
+    assert_int_equal(m.graph.nodes[0].n_inputs, 3);
+    const struct nb_onnx_tensor *tw = nb_edit_tensor(&e, m.graph.nodes[0].inputs[1]),
+                                *tb = nb_edit_tensor(&e, m.graph.nodes[0].inputs[2]);
+    assert_true(tw->n == NB_COUNTOF(fold_w) && tb->n == 2 * EACH);
+    for (size_t row = 0; row < ROWS; row++)
+        for (size_t j = 0; j < EACH; j++) {
+            const size_t ch = row / (ROWS / 2) * EACH + j;
+            const double s = (double)fold_p[1][ch] / sqrt((double)fold_p[4][ch] + 1e-5);
+            const double shift =
+                ((double)fold_p[0][ch] - (double)fold_p[3][ch]) * s + (double)fold_p[2][ch];
+            assert_close(((const float *)(const void *)tb->data)[ch], shift, 1e-6);
+            for (size_t k = (row * EACH + j) * TAPS; k < (row * EACH + j + 1) * TAPS; k++)
+                assert_close(((const float *)(const void *)tw->data)[k], (double)fold_w[k] * s,
+                             1e-6);
+        }
+    nb_edit_fini(&e);
+    /* a number for each column; what lies between leaves the net; other channels */
+    fold(last_dims, 1, 2, NULL, &e, &m);
+    assert_int_equal(m.graph.n_nodes, 3);
+    nb_edit_fini(&e);
+    fold(bias_dims, 4, 2, "a", &e, &m);
+    assert_int_equal(m.graph.n_nodes, 3);
+    nb_edit_fini(&e);
+    fold(bias_dims, 4, 2, "c", &e, &m);
+    assert_int_equal(m.graph.n_nodes, 2);
+    nb_edit_fini(&e);
+    fold(bias_dims, 4, 1, NULL, &e, &m);
+    assert_int_equal(m.graph.n_nodes, 3);
+    nb_edit_fini(&e);
+}
+
 /* The lists of an old Slice are inputs of the new one. */
 static void test_old_slice(void **state)
 {
@@ -173,4 +261,5 @@ static void test_memory(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_transposes), cmocka_unit_test(test_idle),
-             cmocka_unit_test(test_old_slice), cmocka_unit_test(test_memory))
+             cmocka_unit_test(test_folds), cmocka_unit_test(test_old_slice),
+             cmocka_unit_test(test_memory))
