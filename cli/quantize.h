@@ -20,7 +20,9 @@ struct nb_quantize_args {
     uint32_t eval_chunks;
     double max_kld;
     /* of nets */
-    const char *profile, *range, *weights, *format, *encodings, *encodings_version, *labels;
+    const char *profile, *range, *weights, *format, *encodings, *encodings_version, *labels,
+        *activations;
+    uint32_t weight_bits;
     double percentile;
     struct nb_cli_list keep, dims, sets;
     int32_t per_tensor, bias_correct, equalize;

@@ -30,6 +30,15 @@ static int read_lists(struct nb_cli *cli, const struct nb_quantize_args *a, stru
     return code;
 }
 
+/* "int8", or another type; bits of weights and activations where they are others: "w4a8", "w8a16". */
+static const char *label_of(const struct nb_quantize_net_options *o)
+{
+    const bool wide = strcmp(o->activations, "int8") != 0;
+    if (strcmp(o->type, "int8") != 0 || (o->weight_bits != 4 && !wide))
+        return o->type;
+    return o->weight_bits == 4 ? (wide ? "w4a16" : "w4a8") : "w8a16";
+}
+
 /* net.onnx -> net.<type>.onnx in this folder. */
 static char *default_out(const char *path, const char *type)
 {
@@ -55,6 +64,8 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_string(&w, "format", o->format);
     nb_jw_string(&w, "range", o->range);
     nb_jw_string(&w, "weights", o->weights);
+    nb_jw_string(&w, "activation_type", o->activations);
+    nb_jw_u64(&w, "weight_bits", o->weight_bits);
     nb_jw_u64(&w, "float_bytes", r->float_bytes);
     nb_jw_u64(&w, "bytes", r->bytes);
     nb_jw_u64(&w, "nodes", r->n_nodes);
@@ -124,7 +135,7 @@ static int quantize(struct nb_cli *cli, const struct nb_quantize_args *a, const 
     if (a->common.json)
         print_json(&r, path, out, &j->o);
     else
-        print_line(&r, out, j->o.type);
+        print_line(&r, out, label_of(&j->o));
     return NB_CLI_OK;
 }
 
@@ -172,12 +183,12 @@ static void plan_text(const struct nb_plan_net_result *r, const char *out,
         const struct nb_plan_net_node *n = &r->nodes[i];
         nb_cli_table_add(&t, "%.60s", n->name);
         nb_cli_table_add(&t, "%.40s", n->op);
-        nb_cli_table_add(&t, "%s", strcmp(n->fate, "quantized") == 0 ? o->type : n->fate);
+        nb_cli_table_add(&t, "%s", strcmp(n->fate, "quantized") == 0 ? label_of(o) : n->fate);
         nb_cli_table_add(&t, "%s", n->float_bytes > 0 ? nb_cli_bytes(n->float_bytes).s : "");
     }
     nb_cli_table_print(&t, stdout, "");
     nb_cli_table_fini(&t);
-    printf("\nplan   %s as %s", out, o->type);
+    printf("\nplan   %s as %s", out, label_of(o));
     if (strcmp(o->type, "int8") == 0)
         printf(", %s, for %s", o->format, o->profile);
     printf("; nothing is written\n");
@@ -221,10 +232,13 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
     if (strcmp(j.o.type, "int8") == 0 && a->calib_texts.n == 0 && !plan)
         return nb_cli_usage(cli, "a net needs samples: --calib FILE.npy, or NAME=FILE.npy for each "
                                  "input");
+    if (a->activations != NULL)
+        j.o.activations = a->activations;
+    j.o.weight_bits = a->weight_bits;
     int code = read_lists(cli, a, &j);
     const char *out = n > 1 ? positional[1] : a->output;
     if (code == NB_CLI_OK && out == NULL &&
-        (out = j.out = default_out(positional[0], j.o.type)) == NULL)
+        (out = j.out = default_out(positional[0], label_of(&j.o))) == NULL)
         code = no_memory();
     j.o.overwrite = a->force;
     j.o.per_tensor = a->per_tensor;

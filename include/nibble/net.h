@@ -202,6 +202,10 @@ struct nb_quantize_net_options {
     double min_sqnr_db;    /* likewise until the worst output has this ratio. NaN: no bound      */
     const int64_t *labels; /* (n_labels) class of each sample in the first output; NULL          */
     size_t n_labels;
+    const char *
+        activations; /* of "int8": "int8", 8 bits as the profile has them; "uint16" with a zero point; "int16" without.
+                        16 bits are what NPUs take (qnn); ONNX Runtime and nibble run them in floats */
+    uint32_t weight_bits; /* of "int8": 8, or 4 */
 };
 NB_API void nb_quantize_net_options_init(struct nb_quantize_net_options *o);
 

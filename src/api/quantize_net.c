@@ -19,6 +19,8 @@ void nb_quantize_net_options_init(struct nb_quantize_net_options *o)
                                           .max_drop = (double)NAN,
                                           .min_sqnr_db = (double)NAN,
                                           .format = "qdq",
+                                          .activations = "int8",
+                                          .weight_bits = 8,
                                           .encodings_version = "1.0.0"};
 }
 
@@ -87,6 +89,11 @@ static const char *format_name(int i)
     return nb_ptq_format_name((enum nb_ptq_format)i);
 }
 
+static const char *activations_name(int i)
+{
+    return nb_ptq_activations_name((enum nb_ptq_activations)i);
+}
+
 static int find_word(const char *word, name_fn *name, int n)
 {
     for (int i = 0; i < n && word != NULL; i++)
@@ -95,12 +102,33 @@ static int find_word(const char *word, name_fn *name, int n)
     return -1;
 }
 
+/* Which engines take codes of other widths than 8 bits. */
+static enum nb_status check_widths(const struct nb_quantize_net_options *o, int activations,
+                                   struct nb_error *err)
+{
+    const bool wide = activations > NB_PTQ_INT8, narrow = o->weight_bits == 4;
+    if (activations < 0)
+        NB_FAIL(err, NB_ERR_ARG, "no activations of '%s'; expected int8, uint16 or int16",
+                o->activations);
+    if (o->weight_bits != 8 && !narrow)
+        NB_FAIL(err, NB_ERR_ARG, "weights of %u bits; expected 8 or 4", o->weight_bits);
+    if ((wide || narrow) && !is_static(o))
+        NB_FAIL(err, NB_ERR_ARG, "widths of activations and weights are of type int8");
+    if ((wide || narrow) && nb_str_eq(o->format, "qoperator"))
+        NB_FAIL(err, NB_ERR_ARG, "integer operators are of 8 bits; expected format qdq");
+    if ((wide || narrow) && nb_str_eq(o->profile, "tensorrt"))
+        NB_FAIL(err, NB_ERR_ARG, "TensorRT takes %s in 8 bits alone beside quantized %s",
+                wide ? "activations" : "weights", wide ? "weights" : "activations");
+    return NB_OK;
+}
+
 static enum nb_status find_rules(struct work *w, struct nb_error *err)
 {
     const struct nb_quantize_net_options *o = w->o;
     const int profile = find_word(o->profile, profile_name, NB_N_PTQ_PROFILES);
     const int range = find_word(o->range, range_name, NB_N_PTQ_RANGES);
     const int weights = find_word(o->weights, weights_name, NB_N_PTQ_WEIGHTS);
+    const int activations = find_word(o->activations, activations_name, NB_N_PTQ_ACTIVATIONS);
     const int format = find_word(o->format, format_name, NB_N_PTQ_FORMATS);
     const bool groups = !is_static(o) && !is_half(o) && !is_dynamic(o);
     if (groups && !nb_nbits_fits(nb_numfmt_find(o->type)))
@@ -130,6 +158,7 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     if (weights < 0)
         NB_FAIL(err, NB_ERR_ARG, "no rule '%s' for weights; expected rtn, mse, gptq or adaround",
                 o->weights);
+    NB_TRY(check_widths(o, activations, err));
     if (!(o->percentile > 50.0 && o->percentile <= 100.0))
         NB_FAIL(err, NB_ERR_ARG, "a percentile of %g; expected one above 50, up to 100",
                 o->percentile);
@@ -139,6 +168,8 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
         .profile = (enum nb_ptq_profile)profile,
         .range = (enum nb_ptq_range)range,
         .weights = (enum nb_ptq_weights)weights,
+        .activations = (enum nb_ptq_activations)activations,
+        .weight_bits = o->weight_bits,
         .bias_correct = o->bias_correct < 0 ? weights == NB_PTQ_RTN || weights == NB_PTQ_WEIGHTS_MSE
                                             : o->bias_correct != 0,
         .equalize = o->equalize != 0,

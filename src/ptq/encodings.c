@@ -3,7 +3,7 @@
  *
  *     real = scale * (q + offset),  q = 0 .. 2^bits - 1,  offset <= 0
  *
- * so the offset is minus the zero point of an unsigned grid, and -128 - zero point of a signed one. Names are those of the
+ * so the offset is minus the zero point of an unsigned grid, and -128 (of 8 bits) - zero point of a signed one. Names are those of the
  * float net that was made simple: batch norms are in their convolutions. Biases are not in it: their grid follows from those
  * of input and weights.
  */
@@ -92,16 +92,16 @@ static enum nb_status find_all(struct list *l, const struct nb_onnx_model *simpl
 
 /* ---- writing ---- */
 
-static double scale_of(const struct nb_onnx_tensor *t, size_t i)
+/* Of an entry: its bits, and minus the zero point of codes that begin at 0. */
+static unsigned bits_of(const struct nb_onnx_tensor *zero)
 {
-    float f;
-    memcpy(&f, t->data + 4 * i, sizeof f);
-    return (double)f;
+    return nb_onnx_type_info(zero->type)->bits;
 }
 
 static int offset_of(const struct nb_onnx_tensor *zero, size_t i)
 {
-    return zero->type == NB_ONNX_UINT8 ? -(int)zero->data[i] : -128 - (int)(int8_t)zero->data[i];
+    const bool whole = zero->type == NB_ONNX_UINT8 || zero->type == NB_ONNX_UINT16;
+    return (whole ? 0 : -(1 << (bits_of(zero) - 1))) - (int)nb_ptq_number(zero, i);
 }
 
 static void write_new(struct nb_str *out, const struct entry *x, const struct nb_onnx_tensor *scale,
@@ -109,10 +109,10 @@ static void write_new(struct nb_str *out, const struct entry *x, const struct nb
 {
     nb_str_puts(out, "{\"name\":");
     nb_str_json(out, x->name, strlen(x->name));
-    nb_str_printf(out, ",\"enc_type\":\"%s\",\"dtype\":\"INT\",\"bw\":8,\"is_sym\":%s,\"scale\":[",
-                  scale->rank > 0 ? "PER_CHANNEL" : "PER_TENSOR", symmetric);
+    nb_str_printf(out, ",\"enc_type\":\"%s\",\"dtype\":\"INT\",\"bw\":%u,\"is_sym\":%s,\"scale\":[",
+                  scale->rank > 0 ? "PER_CHANNEL" : "PER_TENSOR", bits_of(zero), symmetric);
     for (size_t i = 0; i < scale->n; i++)
-        nb_str_printf(out, "%s%.9g", i > 0 ? "," : "", scale_of(scale, i));
+        nb_str_printf(out, "%s%.9g", i > 0 ? "," : "", nb_ptq_number(scale, i));
     nb_str_puts(out, "],\"offset\":[");
     for (size_t i = 0; i < scale->n; i++)
         nb_str_printf(out, "%s%d", i > 0 ? "," : "", offset_of(zero, i));
@@ -125,13 +125,13 @@ static void write_old(struct nb_str *out, const struct entry *x, const struct nb
     nb_str_json(out, x->name, strlen(x->name));
     nb_str_puts(out, ":[");
     for (size_t i = 0; i < scale->n; i++) {
-        const double s = scale_of(scale, i);
+        const double s = nb_ptq_number(scale, i);
         const int offset = offset_of(zero, i);
         nb_str_printf(out,
-                      "%s{\"bitwidth\":8,\"dtype\":\"int\",\"is_symmetric\":\"%s\",\"min\":%.9g,"
+                      "%s{\"bitwidth\":%u,\"dtype\":\"int\",\"is_symmetric\":\"%s\",\"min\":%.9g,"
                       "\"max\":%.9g,\"offset\":%d,\"scale\":%.9g}",
-                      i > 0 ? "," : "", symmetric[0] == 't' ? "True" : "False", s * offset,
-                      s * (offset + 255), offset, s);
+                      i > 0 ? "," : "", bits_of(zero), symmetric[0] == 't' ? "True" : "False",
+                      s * offset, s * (offset + (1 << bits_of(zero)) - 1), offset, s);
     }
     nb_str_puts(out, "]");
 }
@@ -148,17 +148,19 @@ static void write_part(struct nb_str *out, const struct list *l, bool params, bo
         const struct nb_onnx_tensor *zero = nb_edit_tensor(l->e, x->dequantize->inputs[2]);
         nb_str_puts(out, between);
         between = ",\n";
-        (old ? write_old : write_new)(out, x, scale, zero,
-                                      zero->type == NB_ONNX_INT8 ? "true" : "false");
+        (old ? write_old : write_new)(
+            out, x, scale, zero,
+            zero->type == NB_ONNX_UINT8 || zero->type == NB_ONNX_UINT16 ? "false" : "true");
     }
     nb_str_puts(out, old ? "}" : "]");
 }
 
 enum nb_status nb_ptq_write_encodings(struct nb_str *out, struct nb_edit *e,
-                                      const struct nb_onnx_model *simple, const char *version,
-                                      struct nb_error *err)
+                                      const struct nb_onnx_model *simple,
+                                      const struct nb_ptq_options *o, struct nb_error *err)
 {
     struct list l = {.e = e};
+    const char *version = o->encodings;
     const bool old = nb_str_eq(version, "0.6.1");
     nb_map_init(&l.known, e->a);
     const enum nb_status st = find_all(&l, simple, err);
@@ -166,8 +168,11 @@ enum nb_status nb_ptq_write_encodings(struct nb_str *out, struct nb_edit *e,
         nb_str_printf(out, "{\"version\":\"%s\"", version);
         write_part(out, &l, false, old);
         write_part(out, &l, true, old);
-        nb_str_puts(out, ",\n\"quantizer_args\":{\"activation_bitwidth\":8,\"param_bitwidth\":8,"
-                         "\"dtype\":\"int\"}}\n");
+        nb_str_printf(out,
+                      ",\n\"quantizer_args\":{\"activation_bitwidth\":%u,\"param_bitwidth\":%u,"
+                      "\"dtype\":\"int\"}}\n",
+                      nb_onnx_type_info(nb_ptq_activation_codes(o).type)->bits,
+                      nb_onnx_type_info(nb_ptq_weight_codes(o).type)->bits);
     }
     nb_map_fini(&l.known);
     return st == NB_OK ? nb_str_check(out, err) : st;

@@ -309,7 +309,7 @@ static void find_bounds(struct nb_ptq_plan *p, const struct nb_edit *e,
         if (!t->quantized)
             continue;
         struct nb_ptq_bounds b =
-            nb_ptq_bounds(&seen->seen[t->value], o, o->profile == NB_PTQ_TENSORRT);
+            nb_ptq_bounds(&seen->seen[t->value], o, nb_ptq_activation_codes(o));
         if (unit_range(e, t->name))
             b = (struct nb_ptq_bounds){0.0, 1.0};
         struct nb_ptq_bounds *root = &p->tensors[nb_ptq_root(p, t) - p->tensors].bounds;
@@ -321,8 +321,7 @@ static void find_bounds(struct nb_ptq_plan *p, const struct nb_edit *e,
 struct nb_ptq_grid nb_ptq_grid_of(const struct nb_ptq_plan *p, const struct nb_ptq_tensor *t,
                                   const struct nb_ptq_options *o)
 {
-    const struct nb_ptq_bounds b = nb_ptq_root(p, t)->bounds;
-    return o->profile == NB_PTQ_TENSORRT ? nb_ptq_signed(b) : nb_ptq_unsigned(b);
+    return nb_ptq_fit(nb_ptq_root(p, t)->bounds, nb_ptq_activation_codes(o));
 }
 
 enum nb_status nb_ptq_plan(struct nb_ptq_plan *p, struct nb_edit *e, const struct nb_net *net,

@@ -193,7 +193,7 @@ static enum nb_status run(struct nb_ptq *p, const struct nb_net_options *options
 static enum nb_status finish(struct nb_ptq *p, const struct nb_ptq_options *o, struct nb_error *err)
 {
     if (o->encodings != NULL)
-        NB_TRY(nb_ptq_write_encodings(&p->encodings, &p->edit, &p->simple, o->encodings, err));
+        NB_TRY(nb_ptq_write_encodings(&p->encodings, &p->edit, &p->simple, o, err));
     if (o->format == NB_PTQ_QOPERATOR) {
         NB_TRY(nb_ptq_qoperator(&p->edit, o, &p->report, err));
         return nb_edit_model(&p->edit, &p->model, err);

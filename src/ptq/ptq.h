@@ -39,6 +39,16 @@ enum nb_ptq_weights {
     NB_N_PTQ_WEIGHTS
 };
 const char *nb_ptq_weights_name(enum nb_ptq_weights w); /* "rtn" */
+
+/* The integers of activations. */
+enum nb_ptq_activations {
+    NB_PTQ_INT8,   /* 8 bits, as the profile has them: uint8, or int8 symmetric           */
+    NB_PTQ_UINT16, /* 16 bits with a zero point                                           */
+    NB_PTQ_INT16,  /* 16 bits, symmetric, as TFLite's 16x8                                */
+    NB_N_PTQ_ACTIVATIONS
+};
+const char *nb_ptq_activations_name(enum nb_ptq_activations a); /* "int8" */
+
 /* What stands for an integer operator. */
 enum nb_ptq_format {
     NB_PTQ_QDQ, /* the float operator between DequantizeLinear and QuantizeLinear            */
@@ -54,11 +64,13 @@ struct nb_ptq_options {
     enum nb_ptq_profile profile;
     enum nb_ptq_range range;
     enum nb_ptq_weights weights;
-    double percentile; /* 99.999 if 0 */
-    bool per_tensor;   /* one scale for all of a weight, not one for each output channel */
-    bool bias_correct; /* biases make good what rounding adds on average */
-    bool equalize;     /* weights of neighbouring layers first           */
-    bool bounded;      /* nodes stay float until the next two are met    */
+    enum nb_ptq_activations activations;
+    unsigned weight_bits; /* 8, or 4; 0: 8 */
+    double percentile;    /* 99.999 if 0 */
+    bool per_tensor;      /* one scale for all of a weight, not one for each output channel */
+    bool bias_correct;    /* biases make good what rounding adds on average */
+    bool equalize;        /* weights of neighbouring layers first           */
+    bool bounded;         /* nodes stay float until the next two are met    */
     bool
         planning; /* no samples: values have some range, biases nothing to make good; weights: rtn */
     double max_drop;    /* points of samples that are right (labels), or as the float net has it */

@@ -109,16 +109,31 @@ void nb_observed_net_fini(struct nb_observed_net *o);
 struct nb_ptq_bounds {
     double low, high; /* low <= 0 <= high */
 };
+/* Integers low .. high of a file's type. symmetric: their zero point is 0, and -high .. high is what is used. */
+struct nb_ptq_codes {
+    int32_t type, low, high;
+    bool symmetric;
+};
 struct nb_ptq_bounds nb_ptq_bounds(const struct nb_seen *s, const struct nb_ptq_options *o,
-                                   bool symmetric);
+                                   struct nb_ptq_codes c);
 
+/* ---- codes.c: integers, and the nodes that make and read them ---- */
+struct nb_ptq_codes nb_ptq_activation_codes(const struct nb_ptq_options *o);
+struct nb_ptq_codes nb_ptq_weight_codes(const struct nb_ptq_options *o);
 /* q = clamp(round_half_even(x / scale) + zero, low, high) */
 struct nb_ptq_grid {
     float scale;
     int32_t zero, low, high;
 };
-struct nb_ptq_grid nb_ptq_unsigned(struct nb_ptq_bounds b); /* 0 .. 255 */
-struct nb_ptq_grid nb_ptq_signed(struct nb_ptq_bounds b);   /* symmetric, -127 .. 127, zero 0 */
+struct nb_ptq_grid nb_ptq_fit(struct nb_ptq_bounds b, struct nb_ptq_codes c);
+/* n integers as a file's type stores them, of the edit's arena; NULL: no memory. */
+void *nb_ptq_store(struct nb_edit *e, int32_t type, const int32_t *q, size_t n);
+/* Element i of an initializer of such a type, of int32 or float32. */
+double nb_ptq_number(const struct nb_onnx_tensor *t, uint64_t i);
+/* QuantizeLinear or DequantizeLinear of the domain that has it for the type of `zero`, which is there. axis -1: none. */
+NB_CHECKED enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const char *x,
+                                      const char *scale, const char *zero, const char *y,
+                                      int64_t axis, struct nb_error *err);
 
 /* ---- plan.c: what is quantized ---- */
 
@@ -246,17 +261,12 @@ void nb_ptq_fit_bias(const struct nb_edit *e, size_t node, float x_scale,
                      const struct nb_ptq_rounded *r);
 NB_CHECKED enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_scale,
                                       const struct nb_ptq_rounded *r, struct nb_error *err);
-/* A constant beside an activation (Add, Mul): unsigned, one scale. */
+/* A constant beside an activation (Add, Mul): codes as activations have them, one scale. */
 NB_CHECKED enum nb_status nb_ptq_operand(struct nb_edit *e, size_t node, size_t i,
-                                         struct nb_error *err);
+                                         const struct nb_ptq_options *o, struct nb_error *err);
 /* An initializer of one number, or of n. NULL: no memory. */
 const char *nb_ptq_scalar(struct nb_edit *e, const char *name, int32_t type, double value,
                           struct nb_error *err);
-/* QuantizeLinear or DequantizeLinear. axis -1: none. */
-NB_CHECKED enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const char *x,
-                                      const char *scale, const char *zero, const char *y,
-                                      int64_t axis, struct nb_error *err);
-
 /* ---- keep.c: what stays float ---- */
 /* Models that are tried. Borrows: all. */
 struct nb_ptq_trial {
@@ -296,7 +306,8 @@ NB_CHECKED enum nb_status nb_ptq_qoperator(struct nb_edit *e, const struct nb_pt
 /* ---- encodings.c, strip.c: of a QDQ edit; simple: the model that it was made from ---- */
 NB_CHECKED enum nb_status nb_ptq_write_encodings(struct nb_str *out, struct nb_edit *e,
                                                  const struct nb_onnx_model *simple,
-                                                 const char *version, struct nb_error *err);
+                                                 const struct nb_ptq_options *o,
+                                                 struct nb_error *err);
 NB_CHECKED enum nb_status nb_ptq_strip(struct nb_edit *e, const struct nb_onnx_model *simple,
                                        struct nb_error *err);
 

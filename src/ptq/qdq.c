@@ -34,7 +34,7 @@ static enum nb_status insert_pair(struct nb_edit *e, const struct nb_ptq_plan *p
     const char *scale =
         nb_ptq_scalar(e, nb_edit_name(e, t->name, "_scale"), NB_ONNX_FLOAT32, (double)g.scale, err);
     const char *zero = nb_ptq_scalar(e, nb_edit_name(e, t->name, "_zero"),
-                                     tensorrt ? NB_ONNX_INT8 : NB_ONNX_UINT8, g.zero, err);
+                                     nb_ptq_activation_codes(o).type, g.zero, err);
     const char *q = nb_edit_name(e, t->name, "_q");
     const char *x = t->name, *y = NULL;
     if (scale == NULL || zero == NULL || q == NULL)
@@ -96,7 +96,7 @@ static enum nb_status quantize_layer(struct nb_edit *e, const struct nb_ptq_plan
     const struct nb_onnx_node n = e->nodes[i];
     const struct nb_ptq_tensor *x = nb_ptq_find(p, n.inputs[0]);
     if (r->q == NULL) /* MatMul of two activations, or a constant on the left */
-        return is_weight(e, n.inputs[0]) ? nb_ptq_operand(e, i, 0, err) : NB_OK;
+        return is_weight(e, n.inputs[0]) ? nb_ptq_operand(e, i, 0, o, err) : NB_OK;
     size_t side;
     const size_t add = nb_ptq_bias_add(e, &n, &side);
     if (add != SIZE_MAX && r->shift != NULL)
@@ -113,14 +113,15 @@ static enum nb_status quantize_layer(struct nb_edit *e, const struct nb_ptq_plan
     return nb_ptq_bias(e, i, 2, nb_ptq_grid_of(p, x, o).scale, r, err);
 }
 
-static enum nb_status quantize_constants(struct nb_edit *e, size_t i, struct nb_error *err)
+static enum nb_status quantize_constants(struct nb_edit *e, size_t i,
+                                         const struct nb_ptq_options *o, struct nb_error *err)
 {
     const struct nb_onnx_node n = e->nodes[i];
     if (!nb_str_eq(n.op_type, "Add") && !nb_str_eq(n.op_type, "Mul"))
         return NB_OK;
     for (size_t k = 0; k < 2; k++)
         if (is_weight(e, n.inputs[k]))
-            NB_TRY(nb_ptq_operand(e, i, k, err));
+            NB_TRY(nb_ptq_operand(e, i, k, o, err));
     return NB_OK;
 }
 
@@ -134,7 +135,7 @@ enum nb_status nb_ptq_insert(struct nb_edit *e, struct nb_ptq_plan *p,
         if (p->kinds[i] == NB_PTQ_WEIGHTED)
             NB_TRY(quantize_layer(e, p, i, &rounded[i], o, err));
         else if (nb_ptq_is_unit(p, i))
-            NB_TRY(quantize_constants(e, i, err));
+            NB_TRY(quantize_constants(e, i, o, err));
         report->n_quantized += p->kinds[i] == NB_PTQ_WEIGHTED || p->kinds[i] == NB_PTQ_POINT;
     }
     for (size_t i = 0; i < p->n; i++) {

@@ -3,15 +3,14 @@
  * percentile: of the elements, counted from both ends alike. mse: the least squared error over shrunken ranges, elements
  * counted at the middles of their bins. entropy: the least divergence between the elements and what the grid makes
  * of them (Migacz, 8-bit inference with TensorRT, 2017), the first bin counted as the second, and tails in the last; a
- * symmetric range takes magnitudes. Zero is always in the range and exactly a level.
+ * symmetric range takes magnitudes; with more levels than bins nothing is clipped. Zero is always in the range and exactly a level.
  */
 #include <math.h>
 #include <string.h>
 
 #include "ptq/ptq_internal.h"
 
-#define STEPS  100 /* candidates of a search */
-#define LEVELS 256.0
+#define STEPS 100 /* candidates of a search */
 
 static double total_of(const struct nb_ptq_histogram *h)
 {
@@ -41,34 +40,33 @@ static struct nb_ptq_bounds percentile(const struct nb_seen *s, double percent)
                                   NB_MIN(bound(&s->above, tail), s->greatest)};
 }
 
-/* Squared error of magnitudes on steps of `step` up to `most`. */
+/* Squared error of magnitudes on steps of `step` up to `most`; on steps that bins do not resolve as of any uniform noise. */
 static double error_of(const struct nb_ptq_histogram *h, double step, double most)
 {
     double sum = 0.0;
     for (size_t i = 0; i < h->n && h->count != NULL; i++) {
         const double x = h->width * ((double)i + 0.5);
-        double q = nearbyint(x / step) * step;
+        const double q = NB_MIN(nearbyint(x / step) * step, most);
         if (h->count[i] == 0.0)
             continue;
-        q = NB_MIN(q, most);
-        sum += h->count[i] * (x - q) * (x - q);
+        sum += h->count[i] * (step < h->width && x < most ? step * step / 12.0 : (x - q) * (x - q));
     }
     return sum;
 }
 
 /* Both ends shrink alike: what clips costs more than it gains on either side, or on both. */
-static struct nb_ptq_bounds least_error(const struct nb_seen *s, bool symmetric)
+static struct nb_ptq_bounds least_error(const struct nb_seen *s, struct nb_ptq_codes c)
 {
     struct nb_ptq_bounds best = {s->least, s->greatest};
     double least = INFINITY;
     for (int i = 0; i < STEPS; i++) {
         const double share = 1.0 - (double)i / (double)STEPS;
         double low = s->least * share, high = s->greatest * share;
-        if (symmetric) {
+        if (c.symmetric) {
             high = NB_MAX(-low, high);
             low = -high;
         }
-        const double step = (high - low) / (symmetric ? LEVELS - 2.0 : LEVELS - 1.0);
+        const double step = (high - low) / (double)(c.symmetric ? 2 * c.high : c.high - c.low);
         if (!(step > 0.0))
             break;
         const double e = error_of(&s->above, step, high) + error_of(&s->below, step, -low);
@@ -136,12 +134,12 @@ static double entropy_bound(const struct nb_ptq_histogram *h, size_t levels, str
     return c.width * (double)best;
 }
 
-static struct nb_ptq_bounds entropy(const struct nb_seen *s)
+static struct nb_ptq_bounds entropy(const struct nb_seen *s, struct nb_ptq_codes c)
 {
     struct nb_arena tmp;
     nb_arena_init(&tmp, NULL, 0);
     const bool both = total_of(&s->below) > 0.0 && s->least < 0.0;
-    const size_t levels = both ? 128 : 255;
+    const size_t all = (size_t)(c.high - c.low), levels = both ? all / 2 + 1 : all;
     const struct nb_ptq_bounds b = {NB_MAX(-entropy_bound(&s->below, levels, &tmp), s->least),
                                     NB_MIN(entropy_bound(&s->above, levels, &tmp), s->greatest)};
     nb_arena_fini(&tmp);
@@ -149,7 +147,7 @@ static struct nb_ptq_bounds entropy(const struct nb_seen *s)
 }
 
 struct nb_ptq_bounds nb_ptq_bounds(const struct nb_seen *s, const struct nb_ptq_options *o,
-                                   bool symmetric)
+                                   struct nb_ptq_codes c)
 {
     struct nb_ptq_bounds b = {s->least, s->greatest};
     if (o->range == NB_PTQ_MOVING)
@@ -157,25 +155,10 @@ struct nb_ptq_bounds nb_ptq_bounds(const struct nb_seen *s, const struct nb_ptq_
     else if (o->range == NB_PTQ_PERCENTILE)
         b = percentile(s, o->percentile > 0.0 ? o->percentile : 99.999);
     else if (o->range == NB_PTQ_MSE)
-        b = least_error(s, symmetric);
+        b = least_error(s, c);
     else if (o->range == NB_PTQ_ENTROPY)
-        b = entropy(s);
+        b = entropy(s, c);
     return (struct nb_ptq_bounds){NB_MIN(b.low, 0.0), NB_MAX(b.high, 0.0)};
-}
-
-/* A range of nothing, or of less than floats can step by, is 1 wide. */
-struct nb_ptq_grid nb_ptq_unsigned(struct nb_ptq_bounds b)
-{
-    const double width = b.high - b.low, step = width > 1e-30 ? width / 255.0 : 1.0;
-    const float scale = (float)step;
-    const double zero = nearbyint(-b.low / (double)scale);
-    return (struct nb_ptq_grid){scale, (int32_t)NB_MIN(NB_MAX(zero, 0.0), 255.0), 0, 255};
-}
-
-struct nb_ptq_grid nb_ptq_signed(struct nb_ptq_bounds b)
-{
-    const double most = NB_MAX(-b.low, b.high);
-    return (struct nb_ptq_grid){(float)(most > 1e-30 ? most / 127.0 : 1.0), 0, -128, 127};
 }
 
 const char *nb_ptq_range_name(enum nb_ptq_range r)

@@ -248,7 +248,7 @@ static enum nb_status round_layer(const struct nb_ptq_layer *l, const struct nb_
     r.rule = &rules[o->weights];
     r.how = (struct nb_scale_options){.method = r.rule->scale};
     r.shape = (struct nb_shape){.n = 2, .dim = {l->channels, l->cols}};
-    r.spec = (struct nb_coder_spec){.type = &types[0][one],
+    r.spec = (struct nb_coder_spec){.type = &types[o->weight_bits == 4][one],
                                     .shape = &r.shape,
                                     .how = &r.how,
                                     .side = one ? r.side : NULL,

@@ -10,18 +10,6 @@ static enum nb_status no_memory(struct nb_error *err)
     NB_FAIL(err, NB_ERR_NOMEM, "out of memory for a float net");
 }
 
-static double element(const struct nb_onnx_tensor *t, uint64_t i)
-{
-    int32_t whole;
-    float f;
-    if (t->type == NB_ONNX_UINT8)
-        return (double)t->data[i];
-    if (t->type == NB_ONNX_INT8)
-        return (double)(int8_t)t->data[i];
-    memcpy(t->type == NB_ONNX_FLOAT32 ? (void *)&f : (void *)&whole, t->data + 4 * i, 4);
-    return t->type == NB_ONNX_FLOAT32 ? (double)f : (double)whole;
-}
-
 /* Elements that share a scale lie behind each other in runs of this length. */
 static uint64_t run_of(const struct nb_onnx_tensor *t, const struct nb_onnx_node *dq)
 {
@@ -43,7 +31,7 @@ static enum nb_status floats_of(struct nb_edit *e, const struct nb_onnx_node *dq
         return no_memory(err);
     for (uint64_t i = 0; i < q->n; i++) {
         const uint64_t c = scale->n > 1 ? i / run % scale->n : 0;
-        x[i] = (float)((element(q, i) - element(zero, c)) * element(scale, c));
+        x[i] = (float)((nb_ptq_number(q, i) - nb_ptq_number(zero, c)) * nb_ptq_number(scale, c));
     }
     *out = x;
     return NB_OK;

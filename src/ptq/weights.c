@@ -26,39 +26,16 @@ static enum nb_status put_list(struct nb_edit *e, const char *name, int32_t type
 const char *nb_ptq_scalar(struct nb_edit *e, const char *name, int32_t type, double value,
                           struct nb_error *err)
 {
-    union {
-        float f;
-        uint8_t u8;
-        int8_t i8;
-        int32_t i32;
-    } *data = nb_arena_alloc(&e->arena, 1, sizeof *data);
+    const float real = (float)value;
+    int32_t q = type != NB_ONNX_FLOAT32 ? (int32_t)value : 0;
+    if (type == NB_ONNX_FLOAT32)
+        memcpy(&q, &real, sizeof q);
+    const void *data = nb_ptq_store(e, type, &q, 1);
     if (data == NULL || name == NULL) {
         (void)no_memory(err);
         return NULL;
     }
-    if (type == NB_ONNX_FLOAT32)
-        data->f = (float)value;
-    else if (type == NB_ONNX_UINT8)
-        data->u8 = (uint8_t)value;
-    else if (type == NB_ONNX_INT8)
-        data->i8 = (int8_t)value;
-    else
-        data->i32 = (int32_t)value;
     return put_list(e, name, type, 1, true, data, err) == NB_OK ? name : NULL;
-}
-
-enum nb_status nb_ptq_node(struct nb_edit *e, bool dequantize, const char *x, const char *scale,
-                           const char *zero, const char *y, int64_t axis, struct nb_error *err)
-{
-    const struct nb_onnx_attr attr = {.name = "axis", .type = NB_ONNX_ATTR_INT, .i = axis};
-    const struct nb_onnx_node n = {.op_type = dequantize ? "DequantizeLinear" : "QuantizeLinear",
-                                   .inputs = (const char *[]){x, scale, zero},
-                                   .n_inputs = 3,
-                                   .outputs = &y,
-                                   .n_outputs = 1,
-                                   .attrs = &attr,
-                                   .n_attrs = axis >= 0};
-    return nb_edit_put_node(e, &n, dequantize ? "_dequantize" : "_quantize", err);
 }
 
 /* ---- weights ---- */
@@ -71,10 +48,11 @@ static float element(const struct nb_onnx_tensor *t, uint64_t i)
     return x;
 }
 
-/* Float weights with both nodes behind them (TensorRT), or integers with one. */
+/* Float weights with both nodes behind them (TensorRT), or integers with one, q as they are stored. */
 static enum nb_status add_weight_nodes(struct nb_edit *e, const struct nb_onnx_tensor *t,
                                        const char *scale, const char *zero, const char *out,
-                                       int64_t axis, const int8_t *q, struct nb_error *err)
+                                       int64_t axis, int32_t type, const void *q,
+                                       struct nb_error *err)
 {
     const char *stored = nb_edit_name(e, t->name, "_q");
     if (stored == NULL)
@@ -82,7 +60,7 @@ static enum nb_status add_weight_nodes(struct nb_edit *e, const struct nb_onnx_t
     if (q == NULL)
         NB_TRY(nb_ptq_node(e, false, t->name, scale, zero, stored, axis, err));
     else
-        NB_TRY(nb_edit_put(e, stored, NB_ONNX_INT8, t->dims, t->rank, q, err));
+        NB_TRY(nb_edit_put(e, stored, type, t->dims, t->rank, q, err));
     return nb_ptq_node(e, true, stored, scale, zero, out, axis, err);
 }
 
@@ -105,17 +83,31 @@ static enum nb_status put_values(struct nb_edit *e, const struct nb_onnx_tensor 
     return nb_edit_put(e, name, NB_ONNX_FLOAT32, t->dims, t->rank, w, err);
 }
 
+/* Integers of a weight as a type stores them; NULL: no memory. */
+static const void *store_weight(struct nb_edit *e, const struct nb_ptq_rounded *r, size_t n,
+                                int32_t type)
+{
+    if (type == NB_ONNX_INT8)
+        return r->q;
+    int32_t *q = nb_arena_alloc(&e->arena, n + 1, sizeof *q);
+    for (size_t i = 0; i < n && q != NULL; i++)
+        q[i] = r->q[i];
+    return q != NULL ? nb_ptq_store(e, type, q, n) : NULL;
+}
+
 enum nb_status nb_ptq_weight(struct nb_edit *e, size_t node, size_t i,
                              const struct nb_ptq_rounded *r, const struct nb_ptq_options *o,
                              struct nb_error *err)
 {
     struct nb_onnx_tensor t = *nb_edit_tensor(e, e->nodes[node].inputs[i]);
     const bool pair = o->profile == NB_PTQ_TENSORRT, one = r->axis < 0;
-    int8_t *zeros = nb_arena_alloc(&e->arena, r->n_scales, 1);
+    const int32_t type = nb_ptq_weight_codes(o).type;
+    const int8_t *zeros = nb_arena_alloc(&e->arena, r->n_scales, 1); /* of half as many bytes too */
+    const void *q = pair ? NULL : store_weight(e, r, (size_t)t.n, type);
     const char *scale = nb_edit_name(e, t.name, "_scale");
     const char *zero = nb_edit_name(e, t.name, "_zero");
     const char *out = nb_edit_name(e, t.name, "_dq");
-    if (zeros == NULL || out == NULL)
+    if (zeros == NULL || out == NULL || (q == NULL && !pair))
         return no_memory(err);
     if (pair && o->weights != NB_PTQ_RTN) {
         const char *values = nb_edit_name(e, t.name, "_rounded");
@@ -123,8 +115,8 @@ enum nb_status nb_ptq_weight(struct nb_edit *e, size_t node, size_t i,
         t.name = values;
     }
     NB_TRY(put_list(e, scale, NB_ONNX_FLOAT32, r->n_scales, one, r->scales, err));
-    NB_TRY(put_list(e, zero, NB_ONNX_INT8, r->n_scales, one, zeros, err));
-    NB_TRY(add_weight_nodes(e, &t, scale, zero, out, r->axis, pair ? NULL : r->q, err));
+    NB_TRY(put_list(e, zero, type, r->n_scales, one, zeros, err));
+    NB_TRY(add_weight_nodes(e, &t, scale, zero, out, r->axis, type, q, err));
     return nb_edit_set_input(e, node, i, out, err);
 }
 
@@ -216,11 +208,13 @@ enum nb_status nb_ptq_bias(struct nb_edit *e, size_t node, size_t i, float x_sca
     return nb_edit_set_input(e, node, i, out, err);
 }
 
-enum nb_status nb_ptq_operand(struct nb_edit *e, size_t node, size_t i, struct nb_error *err)
+enum nb_status nb_ptq_operand(struct nb_edit *e, size_t node, size_t i,
+                              const struct nb_ptq_options *o, struct nb_error *err)
 {
     const struct nb_onnx_tensor t = *nb_edit_tensor(e, e->nodes[node].inputs[i]);
+    const struct nb_ptq_codes c = nb_ptq_activation_codes(o);
     struct nb_ptq_bounds b = {0.0, 0.0};
-    uint8_t *q = nb_arena_alloc(&e->arena, (size_t)t.n + 1, 1);
+    int32_t *q = nb_arena_alloc(&e->arena, (size_t)t.n + 1, sizeof *q);
     const char *stored = nb_edit_name(e, t.name, "_q"), *out = nb_edit_name(e, t.name, "_dq");
     if (q == NULL || stored == NULL || out == NULL)
         return no_memory(err);
@@ -228,16 +222,18 @@ enum nb_status nb_ptq_operand(struct nb_edit *e, size_t node, size_t i, struct n
         b.low = NB_MIN(b.low, (double)element(&t, k));
         b.high = NB_MAX(b.high, (double)element(&t, k));
     }
-    const struct nb_ptq_grid g = nb_ptq_unsigned(b);
+    const struct nb_ptq_grid g = nb_ptq_fit(b, c);
     for (uint64_t k = 0; k < t.n; k++) {
         const double x = nearbyint((double)element(&t, k) / (double)g.scale) + g.zero;
-        q[k] = (uint8_t)NB_MIN(NB_MAX(x, 0.0), 255.0);
+        q[k] = (int32_t)NB_MIN(NB_MAX(x, (double)g.low), (double)g.high);
     }
-    NB_TRY(nb_edit_put(e, stored, NB_ONNX_UINT8, t.dims, t.rank, q, err));
+    const void *data = nb_ptq_store(e, c.type, q, (size_t)t.n);
+    if (data == NULL)
+        return no_memory(err);
+    NB_TRY(nb_edit_put(e, stored, c.type, t.dims, t.rank, data, err));
     const char *scale =
         nb_ptq_scalar(e, nb_edit_name(e, t.name, "_scale"), NB_ONNX_FLOAT32, (double)g.scale, err);
-    const char *zero =
-        nb_ptq_scalar(e, nb_edit_name(e, t.name, "_zero"), NB_ONNX_UINT8, g.zero, err);
+    const char *zero = nb_ptq_scalar(e, nb_edit_name(e, t.name, "_zero"), c.type, g.zero, err);
     if (scale == NULL || zero == NULL)
         return no_memory(err);
     NB_TRY(nb_ptq_node(e, true, stored, scale, zero, out, -1, err));

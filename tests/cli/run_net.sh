@@ -222,6 +222,34 @@ expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --encodings g.jso
 says err "no encodings of version '3'"
 expect 2 quantize product.onnx --type f16 --encodings g.json
 
+# ---- activations in 16 bits, weights in 4 ----
+SAMPLES="--calib x=many.npy --calib b=b4.npy"
+expect 0 quantize net.onnx $SAMPLES --activations uint16
+says out "net.w8a16.onnx: weights"
+says out "2 of 2 nodes in w8a16"
+expect 0 run net.w8a16.onnx --input x=x.npy --input b=b.npy
+expect 0 inspect net.w8a16.onnx
+says out "com.microsoft.QuantizeLinear"
+expect 0 quantize net.onnx -o q.onnx -f $SAMPLES --activations int16 --profile qnn --json
+says out '"activation_type": "int16"'
+expect 0 quantize product.onnx -o q.onnx -f --calib many.npy --weight-bits 4
+says out "1 of 1 nodes in w4a8"
+expect 0 run q.onnx --input x.npy
+expect 0 quantize product.onnx -o q.onnx -f --calib many.npy --weight-bits 4 --activations uint16 --json
+says out '"weight_bits": 4'
+expect 2 quantize net.onnx $SAMPLES --activations float64
+says err "no activations of 'float64'; expected int8, uint16 or int16"
+expect 2 quantize net.onnx $SAMPLES --weight-bits 3
+says err "weights of 3 bits; expected 8 or 4"
+expect 2 quantize net.onnx $SAMPLES --activations int16 --profile tensorrt
+says err "TensorRT takes activations in 8 bits alone"
+expect 2 quantize net.onnx $SAMPLES --weight-bits 4 --profile tensorrt
+says err "TensorRT takes weights in 8 bits alone"
+expect 2 quantize net.onnx $SAMPLES --activations int16 --format qoperator
+says err "integer operators are of 8 bits"
+expect 2 quantize product.onnx --type int4_g32 --weight-bits 4
+says err "widths of activations and weights are of type int8"
+
 # ---- weights alone: no samples needed ----
 expect 0 quantize product.onnx --type int4_g32
 says out "product.int4_g32.onnx: weights"

@@ -4,13 +4,15 @@ import onnxruntime
 
 
 def session(path_or_bytes, plain=False, exact=False):
-    """plain: no rewriting. exact: uint8 times int8 as it is, without saturating at 16 bits (x86 without VNNI)."""
+    """plain: no rewriting. exact: uint8 times int8 as it is, without saturating at 16 bits (x86 without VNNI); products of floats
+    and dequantized weights in floats, not of inputs that are rounded to 8 bits on the way."""
     o = onnxruntime.SessionOptions()
     o.log_severity_level = 4
     if plain:
         o.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     if exact:
         o.add_session_config_entry("session.x64quantprecision", "1")
+        o.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return onnxruntime.InferenceSession(path_or_bytes, o, providers=["CPUExecutionProvider"])
 
 

@@ -149,10 +149,14 @@ static void test_dead_channel(void **state)
     model_init(&s, 13);
     s.tensors[2] = net_floats("gamma", m_dims, 1, off);
     s.tensors[3] = net_floats("beta", m_dims, 1, high);
-    assert_ok(nb_ptq_create(&q, &s.m, &net, &o, &data, NULL, NULL, &err), &err);
-    assert_ok(nb_ptq_measure(e, &s.m, nb_ptq_model(q), &net, &data, NULL, NULL, &err), &err);
-    assert_true(e->of.most < 0.1);
-    nb_ptq_destroy(q);
+    for (int wide = 0; wide < 2; wide++) { /* steps of 16 bits are finer still */
+        o.activations = wide ? NB_PTQ_INT16 : NB_PTQ_INT8;
+        assert_ok(nb_ptq_create(&q, &s.m, &net, &o, &data, NULL, NULL, &err), &err);
+        memset(e, 0, sizeof e);
+        assert_ok(nb_ptq_measure(e, &s.m, nb_ptq_model(q), &net, &data, NULL, NULL, &err), &err);
+        assert_true(e->of.most < 0.1);
+        nb_ptq_destroy(q);
+    }
 }
 
 static enum nb_status make(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
