@@ -31,7 +31,10 @@ static inline void v8_store(float *p, struct v8 x)
 
 static inline void v8_store_n(float *p, struct v8 x, size_t n)
 {
-    _mm256_maskstore_ps(p, v16_mask(n, 0), x.v);
+    if (n == 8)
+        _mm256_storeu_ps(p, x.v);
+    else
+        v16_store_half(p, x.v, n);
 }
 
 static inline struct v8 v8_add(struct v8 x, struct v8 y)
