@@ -76,6 +76,11 @@ struct work {
                 const T a = pa[i], b = *pb;                                                        \
                 y[i] = (R)(expr);                                                                  \
             }                                                                                      \
+        else if (sa == 0 && sb == 1)                                                               \
+            for (size_t i = 0; i < n; i++) {                                                       \
+                const T a = *pa, b = pb[i];                                                        \
+                y[i] = (R)(expr);                                                                  \
+            }                                                                                      \
         else                                                                                       \
             for (size_t i = 0; i < n; i++) {                                                       \
                 const T a = pa[(int64_t)i * sa], b = pb[(int64_t)i * sb];                          \

@@ -26,13 +26,25 @@ struct work {
     size_t item;
 };
 
+/* One of two values, and one of two arrays, apart, so that a compiler makes vectors of them. */
 #define PICK(type)                                                                                 \
     do {                                                                                           \
         type *to = (void *)w->to;                                                                  \
-        const type *x = (const void *)w->x, *y = (const void *)w->y;                               \
-        for (size_t i = 0; i < n; i++)                                                             \
-            to[i] = w->c[at[0] + (int64_t)i * s[0]] ? x[at[1] + (int64_t)i * s[1]]                 \
-                                                    : y[at[2] + (int64_t)i * s[2]];                \
+        const uint8_t *c = w->c + at[0];                                                           \
+        const type *x = (const type *)(const void *)w->x + at[1];                                  \
+        const type *y = (const type *)(const void *)w->y + at[2];                                  \
+        const type one = *x, other = *y;                                                           \
+        if (s[0] == 1 && s[1] == 0 && s[2] == 0)                                                   \
+            for (size_t i = 0; i < n; i++)                                                         \
+                to[i] = c[i] ? one : other;                                                        \
+        else if (s[0] == 1 && s[1] == 1 && s[2] == 1)                                              \
+            for (size_t i = 0; i < n; i++) {                                                       \
+                const type a = x[i], b = y[i];                                                     \
+                to[i] = c[i] ? a : b;                                                              \
+            }                                                                                      \
+        else                                                                                       \
+            for (size_t i = 0; i < n; i++)                                                         \
+                to[i] = c[(int64_t)i * s[0]] ? x[(int64_t)i * s[1]] : y[(int64_t)i * s[2]];        \
     } while (0)
 
 static void run_one(void *ctx, size_t n, const int64_t at[NB_WALK_ARRAYS])
