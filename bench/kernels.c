@@ -27,6 +27,7 @@ struct job {
     struct nb_tile tile;
     float *y;
     uint64_t *sink;
+    uint8_t *scratch; /* of each worker */
 };
 
 static void *memory(size_t n)
@@ -75,18 +76,19 @@ static void do_conv(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct job *j = ctx;
     const uint8_t *x[TOKENS];
-    (void)worker;
     for (size_t i = begin; i < end; i++)
         x[i] = (const uint8_t *)j->x.q + i * K;
-    j->kernels->conv_s32_u8_s8(&(struct nb_conv_u8){.y = (int32_t *)(void *)j->y + begin * OUTPUTS,
-                                                    .x = x + begin,
-                                                    .offset = &(size_t){0},
-                                                    .w = (const int8_t *)j->w,
-                                                    .y_stride = OUTPUTS,
-                                                    .n_rows = end - begin,
-                                                    .n_runs = 1,
-                                                    .len = K,
-                                                    .n = OUTPUTS});
+    j->kernels->conv_s32_u8_s8(
+        &(struct nb_conv_u8){.y = (int32_t *)(void *)j->y + begin * OUTPUTS,
+                             .x = x + begin,
+                             .offset = &(size_t){0},
+                             .w = (const int8_t *)j->w,
+                             .scratch = j->scratch + worker * NB_CONV_U8_SCRATCH,
+                             .y_stride = OUTPUTS,
+                             .n_rows = end - begin,
+                             .n_runs = 1,
+                             .len = K,
+                             .n = OUTPUTS});
 }
 
 /* Of a usual size: sums of tiny values are subnormal and slow. */
@@ -182,7 +184,8 @@ int main(int argc, char **argv)
                     .x = {q, d, sum16},
                     .xf = xf,
                     .y = memory((size_t)1024 * TOKENS * sizeof(float) + bytes / 500),
-                    .sink = memory((size_t)threads * 64)};
+                    .sink = memory((size_t)threads * 64),
+                    .scratch = memory(threads * NB_CONV_U8_SCRATCH)};
     for (size_t i = 0; i < bytes; i += 8)
         memcpy(j.w + i, &(uint64_t){nb_rng_u64(&rng) & 0x0f3f0f3f0f3f0f3fULL}, 8);
     int8_t *codes = memory(K * 8);

@@ -1,4 +1,5 @@
-/* kernels/conv_u8.tmpl.h: the walk of conv_s32_u8_s8 over positions, panels of outputs, and their windows.
+/* kernels/conv_u8.tmpl.h: the walk of conv_s32_u8_s8 over positions, panels of outputs, and their windows, where bytes are
+ * multiplied as they are.
  *
  * An ISA brings NB_FN(op), ROWS: the positions that a tile of registers holds, PANELS: the panels, and
  *   struct image  ROWS windows' elements of at most STEPS steps, a step being four elements, prepared;

@@ -189,6 +189,8 @@ typedef void nb_gemm_f32_tile_q8_fn(float *y, size_t y_stride, const struct nb_t
 /* ---- 8-bit integers of nets: docs/kernels.md draws the layouts ---- */
 /* Bytes of an array are 0..255 where they are read, whatever they mean: an array of signed numbers is held plus 128,
  * its zero point likewise. Signed results are stored as their bits. */
+#define NB_CONV_U8_SCRATCH ((size_t)50 << 10) /* bytes that conv_s32_u8_s8 may use */
+
 /* What a window reads of an image: n_runs runs of len elements; run i of output r begins at x[r] + offset[i].
  * The elements behind a run's end, up to a multiple of 4, are read and count nothing (their weights are 0). */
 struct nb_conv_u8 {
@@ -198,6 +200,7 @@ struct nb_conv_u8 {
     const size_t
         *offset;     /* (n_runs) bytes                                                        */
     const int8_t *w; /* panels of 16 outputs: (ceil(n / 16), n_runs, ceil(len / 4), 16, 4)    */
+    void *scratch;   /* NB_CONV_U8_SCRATCH bytes, aligned to NB_ALIGN                         */
     size_t y_stride, n_rows, n_runs, len, n;
 };
 typedef void nb_conv_s32_u8_s8_fn(const struct nb_conv_u8 *c); /* y = sum of x * w modulo 2^32 */

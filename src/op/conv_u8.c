@@ -96,7 +96,8 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     *bytes = 0;
     return op_add_bytes(bytes, (uint64_t)p.pixels, sizeof(void *)) &&
            op_add_bytes(bytes, (uint64_t)p.pixels,
-                        (p.each ? (size_t)p.m : BLOCK) * sizeof(int32_t));
+                        (p.each ? (size_t)p.m : BLOCK) * sizeof(int32_t)) &&
+           op_add_bytes(bytes, p.each ? 0 : 1, NB_CONV_U8_SCRATCH);
 }
 
 static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
@@ -182,17 +183,19 @@ static void requant(const struct work *w, const int32_t *acc, int64_t from, int6
     w->call->kernels->requant_u8_s32(&q);
 }
 
-static void multiply(const struct work *w, const void **at, int32_t *acc, int64_t from,
+static void multiply(const struct work *w, const void **at, uint8_t *scratch, int64_t from,
                      int64_t rows, int64_t group, int64_t block)
 {
     const struct plan *p = &w->p;
     const int64_t in_group = (p->m_group + NB_CONV_PANEL - 1) / NB_CONV_PANEL;
     const int64_t first = block * BLOCK, cols = NB_MIN(p->m_group - first, (int64_t)BLOCK);
+    int32_t *acc = op_take(&scratch, (size_t)p->pixels, BLOCK * sizeof *acc);
     const struct nb_conv_u8 c = {.y = acc,
                                  .x = (const uint8_t *const *)at,
                                  .offset = w->offset,
                                  .w = w->packed +
                                       (size_t)(group * in_group + first / NB_CONV_PANEL) * p->panel,
+                                 .scratch = scratch,
                                  .y_stride = (size_t)cols,
                                  .n_rows = (size_t)rows,
                                  .n_runs = (size_t)p->r.n,
@@ -233,7 +236,7 @@ static void pieces(void *ctx, size_t begin, size_t end, unsigned worker)
         if (p->each)
             each_channel(w, at, (void *)scratch, from, rows);
         else
-            multiply(w, at, (void *)scratch, from, rows, part / p->blocks, part % p->blocks);
+            multiply(w, at, scratch, from, rows, part / p->blocks, part % p->blocks);
     }
 }
 

@@ -95,7 +95,7 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     struct plan p;
     *bytes = 0;
     return plan_of(c, &p) && op_add_bytes(bytes, ROWS, p.k4 * 4) &&
-           op_add_bytes(bytes, ROWS, sizeof(void *));
+           op_add_bytes(bytes, ROWS, sizeof(void *)) && op_add_bytes(bytes, 1, NB_CONV_U8_SCRATCH);
 }
 
 static bool packed_bytes(const struct nb_op_call *c, size_t *bytes)
@@ -219,6 +219,7 @@ static void pieces(void *ctx, size_t begin, size_t end, unsigned worker)
     uint8_t *scratch = op_scratch(w->c, worker);
     uint8_t *copy = op_take(&scratch, ROWS, p->k4 * 4);
     const uint8_t **at = op_take(&scratch, ROWS, sizeof *at);
+    void *work = op_take(&scratch, NB_CONV_U8_SCRATCH, 1);
     int32_t sums[ROWS];
     for (size_t i = begin; i < end; i++) {
         const size_t matrix = i / each, first = i % each * ROWS, n = NB_MIN(p->m - first, ROWS);
@@ -229,6 +230,7 @@ static void pieces(void *ctx, size_t begin, size_t end, unsigned worker)
                                         .x = at,
                                         .offset = &none,
                                         .w = (const void *)b,
+                                        .scratch = work,
                                         .y_stride = p->n,
                                         .n_rows = n,
                                         .n_runs = 1,

@@ -60,7 +60,7 @@ static size_t filled(size_t len)
     return (len + 3) / 4 * 4;
 }
 
-/* Positions and runs overlap, and the last run ends where the memory does. */
+/* Positions and runs overlap, one behind the other or not, and the last run ends where the memory does. */
 void setup_conv_u8(struct work *w, const struct kase *c)
 {
     const size_t len = filled(c->cols), n_runs = c->variant;
@@ -73,9 +73,10 @@ void setup_conv_u8(struct work *w, const struct kase *c)
     const uint8_t **at = work_place(w, 2, c->rows * sizeof *at, 0);
     size_t *offset = work_place(w, 3, n_runs * sizeof *offset, 0);
     for (size_t r = 0; r < c->rows; r++)
-        at[r] = x + 5 * (c->rows - r);
+        at[r] = x + 5 * (c->seed % 4 == 0 ? c->rows - r : c->seed % 4 < 3 ? r + 1 : r ^ 1);
     for (size_t i = 0; i < n_runs; i++)
         offset[i] = 11 * (n_runs - i);
+    work_place(w, 5, NB_CONV_U8_SCRATCH, 0);
     mark(w, 4, in_rows(c, 3), sizeof(int32_t), c);
 }
 
@@ -85,6 +86,7 @@ void call_conv_u8(void (*fn)(void), struct work *w, const struct kase *c)
                                  .x = w->p[2],
                                  .offset = w->p[3],
                                  .w = w->p[1],
+                                 .scratch = w->p[5],
                                  .y_stride = c->n + 3,
                                  .n_rows = c->rows,
                                  .n_runs = c->variant,
