@@ -24,7 +24,7 @@ static inline struct range range_of(int32_t zero, int32_t low, int32_t high)
 static inline void put(uint8_t *y, struct v16 v, const struct range *r)
 {
     v = v16_max(v, r->least); /* NaN becomes low */
-    put_codes(y, v16_if_less(v, r->most, v, r->most), r->zero);
+    put_codes(y, v16_min(v, r->most), r->zero);
 }
 
 /* Where the step at i of n begins; n >= STEP. */
@@ -69,6 +69,20 @@ static void flat_requant(const struct nb_requant *q, const struct range *r)
     }
 }
 
+/* A step of all rows, from column i on. */
+static inline void columns(const struct nb_requant *q, size_t i, const struct range *range)
+{
+    const struct range r = *range; /* y may not change any of these */
+    const struct v16 scale = v16_load(q->scale + i);
+    const size_t acc_stride = q->acc_stride, y_stride = q->y_stride, n_rows = q->n_rows;
+    const int32_t *acc = q->acc + i;
+    uint8_t *y = q->y + i;
+    int32_t bias[STEP];
+    memcpy(bias, q->bias + i, sizeof bias);
+    for (size_t row = 0; row < n_rows; row++, acc += acc_stride, y += y_stride)
+        put(y, v16_mul(v16_of_sum(acc, bias), scale), &r);
+}
+
 void NB_FN(requant_u8_s32)(const struct nb_requant *q)
 {
     const struct range range = range_of(q->zero, q->low, q->high);
@@ -79,14 +93,8 @@ void NB_FN(requant_u8_s32)(const struct nb_requant *q)
             short_requant(q, &range);
         return;
     }
-    for (size_t row = 0; row < q->n_rows; row++) {
-        const int32_t *acc = q->acc + row * q->acc_stride;
-        uint8_t *y = q->y + row * q->y_stride;
-        for (size_t j = 0; j < q->n; j += STEP) {
-            const size_t i = within(j, q->n);
-            put(y + i, v16_mul(v16_of_sum(acc + i, q->bias + i), v16_load(q->scale + i)), &range);
-        }
-    }
+    for (size_t j = 0; j < q->n; j += STEP)
+        columns(q, within(j, q->n), &range);
 }
 
 void NB_FN(quant_u8_f32)(uint8_t *y, const float *x, size_t n, float scale, int32_t zero,

@@ -27,14 +27,15 @@ static inline struct v16 v16_of_sum(const int32_t *a, const int32_t *b)
                         _mm256_cvtepi32_ps(_mm256_add_epi32(eight(a + 8), eight(b + 8)))};
 }
 
+/* v + zero needs 9 bits and a sign at most; packing goes by halves of a register, a permutation undoes that. */
 static inline void put_codes(uint8_t *y, struct v16 v, int32_t zero)
 {
-    const __m256i z = _mm256_set1_epi32(zero), low = _mm256_set1_epi32(0xff);
-    const __m256i a = _mm256_and_si256(_mm256_add_epi32(_mm256_cvtps_epi32(v.a), z), low);
-    const __m256i b = _mm256_and_si256(_mm256_add_epi32(_mm256_cvtps_epi32(v.b), z), low);
-    const __m256i u = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xd8);
-    _mm_storeu_si128((void *)y,
-                     _mm_packus_epi16(_mm256_castsi256_si128(u), _mm256_extracti128_si256(u, 1)));
+    const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(v.a), _mm256_cvtps_epi32(v.b));
+    const __m256i u = _mm256_add_epi16(both, _mm256_set1_epi16((int16_t)zero));
+    const __m256i low = _mm256_and_si256(u, _mm256_set1_epi16(0xff));
+    const __m256i codes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, low),
+                                                      _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
+    _mm_storeu_si128((void *)y, _mm256_castsi256_si128(codes));
 }
 
 struct sum16 {
