@@ -145,32 +145,51 @@ static void copy_part(void *ctx, size_t begin, size_t end, unsigned worker)
 
 /* ---- a matrix turned: the last dimension but one is contiguous in src ---- */
 
-#define TURN 16 /* rows of the output that share a line of src */
+#define TURN     16   /* rows of the output that share a line of src, ... */
+#define FEW_COLS 4    /* but where they are that short, lines of src go along together, ... */
+#define FEW_TURN 2048 /* so many rows */
+
+#define WEAVE(n)                                                                                   \
+    for (size_t r = 0; r < rows; r++)                                                              \
+        for (size_t c = 0; c < (n); c++)                                                           \
+    to[r * (n) + c] = from[(int64_t)c * step + (int64_t)r]
 
 #define TURN_ROWS(type, name)                                                                      \
     static void name(void *out, const void *src, size_t rows, size_t cols, int64_t step)           \
     {                                                                                              \
         type *to = out;                                                                            \
         const type *from = src;                                                                    \
-        for (size_t c = 0; c < cols; c++)                                                          \
-            for (size_t r = 0; r < rows; r++)                                                      \
-                to[r * cols + c] = from[(int64_t)c * step + (int64_t)r];                           \
+        if (cols == 2)                                                                             \
+            WEAVE(2);                                                                              \
+        else if (cols == 3)                                                                        \
+            WEAVE(3);                                                                              \
+        else if (cols == 4)                                                                        \
+            WEAVE(4);                                                                              \
+        else                                                                                       \
+            for (size_t c = 0; c < cols; c++)                                                      \
+                for (size_t r = 0; r < rows; r++)                                                  \
+                    to[r * cols + c] = from[(int64_t)c * step + (int64_t)r];                       \
     }
 TURN_ROWS(uint8_t, turn_1)
 TURN_ROWS(uint16_t, turn_2)
 TURN_ROWS(uint32_t, turn_4)
 TURN_ROWS(uint64_t, turn_8)
 
-/* Units of TURN rows; the last of a matrix may have fewer. */
+static size_t turn_rows(size_t cols)
+{
+    return cols <= FEW_COLS ? FEW_TURN : TURN;
+}
+
+/* Units of turn_rows rows; the last of a matrix may have fewer. */
 static void turn_part(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct copy *c = ctx;
     const struct nb_walk *w = c->w;
     const size_t rows = (size_t)w->dim[w->rank - 2], cols = (size_t)w->dim[w->rank - 1];
-    const size_t units = (rows + TURN - 1) / TURN;
+    const size_t most = turn_rows(cols), units = (rows + most - 1) / most;
     (void)worker;
     for (size_t u = begin; u < end; u++) {
-        const size_t first = u % units * TURN, n = NB_MIN(rows - first, (size_t)TURN);
+        const size_t first = u % units * most, n = NB_MIN(rows - first, most);
         const size_t matrix = u / units;
         size_t rest = matrix;
         int64_t at = w->start[0] + (int64_t)first;
@@ -198,7 +217,8 @@ void nb_walk_copy(const struct nb_walk *w, void *out, const void *src, size_t it
     const size_t count = (size_t)nb_walk_count(w);
     if (count > 0 && is_turned(w)) {
         const size_t rows = (size_t)w->dim[w->rank - 2], cols = (size_t)w->dim[w->rank - 1];
-        nb_pool_for(pool, count / rows / cols * ((rows + TURN - 1) / TURN), op_grain(cols * TURN),
+        const size_t most = turn_rows(cols);
+        nb_pool_for(pool, count / rows / cols * ((rows + most - 1) / most), op_grain(cols * most),
                     turn_part, &c);
         return;
     }

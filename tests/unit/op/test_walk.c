@@ -128,16 +128,17 @@ static void test_copy(void **state)
 }
 
 /* Matrices turned, their rows no multiple of what is turned together; two dimensions before them. */
-static void test_turned(void **state)
+static void turned(size_t n_rows, size_t n_cols)
 {
-    (void)state;
-    enum { A = 3, B = 2, ROWS = 37, COLS = 5 };
-    static uint8_t from[8 * A * B * ROWS * COLS], to[8 * A * B * ROWS * COLS];
-    const struct nb_value shape = value_of((uint64_t[]){A, B, ROWS, COLS}, 4);
-    const int64_t stride[] = {ROWS * COLS, A * ROWS * COLS, 1, ROWS};
+    enum { A = 3, B = 2, MOST = 2100 * 3 };
+    static uint8_t from[8 * A * B * MOST], to[8 * A * B * MOST];
+    const struct nb_value shape = value_of((uint64_t[]){A, B, n_rows, n_cols}, 4);
+    const int64_t matrix = (int64_t)(n_rows * n_cols);
+    const int64_t stride[] = {matrix, A * matrix, 1, (int64_t)n_rows};
     struct nb_pool *pool;
     struct nb_error err;
     struct nb_walk w;
+    assert_true(n_rows * n_cols <= MOST);
     assert_ok(nb_pool_create(&pool, 3, NULL, &err), &err);
     for (size_t i = 0; i < sizeof from; i++)
         from[i] = (uint8_t)(i * 37 + i / 251);
@@ -146,13 +147,22 @@ static void test_turned(void **state)
     nb_walk_merge(&w);
     for (size_t item = 1; item <= 8; item *= 2) {
         nb_walk_copy(&w, to, from, item, item > 2 ? pool : NULL);
-        for (size_t i = 0; i < A * B * ROWS * COLS; i++) {
-            const size_t col = i % COLS, row = i / COLS % ROWS, b = i / COLS / ROWS % B;
-            const size_t at = ((b * A + i / COLS / ROWS / B) * COLS + col) * ROWS + row;
+        for (size_t i = 0; i < A * B * n_rows * n_cols; i++) {
+            const size_t col = i % n_cols, row = i / n_cols % n_rows, b = i / n_cols / n_rows % B;
+            const size_t at = ((b * A + i / n_cols / n_rows / B) * n_cols + col) * n_rows + row;
             assert_memory_equal(to + i * item, from + at * item, item);
         }
     }
     nb_pool_destroy(pool);
+}
+
+static void test_turned(void **state)
+{
+    (void)state;
+    for (size_t n_cols = 2; n_cols <= 6; n_cols++)
+        turned(37, n_cols);
+    turned(2100, 3); /* few columns: many rows together */
+    turned(2049, 2);
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_turned), cmocka_unit_test(test_broadcast),
