@@ -229,16 +229,19 @@ typedef void nb_quant_u8_f32_fn(uint8_t *y, const float *x, size_t n, float scal
                                 int32_t low, int32_t high);
 /* y = (float)(x - zero) * scale */
 typedef void nb_dequant_f32_u8_fn(float *y, const uint8_t *x, size_t n, float scale, int32_t zero);
-/* The sum of two arrays, the bits of dequant, add and quant one after the other: each operation rounded to f32.
- * y = zy + round to even(clamp(((a - za) * sa + (b - zb) * sb) / sy, low - zy, high - zy)); y may be a or b. */
-struct nb_add_u8 {
-    uint8_t *y;           /* (n) */
-    const uint8_t *a, *b; /* (n) */
-    size_t n;
+/* The sum, or the product, of arrays, the bits of dequant, add or mul, and quant one after the other: each operation rounded
+ * to f32. y = zy + round to even(clamp(((a - za) * sa op (b - zb) * sb) / sy, low - zy, high - zy)); b is the same in
+ * each row. */
+struct nb_binary_u8 {
+    uint8_t *y;       /* (n_rows, n), neither a nor b */
+    const uint8_t *a; /* (n_rows, n) */
+    const uint8_t *b; /* (n)         */
+    size_t n_rows, n;
     int32_t za, zb, zy, low, high; /* each within -128..255, low <= high */
     float sa, sb, sy;
 };
-typedef void nb_add_u8_u8_fn(const struct nb_add_u8 *s);
+typedef void nb_binary_u8_fn(const struct nb_binary_u8 *s);
+typedef nb_binary_u8_fn nb_add_u8_u8_fn, nb_mul_u8_u8_fn;
 
 /* ---- probes: what measure/ times (each does its work and nothing else) ---- */
 typedef uint64_t nb_xor_u64_fn(const void *data, size_t n); /* XOR of the n / 8 words */
@@ -374,6 +377,7 @@ struct nb_kernels {
     nb_quant_u8_f32_fn *quant_u8_f32;
     nb_dequant_f32_u8_fn *dequant_f32_u8;
     nb_add_u8_u8_fn *add_u8_u8;
+    nb_mul_u8_u8_fn *mul_u8_u8;
     nb_xor_u64_fn *xor_u64;
     nb_peak_f32_fn *peak_f32;
     nb_peak_s8_fn *peak_s8;

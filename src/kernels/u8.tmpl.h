@@ -125,27 +125,45 @@ void NB_FN(dequant_f32_u8)(float *y, const uint8_t *x, size_t n, float scale, in
     }
 }
 
-static inline void add_step(uint8_t *y, const uint8_t *a, const uint8_t *b,
-                            const struct nb_add_u8 *s, const struct range *range)
+static inline struct v16 reals(const uint8_t *x, int32_t zero, float scale)
 {
-    const struct v16 za = v16_set1((float)s->za), zb = v16_set1((float)s->zb);
-    const struct v16 u = v16_mul(v16_sub(v16_of_u8(a), za), v16_set1(s->sa));
-    const struct v16 v = v16_mul(v16_sub(v16_of_u8(b), zb), v16_set1(s->sb));
-    put(y, v16_div(v16_add(u, v), v16_set1(s->sy)), range);
+    return v16_mul(v16_sub(v16_of_u8(x), v16_set1((float)zero)), v16_set1(scale));
 }
 
-void NB_FN(add_u8_u8)(const struct nb_add_u8 *s)
+static inline void binary_step(uint8_t *y, const uint8_t *a, const uint8_t *b,
+                               const struct nb_binary_u8 *s, const struct range *range, bool times)
 {
-    const struct nb_add_u8 c = *s; /* y may not change what is added */
+    const struct v16 u = reals(a, s->za, s->sa), v = reals(b, s->zb, s->sb);
+    put(y, v16_div(times ? v16_mul(u, v) : v16_add(u, v), v16_set1(s->sy)), range);
+}
+
+static inline void binary(const struct nb_binary_u8 *s, bool times)
+{
+    const struct nb_binary_u8 c = *s; /* y may not change what is added */
     const struct range range = range_of(c.zy, c.low, c.high);
-    size_t i = 0;
-    for (; i + STEP <= c.n; i += STEP)
-        add_step(c.y + i, c.a + i, c.b + i, &c, &range);
-    if (i < c.n) {
-        uint8_t a[STEP] = {0}, b[STEP] = {0};
-        memcpy(a, c.a + i, c.n - i);
-        memcpy(b, c.b + i, c.n - i);
-        add_step(a, a, b, &c, &range);
-        memcpy(c.y + i, a, c.n - i);
+    uint8_t a[STEP] = {0}, b[STEP] = {0}, y[STEP];
+    if (c.n < STEP)
+        memcpy(b, c.b, c.n);
+    for (size_t row = 0; row < c.n_rows; row++) {
+        const size_t at = row * c.n;
+        for (size_t j = 0; c.n >= STEP && j < c.n; j += STEP) {
+            const size_t i = within(j, c.n);
+            binary_step(c.y + at + i, c.a + at + i, c.b + i, &c, &range, times);
+        }
+        if (c.n < STEP) {
+            memcpy(a, c.a + at, c.n);
+            binary_step(y, a, b, &c, &range, times);
+            memcpy(c.y + at, y, c.n);
+        }
     }
+}
+
+void NB_FN(add_u8_u8)(const struct nb_binary_u8 *s)
+{
+    binary(s, false);
+}
+
+void NB_FN(mul_u8_u8)(const struct nb_binary_u8 *s)
+{
+    binary(s, true);
 }

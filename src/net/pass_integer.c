@@ -5,7 +5,7 @@
  * made of bytes:
  *
  *     convolutions, products with constant weights, their bias, Relu and Clip     conv_u8 (pass_integer_layers.c)
- *     a sum of two arrays                                                         add_u8
+ *     a sum or a product of two arrays, which may broadcast                       binary_u8
  *     means over space without pads                                               mean_u8
  *     any function of one number, another grid                                    table_u8
  *     what only moves elements, or takes the largest                              the operator itself, on bytes
@@ -288,24 +288,29 @@ static uint32_t product_and_bias(struct nb_rewrite *r, const struct nb_node *n, 
     return nb_matmul_bytes(r, p, n->in[1 - side], to);
 }
 
-static uint32_t sum(struct nb_rewrite *r, const struct nb_node *n, const struct nb_byte_grid *to)
+static uint32_t binary(struct nb_rewrite *r, const struct nb_node *n, const struct nb_byte_grid *to)
 {
     const struct nb_bytes a = nb_bytes_of(r, n->in[0]), b = nb_bytes_of(r, n->in[1]);
+    const int64_t op = int_of(n, "op");
     uint32_t y = 0;
-    if (int_of(n, "op") != NB_BINARY_ADD)
+    if (op != NB_BINARY_ADD && op != NB_BINARY_MUL)
         return 0;
-    for (unsigned side = 0; side < 2 && y == 0; side++)
+    for (unsigned side = 0; side < 2 && y == 0 && op == NB_BINARY_ADD; side++)
         y = product_and_bias(r, n, side, to);
-    if (y != 0 || a.value == 0 || b.value == 0 ||
-        !nb_value_same_dims(nb_rewrite_old(r, n->in[0]), nb_rewrite_old(r, n->in[1])))
+    if (y != 0 || a.value == 0 || b.value == 0)
         return y;
     const struct nb_attr attrs[] = {
-        NB_ATTR_REAL("scale_a", a.grid.scale), NB_ATTR_REAL("scale_b", b.grid.scale),
-        NB_ATTR_REAL("scale_y", to->scale),    NB_ATTR_INT("zero_a", a.grid.zero),
-        NB_ATTR_INT("zero_b", b.grid.zero),    NB_ATTR_INT("zero_y", to->zero),
-        NB_ATTR_INT("low", to->low),           NB_ATTR_INT("high", to->high),
+        NB_ATTR_INT("op", op),
+        NB_ATTR_REAL("scale_a", a.grid.scale),
+        NB_ATTR_REAL("scale_b", b.grid.scale),
+        NB_ATTR_REAL("scale_y", to->scale),
+        NB_ATTR_INT("zero_a", a.grid.zero),
+        NB_ATTR_INT("zero_b", b.grid.zero),
+        NB_ATTR_INT("zero_y", to->zero),
+        NB_ATTR_INT("low", to->low),
+        NB_ATTR_INT("high", to->high),
     };
-    return nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_add_u8,
+    return nb_rewrite_add(r, &(struct nb_node_args){.op = &nb_op_binary_u8,
                                                     .in = {a.value, b.value},
                                                     .attrs = attrs,
                                                     .n_attrs = NB_COUNTOF(attrs)});
@@ -412,7 +417,7 @@ static uint32_t make(struct nb_rewrite *r, uint32_t value, const struct nb_byte_
     else if (n->op == &nb_op_unary)
         y = function(r, n, to);
     else if (n->op == &nb_op_binary)
-        y = sum(r, n, to);
+        y = binary(r, n, to);
     else if (moves(n))
         y = moved(r, n, to);
     else if (n->op == &nb_op_pool)

@@ -142,7 +142,7 @@ static bool binary(struct nb_rewrite *r, uint32_t node)
     struct nb_attr attrs[NB_NODE_ATTRS];
     const uint32_t rank = nb_rewrite_old(r, n->out[0])->rank;
     bool any = false;
-    if (n->op != &nb_op_binary && n->op != &nb_op_add_u8)
+    if (n->op != &nb_op_binary && n->op != &nb_op_binary_u8)
         return false;
     for (uint32_t i = 0; i < 2; i++) {
         const struct nb_value *v = nb_rewrite_old(r, n->in[i]);

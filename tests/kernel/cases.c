@@ -694,8 +694,8 @@ OPS(ops_outer, 2 * NB_OUTER_ROWS * NB_OUTER_COLS * c->n)
 OPS(ops_tile64, 2 * NB_TILE64_ROWS * NB_TILE64_COLS * c->n)
 OPS(ops_solve, 8 * c->n * c->n)
 BYTES(bytes1, c->n)
-BYTES(bytes3, 3 * c->n)
 BYTES(bytes_requant, 5 * c->rows * c->n)
+BYTES(bytes_binary, (2 * c->rows + 1) * c->n)
 
 /* clang-format off */
 #define VEC .n = 4096
@@ -758,7 +758,10 @@ static const struct op ops[] = {
      {.rows = 48, .n = 64}, bytes_requant},
     {"quant_u8_f32", length_count, length_case, setup_quant_u8, call_quant_u8, {VEC}, bytes5},
     {"dequant_f32_u8", length_count, length_case, setup_dequant_u8, call_dequant_u8, {VEC}, bytes5},
-    {"add_u8_u8", length_count, length_case, setup_add_u8, call_add_u8, {VEC}, bytes3},
+    {"add_u8_u8", length_count, binary_u8_case, setup_binary_u8, call_binary_u8,
+     {.rows = 48, .n = 64}, bytes_binary},
+    {"mul_u8_u8", length_count, binary_u8_case, setup_binary_u8, call_binary_u8,
+     {.rows = 48, .n = 64}, bytes_binary},
     {"enc_q8_0_f32", enc_count, enc_case, setup_enc_q8_0, call_enc, {VEC}, bytes4},
     {"enc_q4_0_f32", enc_count, enc_case, setup_enc_q4_0, call_enc, {VEC}, bytes4},
     {"enc_q4_1_f32", enc_count, enc_case, setup_enc_q4_1, call_enc, {VEC}, bytes4},

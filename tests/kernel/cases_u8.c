@@ -213,31 +213,36 @@ void call_dequant_u8(void (*fn)(void), struct work *w, const struct kase *c)
     ((nb_dequant_f32_u8_fn *)fn)(w->p[4], w->p[0], c->n, scale_of(c), range_of(c)[0]);
 }
 
-/* Odd cases put the sum in place of an operand. */
-void setup_add_u8(struct work *w, const struct kase *c)
+/* Rows of any length. */
+void binary_u8_case(struct kase *c, size_t i)
 {
-    uint8_t *a = bytes(w, 0, c->n, c);
-    bytes(w, 1, c->n, c);
-    if (c->seed % 2)
-        work_add_out(w, a, c->n, false);
-    else
-        mark(w, 4, c->n, 1, c);
+    length_case(c, i);
+    c->rows = c->n > 300 ? 1 : i % 5;
 }
 
-void call_add_u8(void (*fn)(void), struct work *w, const struct kase *c)
+/* b is the same in each row. */
+void setup_binary_u8(struct work *w, const struct kase *c)
+{
+    bytes(w, 0, c->rows * c->n, c);
+    bytes(w, 1, c->n, c);
+    mark(w, 4, c->rows * c->n, 1, c);
+}
+
+void call_binary_u8(void (*fn)(void), struct work *w, const struct kase *c)
 {
     const int32_t *range = range_of(c);
-    const struct nb_add_u8 s = {.y = w->p[c->seed % 2 ? 0 : 4],
-                                .a = w->p[0],
-                                .b = w->p[1],
-                                .n = c->n,
-                                .za = range[0],
-                                .zb = 10,
-                                .zy = range[0],
-                                .low = range[1],
-                                .high = range[2],
-                                .sa = scale_of(c),
-                                .sb = c->seed % 5 ? 0.03F : scale_of(c),
-                                .sy = c->seed % 7 ? scale_of(c) * 2 : 0.11F};
-    ((nb_add_u8_u8_fn *)fn)(&s);
+    const struct nb_binary_u8 s = {.y = w->p[4],
+                                   .a = w->p[0],
+                                   .b = w->p[1],
+                                   .n_rows = c->rows,
+                                   .n = c->n,
+                                   .za = range[0],
+                                   .zb = 10,
+                                   .zy = range[0],
+                                   .low = range[1],
+                                   .high = range[2],
+                                   .sa = scale_of(c),
+                                   .sb = c->seed % 5 ? 0.03F : scale_of(c),
+                                   .sy = c->seed % 7 ? scale_of(c) * 2 : 0.11F};
+    ((nb_binary_u8_fn *)fn)(&s);
 }

@@ -78,10 +78,22 @@ void nb_dequant_f32_u8_ref(float *y, const uint8_t *x, size_t n, float scale, in
         y[i] = value(x[i], scale, zero);
 }
 
-void nb_add_u8_u8_ref(const struct nb_add_u8 *s)
+void nb_add_u8_u8_ref(const struct nb_binary_u8 *s)
 {
-    for (size_t i = 0; i < s->n; i++) {
-        const float sum = value(s->a[i], s->sa, s->za) + value(s->b[i], s->sb, s->zb);
-        s->y[i] = code(sum / s->sy, s->zy, s->low, s->high);
-    }
+    for (size_t r = 0; r < s->n_rows; r++)
+        for (size_t i = 0; i < s->n; i++) {
+            const size_t at = r * s->n + i;
+            const float sum = value(s->a[at], s->sa, s->za) + value(s->b[i], s->sb, s->zb);
+            s->y[at] = code(sum / s->sy, s->zy, s->low, s->high);
+        }
+}
+
+void nb_mul_u8_u8_ref(const struct nb_binary_u8 *s)
+{
+    for (size_t r = 0; r < s->n_rows; r++)
+        for (size_t i = 0; i < s->n; i++) {
+            const size_t at = r * s->n + i;
+            const float product = value(s->a[at], s->sa, s->za) * value(s->b[i], s->sb, s->zb);
+            s->y[at] = code(product / s->sy, s->zy, s->low, s->high);
+        }
 }

@@ -121,11 +121,16 @@ static uint32_t matmul(struct built *b, uint32_t x, uint32_t w, bool trans_b)
     return node(b, &nb_op_matmul, in, 2, attrs, NB_COUNTOF(attrs));
 }
 
-static uint32_t add(struct built *b, uint32_t x, uint32_t y)
+static uint32_t binary(struct built *b, enum nb_binary op, uint32_t x, uint32_t y)
 {
-    const struct nb_attr attr = NB_ATTR_INT("op", NB_BINARY_ADD);
+    const struct nb_attr attr = NB_ATTR_INT("op", op);
     const uint32_t in[] = {x, y};
     return node(b, &nb_op_binary, in, 2, &attr, 1);
+}
+
+static uint32_t add(struct built *b, uint32_t x, uint32_t y)
+{
+    return binary(b, NB_BINARY_ADD, x, y);
 }
 
 /* ---- running ---- */
@@ -270,14 +275,35 @@ static void test_sum_and_tables(void **state)
         start(&b, sign);
         const uint32_t x = dequantize(&b, input(&b, "x", 4, dims), 0, 0);
         const uint32_t z = dequantize(&b, input(&b, "z", 4, dims), 1, 2);
-        check(&b, quantize(&b, unary(&b, NB_UNARY_RELU, add(&b, x, z), 0, 0), 2, 1), &nb_op_add_u8,
-              1, 0);
+        check(&b, quantize(&b, unary(&b, NB_UNARY_RELU, add(&b, x, z), 0, 0), 2, 1),
+              &nb_op_binary_u8, 1, 0);
         start(&b, sign);
         const uint32_t s =
             unary(&b, NB_UNARY_SIGMOID, dequantize(&b, input(&b, "x", 4, dims), 0, 0), 0, 0);
         /* signed: the sign goes and comes back by tables, too */
         check(&b, quantize(&b, s, 4, 3), &nb_op_table_u8, sign ? 3 : 1, 0);
     }
+}
+
+/* A gate for each channel, of either side; a row and a column: the bits of the file's floats. */
+static void test_broadcast(void **state)
+{
+    (void)state;
+    const uint64_t gate[] = {1, 4, 1, 1}, row[] = {1, 24}, column[] = {24, 1};
+    for (int sign = 0; sign < 2; sign++)
+        for (int side = 0; side < 2; side++) {
+            struct built b;
+            start(&b, sign);
+            const uint32_t x = dequantize(&b, input(&b, "x", 4, image), 0, 0);
+            const uint32_t g = dequantize(&b, input(&b, "z", 4, gate), 4, 3);
+            const uint32_t y = binary(&b, NB_BINARY_MUL, side ? g : x, side ? x : g);
+            check(&b, quantize(&b, y, 1, 1), &nb_op_binary_u8, 1, 0);
+            start(&b, sign);
+            const uint32_t r = dequantize(&b, input(&b, "x", 2, row), 0, 0);
+            const uint32_t c = dequantize(&b, input(&b, "z", 2, column), 1, 2);
+            check(&b, quantize(&b, add(&b, side ? r : c, side ? c : r), 2, 2), &nb_op_binary_u8, 1,
+                  0);
+        }
 }
 
 static void test_means(void **state)
@@ -325,7 +351,7 @@ static void test_moves(void **state)
     check(&b, quantize(&b, node(&b, &nb_op_pad, in, 2, pads, 3), 2, 0), &nb_op_table_u8, 2, 0);
 }
 
-/* A zero point of weights, a sum that broadcasts: floats. */
+/* A zero point of weights, a difference: floats. */
 static void test_left(void **state)
 {
     (void)state;
@@ -339,16 +365,16 @@ static void test_left(void **state)
     start(&b, false);
     const uint32_t r = dequantize(&b, input(&b, "x", 2, row), 0, 0);
     const uint32_t c = dequantize(&b, input(&b, "z", 2, column), 0, 0);
-    check(&b, quantize(&b, add(&b, r, c), 2, 2), &nb_op_add_u8, 0, 0);
+    check(&b, quantize(&b, binary(&b, NB_BINARY_SUB, r, c), 2, 2), &nb_op_binary_u8, 0, 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv),   cmocka_unit_test(test_moved),
-        cmocka_unit_test(test_matmul), cmocka_unit_test(test_sum_and_tables),
-        cmocka_unit_test(test_means),  cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_left),
+        cmocka_unit_test(test_conv),      cmocka_unit_test(test_moved),
+        cmocka_unit_test(test_matmul),    cmocka_unit_test(test_sum_and_tables),
+        cmocka_unit_test(test_means),     cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_broadcast), cmocka_unit_test(test_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -265,29 +265,105 @@ static void test_matmul(void **state)
             check_matmul(sizes[i][0], sizes[i][1], sizes[i][2], kind);
 }
 
-static void test_add(void **state)
+/* dims of a, b and the result. */
+struct pair {
+    uint32_t rank_a, rank_b, rank;
+    uint64_t a[4], b[4], y[4];
+};
+
+static const struct pair pairs[] = {
+    {1, 1, 1, {40003}, {40003}, {40003}},
+    {4, 4, 4, {1, 37, 21, 24}, {1, 1, 1, 24}, {1, 37, 21, 24}}, /* rows of a */
+    {4, 4, 4, {1, 1, 1, 5}, {1, 9, 7, 5}, {1, 9, 7, 5}},        /* of b, short ones */
+    {4, 3, 4, {2, 6, 5, 67}, {6, 1, 1}, {2, 6, 5, 67}},         /* channels first */
+    {4, 4, 4, {3, 4, 5, 16}, {3, 1, 1, 16}, {3, 4, 5, 16}},     /* other rows for each image */
+    {2, 2, 2, {1, 700}, {3, 1}, {3, 700}},
+    {2, 0, 2, {3, 333}, {0}, {3, 333}},
+};
+
+/* Where element i of the result reads an array. */
+static size_t place_of(size_t i, uint32_t rank, const uint64_t *y, uint32_t rank_x,
+                       const uint64_t *x)
 {
-    (void)state;
-    enum { N = 40001 };
-    uint8_t *a = bytes(N, 8), *b = bytes(N, 9);
-    const struct nb_attr attrs[] = {NB_ATTR_REAL("scale_a", 0.03F), NB_ATTR_REAL("scale_b", 0.011F),
-                                    NB_ATTR_REAL("scale_y", 0.04F), NB_ATTR_INT("zero_a", 128),
-                                    NB_ATTR_INT("zero_b", 3),       NB_ATTR_INT("zero_y", 90),
-                                    NB_ATTR_INT("low", 90),         NB_ATTR_INT("high", 200)};
-    const struct plain p = {.op = &nb_op_add_u8,
-                            .in = {{NB_VALUE_U8, 1, {N}, a}, {NB_VALUE_U8, 1, {N}, b}},
-                            .attrs = attrs,
-                            .n_attrs = NB_COUNTOF(attrs)};
+    size_t at = 0, step = 1;
+    for (uint32_t k = 1; k <= rank; k++) {
+        const size_t index = i % (size_t)y[rank - k];
+        i /= (size_t)y[rank - k];
+        if (k <= rank_x && x[rank_x - k] > 1) {
+            at += index * step;
+            step *= (size_t)x[rank_x - k];
+        }
+    }
+    return at;
+}
+
+static size_t count_of(uint32_t rank, const uint64_t *dims)
+{
+    size_t n = 1;
+    for (uint32_t i = 0; i < rank; i++)
+        n *= (size_t)dims[i];
+    return n;
+}
+
+static void check_binary(const struct pair *t, enum nb_binary op)
+{
+    const size_t n = count_of(t->rank, t->y);
+    uint8_t *a = bytes(count_of(t->rank_a, t->a), 8), *b = bytes(count_of(t->rank_b, t->b), 9);
+    const struct nb_attr attrs[] = {NB_ATTR_INT("op", op),           NB_ATTR_REAL("scale_a", 0.03F),
+                                    NB_ATTR_REAL("scale_b", 0.011F), NB_ATTR_REAL("scale_y", 0.04F),
+                                    NB_ATTR_INT("zero_a", 128),      NB_ATTR_INT("zero_b", 3),
+                                    NB_ATTR_INT("zero_y", 90),       NB_ATTR_INT("low", 20),
+                                    NB_ATTR_INT("high", 200)};
+    struct plain p = {.op = &nb_op_binary_u8,
+                      .in = {{.type = NB_VALUE_U8, .rank = t->rank_a, .data = a},
+                             {.type = NB_VALUE_U8, .rank = t->rank_b, .data = b}},
+                      .attrs = attrs,
+                      .n_attrs = NB_COUNTOF(attrs)};
     struct plain_out out;
+    memcpy(p.in[0].dims, t->a, sizeof t->a);
+    memcpy(p.in[1].dims, t->b, sizeof t->b);
     plain_run_both(&p, &out);
-    for (size_t i = 0; i < N; i++) {
-        const float fa = (float)(a[i] - 128) * 0.03F, fb = (float)(b[i] - 3) * 0.011F;
-        const float s = fa + fb, v = s / 0.04F;
-        assert_int_equal(((uint8_t *)out.data[0])[i], code((double)v, 1.0F, 90, 90, 200));
+    assert_int_equal(nb_value_count(&out.value[0]), n);
+    for (size_t i = 0; i < n; i++) {
+        const float fa = (float)(a[place_of(i, t->rank, t->y, t->rank_a, t->a)] - 128) * 0.03F;
+        const float fb = (float)(b[place_of(i, t->rank, t->y, t->rank_b, t->b)] - 3) * 0.011F;
+        const float s = op == NB_BINARY_ADD ? fa + fb : fa * fb, v = s / 0.04F;
+        assert_int_equal(((uint8_t *)out.data[0])[i], code((double)v, 1.0F, 90, 20, 200));
     }
     plain_free(&out, &p);
     free(a);
     free(b);
+}
+
+static void test_binary(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < NB_COUNTOF(pairs); i++) {
+        check_binary(&pairs[i], NB_BINARY_ADD);
+        check_binary(&pairs[i], NB_BINARY_MUL);
+    }
+}
+
+static void test_binary_refused(void **state)
+{
+    (void)state;
+    static const uint8_t x[8] = {0};
+    struct nb_attr attrs[] = {NB_ATTR_INT("op", NB_BINARY_SUB), NB_ATTR_REAL("scale_a", 1.0),
+                              NB_ATTR_REAL("scale_b", 1.0),     NB_ATTR_REAL("scale_y", 1.0),
+                              NB_ATTR_INT("zero_a", 0),         NB_ATTR_INT("zero_b", 0),
+                              NB_ATTR_INT("zero_y", 0),         NB_ATTR_INT("low", 0),
+                              NB_ATTR_INT("high", 255)};
+    struct plain p = {.op = &nb_op_binary_u8,
+                      .in = {{NB_VALUE_U8, 1, {4}, x}, {NB_VALUE_U8, 1, {4}, x}},
+                      .attrs = attrs,
+                      .n_attrs = NB_COUNTOF(attrs)};
+    plain_refused(&p, "no operation");
+    attrs[0].i = NB_BINARY_MUL;
+    p.in[1].dims[0] = 3;
+    plain_refused(&p, "dimensions broadcast");
+    p.in[1].dims[0] = 4;
+    attrs[8].i = 256;
+    plain_refused(&p, "no byte");
 }
 
 static void test_table(void **state)
@@ -313,9 +389,10 @@ static void test_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv), cmocka_unit_test(test_conv_refused),
-        cmocka_unit_test(test_mean), cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_add),  cmocka_unit_test(test_table),
+        cmocka_unit_test(test_conv),   cmocka_unit_test(test_conv_refused),
+        cmocka_unit_test(test_mean),   cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_binary), cmocka_unit_test(test_binary_refused),
+        cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
