@@ -52,6 +52,13 @@ static char *default_out(const char *path, const char *type)
     return out;
 }
 
+static const char *format_of(const struct nb_quantize_net_options *o)
+{
+    const bool groups = strncmp(o->type, "int", 3) == 0 && strchr(o->type, '_') != NULL &&
+                        strcmp(o->type, "int8_dynamic") != 0;
+    return o->format != NULL ? o->format : groups ? "MatMulNBits" : "qdq";
+}
+
 static void print_json(const struct nb_quantize_net_result *r, const char *path, const char *out,
                        const struct nb_quantize_net_options *o)
 {
@@ -61,9 +68,12 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_string(&w, "out", out);
     nb_jw_string(&w, "type", o->type);
     nb_jw_string(&w, "profile", o->profile);
-    nb_jw_string(&w, "format", o->format);
+    nb_jw_string(&w, "format", format_of(o));
     nb_jw_string(&w, "range", o->range);
-    nb_jw_string(&w, "weights", o->weights);
+    nb_jw_string(&w, "weights",
+                 o->weights != NULL    ? o->weights
+                 : o->weight_bits == 4 ? "gptq"
+                                       : "rtn");
     nb_jw_string(&w, "activation_type", o->activations);
     nb_jw_u64(&w, "weight_bits", o->weight_bits);
     nb_jw_u64(&w, "float_bytes", r->float_bytes);
@@ -150,7 +160,7 @@ static void plan_json(const struct nb_plan_net_result *r, const char *path, cons
     nb_jw_string(&w, "out", out);
     nb_jw_string(&w, "type", o->type);
     nb_jw_string(&w, "profile", o->profile);
-    nb_jw_string(&w, "format", o->format);
+    nb_jw_string(&w, "format", format_of(o));
     nb_jw_u64(&w, "float_bytes", r->float_bytes);
     nb_jw_u64(&w, "bytes", r->bytes);
     nb_jw_u64(&w, "nodes", r->n_nodes);
@@ -190,7 +200,7 @@ static void plan_text(const struct nb_plan_net_result *r, const char *out,
     nb_cli_table_fini(&t);
     printf("\nplan   %s as %s", out, label_of(o));
     if (strcmp(o->type, "int8") == 0)
-        printf(", %s, for %s", o->format, o->profile);
+        printf(", %s, for %s", format_of(o), o->profile);
     printf("; nothing is written\n");
     printf("nodes  %llu of %zu, %llu activations with a grid\n", (unsigned long long)r->n_quantized,
            r->n_nodes, (unsigned long long)r->n_activations);

@@ -220,8 +220,10 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .offset = AT(format),
      .fallback = "(qdq)",
      .group = "Nets (ONNX)",
-     .help = "qdq; qoperator: integer operators (QLinearConv ...) where there are such; float: no "
-             "quantize nodes, constants on their grids, for --encodings"},
+     .help =
+         "qdq; qoperator: integer operators (QLinearConv ...) where there are such; float: no "
+         "quantize nodes, constants on their grids, for --encodings. Of --type int4_g32 and its "
+         "kin qdq: ONNX's DequantizeLinear in blocks instead of MatMulNBits"},
     {.name = "encodings",
      .arg = "FILE",
      .type = NB_CLI_STRING,
@@ -253,7 +255,7 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .arg = "RULE",
      .type = NB_CLI_STRING,
      .offset = AT(weights),
-     .fallback = "(rtn)",
+     .fallback = "(rtn; of 4 bits gptq)",
      .group = "Nets (ONNX)",
      .help = "how weights are rounded: rtn, mse, gptq or adaround"},
     {.name = "weight-bits",
@@ -274,7 +276,7 @@ const struct nb_cli_opt nb_quantize_options[] = {
     {.name = "bias-correct",
      .type = NB_CLI_SWITCH,
      .offset = AT(bias_correct),
-     .fallback = "(with rtn and mse)",
+     .fallback = "(with rtn, mse, and 4 bits)",
      .group = "Nets (ONNX)",
      .help = "biases make good what rounding adds to a channel on average"},
     {.name = "equalize",

@@ -183,18 +183,20 @@ struct nb_quantize_net_options {
         method; /* of such a grid: how weights are rounded, as `nibble list methods` has it; NULL: kgptq
                            with samples, rtn without */
     const char
-        *scale_search;   /* likewise: "mse", "exact", "absmax" ...; NULL: the method's, or mse */
-    const char *weights; /* how they are rounded: "rtn", "mse", "gptq", "adaround"             */
+        *scale_search; /* likewise: "mse", "exact", "absmax" ...; NULL: the method's, or mse */
     const char *
-        format; /* of "int8": "qdq", float operators between DequantizeLinear and QuantizeLinear; or
-                           "qoperator", QLinearConv and its kin where there are such */
+        weights; /* how they are rounded: "rtn", "mse", "gptq", "adaround"; NULL: rtn, of 4 bits gptq */
+    const char *
+        format; /* of "int8": "qdq", float operators between DequantizeLinear and QuantizeLinear (NULL); "qoperator",
+                           QLinearConv and its kin where there are such. Of a grid in groups "qdq": DequantizeLinear with a
+                           scale for each block, of operator set 21; NULL: MatMulNBits */
     const char *
         encodings; /* of "int8": a file of AIMET's encodings is written as well, for QNN's converters; NULL:
                               none. format "float" is their net: batch norms folded, weights on their grids */
     const char *encodings_version; /* "1.0.0", "0.6.1" */
     int32_t
-        bias_correct; /* biases make good what rounding adds to a channel on average; -1: with rtn
-                             and mse                                                            */
+        bias_correct; /* biases make good what rounding adds to a channel on average; -1: with rtn,
+                             with mse, and with weights of 4 bits                               */
     int32_t equalize; /* weights of neighbouring convolutions become alike first            */
     double
         max_drop; /* nodes stay float until no more than these points are lost: of samples that are

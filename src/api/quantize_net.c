@@ -14,11 +14,9 @@ void nb_quantize_net_options_init(struct nb_quantize_net_options *o)
                                           .range = "minmax",
                                           .percentile = 99.999,
                                           .type = "int8",
-                                          .weights = "rtn",
                                           .bias_correct = -1,
                                           .max_drop = (double)NAN,
                                           .min_sqnr_db = (double)NAN,
-                                          .format = "qdq",
                                           .activations = "int8",
                                           .weight_bits = 8,
                                           .encodings_version = "1.0.0"};
@@ -114,7 +112,7 @@ static enum nb_status check_widths(const struct nb_quantize_net_options *o, int 
         NB_FAIL(err, NB_ERR_ARG, "weights of %u bits; expected 8 or 4", o->weight_bits);
     if ((wide || narrow) && !is_static(o))
         NB_FAIL(err, NB_ERR_ARG, "widths of activations and weights are of type int8");
-    if ((wide || narrow) && nb_str_eq(o->format, "qoperator"))
+    if ((wide || narrow) && o->format != NULL && nb_str_eq(o->format, "qoperator"))
         NB_FAIL(err, NB_ERR_ARG, "integer operators are of 8 bits; expected format qdq");
     if ((wide || narrow) && nb_str_eq(o->profile, "tensorrt"))
         NB_FAIL(err, NB_ERR_ARG, "TensorRT takes %s in 8 bits alone beside quantized %s",
@@ -127,9 +125,12 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     const struct nb_quantize_net_options *o = w->o;
     const int profile = find_word(o->profile, profile_name, NB_N_PTQ_PROFILES);
     const int range = find_word(o->range, range_name, NB_N_PTQ_RANGES);
-    const int weights = find_word(o->weights, weights_name, NB_N_PTQ_WEIGHTS);
+    const bool narrow = o->weight_bits == 4; /* to nearest is not enough */
+    const char *rule = o->weights != NULL ? o->weights : narrow ? "gptq" : "rtn";
+    const int weights = find_word(rule, weights_name, NB_N_PTQ_WEIGHTS);
     const int activations = find_word(o->activations, activations_name, NB_N_PTQ_ACTIVATIONS);
-    const int format = find_word(o->format, format_name, NB_N_PTQ_FORMATS);
+    const int format =
+        o->format != NULL ? find_word(o->format, format_name, NB_N_PTQ_FORMATS) : NB_PTQ_QDQ;
     const bool groups = !is_static(o) && !is_half(o) && !is_dynamic(o);
     if (groups && !nb_nbits_fits(nb_numfmt_find(o->type)))
         NB_FAIL(err, NB_ERR_ARG,
@@ -143,8 +144,10 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
         NB_FAIL(err, NB_ERR_ARG, "no format '%s'; expected qdq, qoperator or float", o->format);
     if (format == NB_PTQ_QOPERATOR && profile == NB_PTQ_TENSORRT)
         NB_FAIL(err, NB_ERR_ARG, "TensorRT takes no integer operators");
-    if ((format != NB_PTQ_QDQ || o->encodings != NULL) && !is_static(o))
-        NB_FAIL(err, NB_ERR_ARG, "formats and encodings are of type int8");
+    if ((format != NB_PTQ_QDQ || o->encodings != NULL || (o->format != NULL && !groups)) &&
+        !is_static(o))
+        NB_FAIL(err, NB_ERR_ARG,
+                "formats and encodings are of type int8; weights in groups have qdq");
     if (!nb_str_eq(o->encodings_version, "1.0.0") && !nb_str_eq(o->encodings_version, "0.6.1"))
         NB_FAIL(err, NB_ERR_ARG, "no encodings of version '%s'; expected 1.0.0 or 0.6.1",
                 o->encodings_version);
@@ -157,7 +160,7 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
                 o->range);
     if (weights < 0)
         NB_FAIL(err, NB_ERR_ARG, "no rule '%s' for weights; expected rtn, mse, gptq or adaround",
-                o->weights);
+                rule);
     NB_TRY(check_widths(o, activations, err));
     if (!(o->percentile > 50.0 && o->percentile <= 100.0))
         NB_FAIL(err, NB_ERR_ARG, "a percentile of %g; expected one above 50, up to 100",
@@ -170,8 +173,9 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
         .weights = (enum nb_ptq_weights)weights,
         .activations = (enum nb_ptq_activations)activations,
         .weight_bits = o->weight_bits,
-        .bias_correct = o->bias_correct < 0 ? weights == NB_PTQ_RTN || weights == NB_PTQ_WEIGHTS_MSE
-                                            : o->bias_correct != 0,
+        .bias_correct = o->bias_correct >= 0
+                            ? o->bias_correct != 0
+                            : narrow || weights == NB_PTQ_RTN || weights == NB_PTQ_WEIGHTS_MSE,
         .equalize = o->equalize != 0,
         .bounded = !isnan(o->max_drop) || !isnan(o->min_sqnr_db),
         .max_drop = isnan(o->max_drop) ? (double)INFINITY : o->max_drop,
@@ -249,6 +253,7 @@ static enum nb_status quantize(struct work *w, struct nb_error *err)
                                                   .scale_search = o->scale_search,
                                                   .keep = o->keep,
                                                   .n_keep = o->n_keep,
+                                                  .qdq = o->format != NULL,
                                                   .planning = w->planning};
     const struct nb_ptq_half_options half = {.keep = o->keep, .n_keep = o->n_keep};
     if (is_dynamic(o))

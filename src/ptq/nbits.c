@@ -7,7 +7,7 @@
  *     Y = A W^T, W[n, k] = (code - zero) * scale
  *
  * A general grid (numfmt/grid.h) of groups has these codes and zeros as they are. The last block of a row that K does
- * not fill has zeros behind it. Biases become an Add behind the product. Not: products of two activations, of a
+ * not fill has zeros behind it. Biases become an Add behind the product. Or the same codes as ONNX has them (nbits_qdq.c). Not: products of two activations, of a
  * constant on the left, of stacks of matrices; convolutions; embeddings.
  */
 #include <math.h>
@@ -125,8 +125,9 @@ static enum nb_status add_bias(struct nb_edit *e, size_t node, const char *bias,
     return nb_edit_put_node(e, &n, "_bias", err);
 }
 
+/* The product's node as MatMulNBits, or with dequantized weights (names[0]) as MatMul. */
 static enum nb_status replace(struct nb_edit *e, const struct nb_product *p,
-                              const struct nb_nbits *q, const char *const names[3],
+                              const struct nb_nbits *q, const char *const names[3], bool qdq,
                               struct nb_error *err)
 {
     struct nb_onnx_node *n = &e->nodes[p->node];
@@ -142,12 +143,12 @@ static enum nb_status replace(struct nb_edit *e, const struct nb_product *p,
         {.name = "bits", .type = NB_ONNX_ATTR_INT, .i = q->bits},
         {.name = "block_size", .type = NB_ONNX_ATTR_INT, .i = q->block}};
     memcpy(attrs, all, sizeof all);
-    n->op_type = "MatMulNBits";
-    n->domain = DOMAIN;
+    n->op_type = qdq ? "MatMul" : "MatMulNBits";
+    n->domain = qdq ? "" : DOMAIN;
     n->inputs = inputs;
-    n->n_inputs = names[2][0] != '\0' ? 4 : 3;
+    n->n_inputs = qdq ? 2 : names[2][0] != '\0' ? 4 : 3;
     n->attrs = attrs;
-    n->n_attrs = NB_COUNTOF(all);
+    n->n_attrs = qdq ? 0 : NB_COUNTOF(all);
     return p->bias != NULL ? add_bias(e, p->node, p->bias, err) : NB_OK;
 }
 
@@ -171,7 +172,8 @@ static const struct done *find_done(const struct done *all, size_t n, const stru
 
 static enum nb_status change_all(struct nb_ptq *t, const struct nb_rounding *r,
                                  const struct nb_product *list, size_t n,
-                                 const struct nb_nbits_seen *moments, struct nb_error *err)
+                                 const struct nb_nbits_seen *moments, bool qdq,
+                                 struct nb_error *err)
 {
     struct nb_edit *e = &t->edit;
     struct done *done = nb_arena_alloc(&e->arena, n + 1, sizeof *done);
@@ -187,13 +189,14 @@ static enum nb_status change_all(struct nb_ptq *t, const struct nb_rounding *r,
                 &d->q, r, &list[i], nb_nbits_moment(moments, list[i].input), e, &t->report, err);
             if (st != NB_OK)
                 return nb_error_prefix(err, st, "weight '%s'", list[i].w.name);
-            NB_TRY(put_parts(e, d->p, &d->q, d->names, err));
+            NB_TRY(qdq ? nb_nbits_dequantize(e, d->p, &d->q, d->names, err)
+                       : put_parts(e, d->p, &d->q, d->names, err));
             have = d;
         }
-        NB_TRY(replace(e, &list[i], &have->q, have->names, err));
+        NB_TRY(replace(e, &list[i], &have->q, have->names, qdq, err));
         t->report.n_quantized++;
     }
-    return nb_edit_import_domain(e, DOMAIN, 1, err);
+    return qdq ? NB_OK : nb_edit_import_domain(e, DOMAIN, 1, err);
 }
 
 /* One entry for each value that products read. */
@@ -244,6 +247,8 @@ static enum nb_status run(struct nb_ptq *t, const struct nb_net_options *options
     if (n == 0)
         NB_FAIL(err, NB_ERR_UNSUPPORTED,
                 "no MatMul or Gemm with constant weights: nothing to make smaller");
+    if (o->qdq)
+        NB_TRY(nb_ptq_raise_for_blocks(&t->edit, err));
     t->report.float_bytes = nb_edit_bytes(&t->edit);
     for (size_t i = 0; i < t->edit.n_nodes; i++)
         t->report.n_nodes += t->edit.nodes[i].op_type != NULL;
@@ -256,7 +261,7 @@ static enum nb_status run(struct nb_ptq *t, const struct nb_net_options *options
         return no_memory(err);
     for (size_t i = 0; i < n; i++)
         nodes[list[i].node].fate = NB_PTQ_IS_QUANTIZED;
-    NB_TRY(change_all(t, &r, list, n, moments, err));
+    NB_TRY(change_all(t, &r, list, n, moments, o->qdq, err));
     t->report.bytes = nb_edit_bytes(&t->edit);
     return nb_edit_model(&t->edit, &t->model, err);
 }

@@ -1,4 +1,5 @@
-/* ptq/opset.c: a model of operator set 7 to 12 as one of 13, where DequantizeLinear has a scale for each channel.
+/* ptq/opset.c: a model of operator set 7 to 12 as one of 13, where DequantizeLinear has a scale for each channel; one of up
+ * to 20 as one of 21, where it has one for each block.
  *
  * Operators that did not change their meaning stay; Clip's bounds, the lists of Slice and the axes of Squeeze and
  * Unsqueeze become inputs; a Softmax over the last dimension is what it was. Others that changed are refused by name.
@@ -8,6 +9,7 @@
 #include "ptq/ptq_internal.h"
 
 #define WANTED 13
+#define BLOCKS 21
 
 static enum nb_status no_memory(struct nb_error *err)
 {
@@ -196,26 +198,158 @@ static enum nb_status raise_node(struct nb_edit *e, size_t i, int64_t from, stru
         op, (long long)from, WANTED);
 }
 
+/* The model's own operator set is now another. */
+static enum nb_status set_opset(struct nb_edit *e, int64_t version, int64_t ir,
+                                struct nb_error *err)
+{
+    struct nb_onnx_opset *opsets = nb_arena_alloc(&e->arena, e->model.n_opsets + 1, sizeof *opsets);
+    if (opsets == NULL)
+        return no_memory(err);
+    for (size_t i = 0; i < e->model.n_opsets; i++) {
+        opsets[i] = e->model.opsets[i];
+        if (opsets[i].domain[0] == '\0' || nb_str_eq(opsets[i].domain, "ai.onnx"))
+            opsets[i].version = version;
+    }
+    e->model.opsets = opsets;
+    e->model.ir_version = NB_MAX(e->model.ir_version, ir);
+    return NB_OK;
+}
+
 enum nb_status nb_ptq_raise_opset(struct nb_edit *e, struct nb_error *err)
 {
     const int64_t from = nb_onnx_opset_version(&e->model, "");
     if (from >= WANTED)
         return NB_OK;
-    struct nb_onnx_opset *opsets = nb_arena_alloc(&e->arena, e->model.n_opsets + 1, sizeof *opsets);
-    if (opsets == NULL)
-        return no_memory(err);
     if (from < 7)
         NB_FAIL(err, NB_ERR_UNSUPPORTED, "operator set %lld; 7 and later can be quantized",
                 (long long)from);
     for (size_t i = 0; i < e->n_nodes; i++)
         if (e->nodes[i].op_type != NULL)
             NB_TRY(raise_node(e, i, from, err));
-    for (size_t i = 0; i < e->model.n_opsets; i++) {
-        opsets[i] = e->model.opsets[i];
-        if (opsets[i].domain[0] == '\0' || nb_str_eq(opsets[i].domain, "ai.onnx"))
-            opsets[i].version = WANTED;
-    }
-    e->model.opsets = opsets;
-    e->model.ir_version = NB_MAX(e->model.ir_version, (int64_t)7);
+    return set_opset(e, WANTED, 7, err);
+}
+
+/* ---- to 21 ---- */
+
+/* Besides those above, what means the same in 13 and in 21. */
+static const char *const lasting[] = {"And",
+                                      "ArgMax",
+                                      "ArgMin",
+                                      "BitShift",
+                                      "Ceil",
+                                      "Clip",
+                                      "CumSum",
+                                      "DepthToSpace",
+                                      "Dropout",
+                                      "Einsum",
+                                      "EyeLike",
+                                      "Floor",
+                                      "GatherElements",
+                                      "GatherND",
+                                      "Gelu",
+                                      "Greater",
+                                      "GreaterOrEqual",
+                                      "HardSwish",
+                                      "InstanceNormalization",
+                                      "IsInf",
+                                      "IsNaN",
+                                      "LayerNormalization",
+                                      "Less",
+                                      "LessOrEqual",
+                                      "LogSoftmax",
+                                      "Max",
+                                      "Min",
+                                      "Mod",
+                                      "NonZero",
+                                      "Not",
+                                      "OneHot",
+                                      "Or",
+                                      "Pad",
+                                      "Range",
+                                      "Reciprocal",
+                                      "ReduceSum",
+                                      "Round",
+                                      "ScatterElements",
+                                      "ScatterND",
+                                      "Sign",
+                                      "Sin",
+                                      "Size",
+                                      "Slice",
+                                      "Softmax",
+                                      "Softplus",
+                                      "Softsign",
+                                      "SpaceToDepth",
+                                      "Squeeze",
+                                      "Sum",
+                                      "Tile",
+                                      "TopK",
+                                      "Trilu",
+                                      "Unsqueeze",
+                                      "Xor"};
+/* Whose list of axes became an input with 18. */
+static const char *const reductions[] = {"ReduceMean",   "ReduceMax",       "ReduceMin",
+                                         "ReduceProd",   "ReduceL1",        "ReduceL2",
+                                         "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"};
+
+static bool is_one_of(const char *op, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (nb_str_eq(list[i], op))
+            return true;
+    return false;
+}
+
+/* Parts of equal size are asked for by their number since 18. */
+static enum nb_status raise_split(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    struct nb_onnx_node *n = &e->nodes[i];
+    struct nb_onnx_attr *attrs = nb_arena_alloc(&e->arena, n->n_attrs + 1, sizeof *attrs);
+    if (n->n_inputs > 1 && n->inputs[1][0] != '\0')
+        return NB_OK;
+    if (attrs == NULL)
+        return no_memory(err);
+    for (size_t k = 0; k < n->n_attrs; k++)
+        attrs[k] = n->attrs[k];
+    attrs[n->n_attrs++] = (struct nb_onnx_attr){
+        .name = "num_outputs", .type = NB_ONNX_ATTR_INT, .i = (int64_t)n->n_outputs};
+    n->attrs = attrs;
     return NB_OK;
+}
+
+static enum nb_status raise_reduction(struct nb_edit *e, size_t i, struct nb_error *err)
+{
+    struct nb_onnx_node *n = &e->nodes[i];
+    struct nb_onnx_attr *left = nb_arena_alloc(&e->arena, n->n_attrs + 1, sizeof *left);
+    size_t count = 0;
+    if (left == NULL)
+        return no_memory(err);
+    NB_TRY(raise_list(e, i, "axes", 1, err));
+    for (size_t k = 0; k < n->n_attrs; k++)
+        if (!nb_str_eq(n->attrs[k].name, "axes"))
+            left[count++] = n->attrs[k];
+    n->attrs = left;
+    n->n_attrs = count;
+    return NB_OK;
+}
+
+enum nb_status nb_ptq_raise_for_blocks(struct nb_edit *e, struct nb_error *err)
+{
+    NB_TRY(nb_ptq_raise_opset(e, err));
+    const int64_t from = nb_onnx_opset_version(&e->model, "");
+    for (size_t i = 0; i < e->n_nodes && from < BLOCKS; i++) {
+        const char *op = e->nodes[i].op_type, *domain = e->nodes[i].domain;
+        if (op == NULL || (domain != NULL && domain[0] != '\0' && !nb_str_eq(domain, "ai.onnx")))
+            continue;
+        const bool reduces = is_one_of(op, reductions, NB_COUNTOF(reductions));
+        const bool splits = nb_str_eq(op, "Split");
+        if (from < 18 && (reduces || splits))
+            NB_TRY(reduces ? raise_reduction(e, i, err) : raise_split(e, i, err));
+        else if (!reduces && !splits && !is_unchanged(op) &&
+                 !is_one_of(op, lasting, NB_COUNTOF(lasting)))
+            NB_FAIL(err, NB_ERR_UNSUPPORTED,
+                    "operator '%s' of operator set %lld cannot be raised to %d, which a scale for "
+                    "each block needs; MatMulNBits stands beside any",
+                    op, (long long)from, BLOCKS);
+    }
+    return from < BLOCKS ? set_opset(e, BLOCKS, 10, err) : NB_OK;
 }

@@ -149,6 +149,7 @@ struct nb_ptq_weight_options {
     const char *scale_search; /* NULL: the method's, or mse                        */
     const char *const *keep;  /* (n_keep) as above                                 */
     size_t n_keep;
+    bool qdq;      /* DequantizeLinear of ONNX with a scale for each block, not MatMulNBits */
     bool planning; /* sizes alone are wanted: rounded in the fastest way, without data */
 };
 bool nb_nbits_fits(const struct nb_numfmt *f); /* can it be the type? */

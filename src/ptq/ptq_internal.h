@@ -374,6 +374,13 @@ NB_CHECKED enum nb_status nb_nbits_round(struct nb_nbits *q, const struct nb_rou
                                          struct nb_edit *e, struct nb_ptq_report *report,
                                          struct nb_error *err);
 
+/* ---- nbits_qdq.c: the same in ONNX's own nodes ---- */
+/* Adds W (K, N) of a product, alpha in it, as what a DequantizeLinear makes: *out. NB_ERR_UNSUPPORTED: zero points in
+ * floating point. */
+NB_CHECKED enum nb_status nb_nbits_dequantize(struct nb_edit *e, const struct nb_product *p,
+                                              const struct nb_nbits *q, const char **out,
+                                              struct nb_error *err);
+
 /* ---- half_types.c ---- */
 /* The element types of the edit's values; NB_ONNX_UNDEFINED: not known. Does it compute in float16 if its floats are? */
 NB_CHECKED enum nb_status nb_half_types(struct nb_map *types, const struct nb_edit *e,
@@ -381,8 +388,9 @@ NB_CHECKED enum nb_status nb_half_types(struct nb_map *types, const struct nb_ed
 int32_t nb_half_type(const struct nb_map *types, const char *name);
 bool nb_half_takes(const struct nb_onnx_node *n);
 
-/* ---- opset.c: to the operator set that a scale for each channel needs (13) ---- */
+/* ---- opset.c: to the operator set that a scale for each channel needs (13), or one for each block (21) ---- */
 NB_CHECKED enum nb_status nb_ptq_raise_opset(struct nb_edit *e, struct nb_error *err);
+NB_CHECKED enum nb_status nb_ptq_raise_for_blocks(struct nb_edit *e, struct nb_error *err);
 /* Of a model that was raised from operator set `from`, once dimensions are known: does it mean the same? */
 NB_CHECKED enum nb_status nb_ptq_check_opset(const struct nb_edit *e, const struct nb_net *net,
                                              int64_t from, struct nb_error *err);

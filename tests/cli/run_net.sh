@@ -259,6 +259,13 @@ expect 0 inspect product.int4_g32.onnx
 says out "com.microsoft.MatMulNBits"
 expect 0 quantize product.onnx -o q.onnx -f --type int8_g16_asym --calib many.npy --json
 says out '"type": "int8_g16_asym"'
+expect 0 quantize product.onnx -o q.onnx -f --type int4_g32 --format qdq --json
+says out '"format": "qdq"'
+expect 0 inspect q.onnx
+says out "DequantizeLinear"
+expect 0 run q.onnx --input x.npy
+expect 2 quantize product.onnx --type int4_g32 --format float
+says err "weights in groups have qdq"
 expect 3 quantize net.onnx --type int4_g32
 says err "nothing to make smaller"
 expect 2 quantize net.onnx --type int4_g32 --method gptq

@@ -2,7 +2,7 @@
 """Nets whose weights alone nibble has made small, or that it has halved: onnxruntime loads them, and gives what nibble
 gives.
 
-MatMulNBits of every grid that nibble writes, with samples and without; products whose inputs are quantized as they come; float16, of a net with operators and constants that
+MatMulNBits of every grid that nibble writes, with samples and without, and the same codes behind DequantizeLinear in blocks; products whose inputs are quantized as they come; float16, of a net with operators and constants that
 do not take it, and of the real nets in $NIBBLE_VISION if that is set.
 """
 import json
@@ -134,6 +134,17 @@ def main():
                 ok = said["quantized"] == 3 and d < 1e-5 and db > (14 if grid.startswith("int4") else 35)
                 peer.check(ok, "%s%s: %.1f dB from the float net, nibble and onnxruntime differ by %.1e"
                            % (grid, " with samples" if samples else "", db, d))
+                if grid.endswith("_fz"):
+                    continue
+                # the same codes as ONNX's own nodes
+                out, said = quantize(folder, "--type", grid, "--format", "qdq", *samples)
+                onnx.checker.check_model(onnx.load(out), full_check=True)
+                e = executor.Executor(out)
+                again, theirs = e.run({"x": x})["y"], session(out, exact=True).run(None, {"x": x})[0]
+                e.close()
+                peer.check(difference(again, ours) < 1e-6 and difference(again, theirs) < 1e-5,
+                           "%s%s as DequantizeLinear: %.1e from MatMulNBits, nibble and onnxruntime differ by %.1e"
+                           % (grid, " with samples" if samples else "", difference(again, ours), difference(again, theirs)))
         dynamic(folder, x, want)
         half(folder)
 

@@ -69,6 +69,46 @@ static void test_types(void **state)
     }
 }
 
+/* The same codes behind a DequantizeLinear of ONNX: the same numbers, whatever the grid; K = 40 fills no block of 32. */
+static void test_blocks(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"int4_g16", "int4_g32", "int4_g32_asym", "int8_g128",
+                                        "int8_g16_asym"};
+    static const int32_t codes[] = {NB_ONNX_INT4, NB_ONNX_INT4, NB_ONNX_UINT4, NB_ONNX_INT8,
+                                    NB_ONNX_UINT8};
+    struct model s;
+    model_init(&s);
+    for (size_t i = 0; i < NB_COUNTOF(types); i++) {
+        struct nb_ptq_weight_options o = {.type = types[i]};
+        struct nb_ptq *p, *q;
+        struct nb_ptq_error e = {.n_right = 0};
+        assert_ok(nb_ptq_create_weights(&p, &s.m, NULL, &o, &nothing, NULL, NULL, &err), &err);
+        o.qdq = true;
+        assert_ok(nb_ptq_create_weights(&q, &s.m, NULL, &o, &nothing, NULL, NULL, &err), &err);
+        const struct nb_onnx_model *m = nb_ptq_model(q);
+        assert_int_equal(nb_onnx_opset_version(m, ""), 21);
+        assert_int_equal(nb_onnx_opset_version(m, "com.microsoft"), 0);
+        assert_int_equal(m->ir_version, 10);
+        assert_int_equal(count_of(m, "MatMul"), 2);
+        assert_int_equal(count_of(m, "DequantizeLinear"), 2);
+        const struct nb_onnx_node *n = node_of(m, "DequantizeLinear");
+        const struct nb_onnx_tensor *w_q = initializer_of(m, n->inputs[0]);
+        assert_int_equal(w_q->type, codes[i]);
+        assert_int_equal(w_q->dims[0], K);
+        assert_int_equal(initializer_of(m, n->inputs[1])->dims[1], H);
+        assert_int_equal(n->n_inputs, codes[i] == NB_ONNX_INT4 ? 2 : 3);
+        assert_ok(nb_ptq_measure(&e, nb_ptq_model(p), m, NULL, &data, NULL, NULL, &err), &err);
+        assert_true(e.of.signal > 0.0 && e.of.most < 1e-5);
+        nb_ptq_destroy(p);
+        nb_ptq_destroy(q);
+    }
+    const struct nb_ptq_weight_options fz = {.type = "int4_g32_fz", .method = "hqq", .qdq = true};
+    struct nb_ptq *p;
+    assert_fails(nb_ptq_create_weights(&p, &s.m, NULL, &fz, &nothing, NULL, NULL, &err),
+                 NB_ERR_UNSUPPORTED, &err, "no zero points in floating point");
+}
+
 /* Rounding that knows the inputs does better on them. */
 static void test_methods(void **state)
 {
@@ -152,6 +192,13 @@ static void test_refused(void **state)
                  NB_ERR_NUMERIC, &err, "weight 'w'");
 }
 
+static enum nb_status make_blocks(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
+{
+    const struct nb_ptq_weight_options o = {.type = "int4_g32_asym", .qdq = true};
+    const struct model *s = ctx;
+    return nb_ptq_create_weights(p, &s->m, NULL, &o, &nothing, NULL, a, &err);
+}
+
 static enum nb_status make(struct nb_ptq **p, void *ctx, const struct nb_allocator *a)
 {
     const struct nb_ptq_weight_options o = {.type = "int4_g32_asym"};
@@ -165,8 +212,9 @@ static void test_memory(void **state)
     struct model s;
     model_init(&s);
     assert_true(net_oom(make, &s) > 40);
+    assert_true(net_oom(make_blocks, &s) > 20);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_types), cmocka_unit_test(test_methods),
-             cmocka_unit_test(test_shared), cmocka_unit_test(test_refused),
-             cmocka_unit_test(test_memory))
+NB_TEST_MAIN(cmocka_unit_test(test_types), cmocka_unit_test(test_blocks),
+             cmocka_unit_test(test_methods), cmocka_unit_test(test_shared),
+             cmocka_unit_test(test_refused), cmocka_unit_test(test_memory))

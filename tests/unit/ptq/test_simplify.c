@@ -243,6 +243,45 @@ static void test_old_slice(void **state)
     nb_edit_fini(&e);
 }
 
+/* A list of axes, and parts of equal size, as operator set 21 has them; what it changed otherwise is refused. */
+static void test_to_21(void **state)
+{
+    (void)state;
+    static const int64_t axes[] = {-1};
+    static const char *const parts[] = {"b", "c"}, *const two[] = {"b", "c"};
+    const struct nb_onnx_attr attrs[] = {
+        {.name = "keepdims", .type = NB_ONNX_ATTR_INT, .i = 0},
+        {.name = "axes", .type = NB_ONNX_ATTR_INTS, .ints = axes, .n = 1}};
+    struct nb_onnx_node nodes[3] = {net_node("mean", "ReduceMean", x, 1, a),
+                                    net_node("parts", "Split", a, 1, parts),
+                                    net_node("sum", "Add", two, 2, y)};
+    struct net_ports ports;
+    static const int64_t dims[] = {4, 4};
+    struct nb_onnx_model out;
+    struct nb_edit e;
+    nodes[0].attrs = attrs;
+    nodes[0].n_attrs = 2;
+    nodes[1].n_outputs = 2;
+    const struct nb_onnx_model m = net_model(&ports, dims, 2, 17, nodes, 3, NULL, 0);
+    assert_ok(nb_edit_init(&e, &m, NULL, &err), &err);
+    assert_ok(nb_ptq_raise_for_blocks(&e, &err), &err);
+    assert_ok(nb_edit_model(&e, &out, &err), &err);
+    assert_int_equal(nb_onnx_opset_version(&out, ""), 21);
+    assert_int_equal(out.ir_version, 10);
+    const struct nb_onnx_node *mean = node_of(&out, "ReduceMean"), *split = node_of(&out, "Split");
+    assert_int_equal(mean->n_attrs, 1);
+    assert_string_equal(mean->attrs[0].name, "keepdims");
+    assert_int_equal(mean->n_inputs, 2);
+    assert_memory_equal(initializer_of(&out, mean->inputs[1])->data, axes, 8);
+    assert_int_equal(nb_onnx_find_attr(split, "num_outputs")->i, 2);
+    nb_edit_fini(&e);
+    nodes[0].op_type = "GridSample";
+    assert_ok(nb_edit_init(&e, &m, NULL, &err), &err);
+    assert_fails(nb_ptq_raise_for_blocks(&e, &err), NB_ERR_UNSUPPORTED, &err,
+                 "'GridSample' of operator set 17 cannot be raised to 21");
+    nb_edit_fini(&e);
+}
+
 static enum nb_status body(void *ctx, const struct nb_allocator *alloc)
 {
     struct nb_onnx_node nodes[5];
@@ -262,4 +301,4 @@ static void test_memory(void **state)
 
 NB_TEST_MAIN(cmocka_unit_test(test_transposes), cmocka_unit_test(test_idle),
              cmocka_unit_test(test_folds), cmocka_unit_test(test_old_slice),
-             cmocka_unit_test(test_memory))
+             cmocka_unit_test(test_to_21), cmocka_unit_test(test_memory))
