@@ -9,7 +9,8 @@
  *
  * Inside, channels are last. Windows read runs of memory (op/runs.h), so nothing is gathered; weights are panels of
  * sixteen outputs, (kernel, channels, 16) each, which are prepared once where the weights are constant. The work is
- * cut into tiles of output pixels, groups and, where there are few of these, panels. Channels that do not meet (one a
+ * cut into tiles of output pixels, groups and, where there are few of these, panels; where the image with pads would
+ * not stay in the second cache, into strips of output rows, which make their part of it for themselves. Channels that do not meet (one a
  * group, as many out as in) go through a kernel of their own. Sum, add and clip are one pass.
  */
 #include <math.h>
@@ -21,9 +22,11 @@ enum { GROUPS = NB_WINDOW_ATTRS, LAST, ACT, LOW, HIGH };
 enum { X, W, BIAS, ADD };
 
 #define PANEL       NB_CONV_PANEL
-#define TILE_PIXELS 96 /* at most: they stay in the second cache */
-#define TILE_STEP   24 /* full tiles of the kernels: of 6 and of 8 */
-#define LEAST_ITEMS 16 /* else panels are handed out apart */
+#define TILE_PIXELS 96      /* at most: they stay in the second cache */
+#define TILE_STEP   24      /* full tiles of the kernels: of 6 and of 8 */
+#define LEAST_ITEMS 16      /* else panels are handed out apart */
+#define STRIP_IMAGE 1048576 /* bytes of a padded image from which on there are strips */
+#define STRIP_BYTES 196608  /* of it in a strip, about                                */
 
 struct plan {
     struct nb_window w;
@@ -31,7 +34,9 @@ struct plan {
     int64_t m, groups, c_group, m_group, k; /* k: of the sums               */
     int64_t panels, part;                   /* of a group; of an item       */
     int64_t tile;                           /* output pixels                */
-    int64_t n_tiles, n_parts;               /* items: tiles, groups, parts  */
+    int64_t n_tiles, n_parts;               /* items: tiles, groups, parts; */
+    int64_t strip, strip_rows;              /* or strips: output rows, rows of the image; 0: none */
+    int64_t n_strips;                       /* of an image                                        */
     bool depthwise, swap_y;                 /* swap_y: channels have to move */
 };
 
@@ -73,6 +78,29 @@ static void plan_items(struct plan *p)
     p->n_parts = (p->panels + p->part - 1) / p->part;
 }
 
+/* Rows of an image of one plane that r rows of outputs see. */
+static int64_t rows_seen(const struct plan *p, int64_t r)
+{
+    return (r - 1) * p->w.stride[1] + (p->w.kernel[1] - 1) * p->w.dilation[1] + 1;
+}
+
+static void plan_strips(struct plan *p)
+{
+    const int64_t row = p->r.row[1] * (int64_t)sizeof(float), over = rows_seen(p, 1);
+    if (!p->r.copy || p->r.dims[0] != 1 || p->r.image == INT64_MAX ||
+        p->r.image < STRIP_IMAGE / (int64_t)sizeof(float))
+        return;
+    const int64_t fit = (STRIP_BYTES / row - over) / p->w.stride[1] + 1;
+    const int64_t most = (p->w.out[1] + LEAST_ITEMS - 1) / LEAST_ITEMS;
+    p->strip = NB_MIN(fit, most);
+    if (p->strip * p->w.stride[1] < over) { /* rows would be copied twice and more */
+        p->strip = 0;
+        return;
+    }
+    p->strip_rows = rows_seen(p, p->strip);
+    p->n_strips = (p->w.out[1] + p->strip - 1) / p->strip;
+}
+
 static void plan_of(const struct nb_op_call *c, struct plan *p)
 {
     const struct nb_node *n = c->node;
@@ -89,6 +117,7 @@ static void plan_of(const struct nb_op_call *c, struct plan *p)
     }
     nb_runs_of(&p->w, p->depthwise ? NB_RUNS_EACH_CHANNEL : p->groups, sizeof(float), &p->r);
     plan_items(p);
+    plan_strips(p);
     p->swap_y = !p->w.last && p->m > 1 && p->w.pixels_out > 1;
 }
 
@@ -105,7 +134,8 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     struct plan p;
     plan_of(c, &p);
     *bytes = 0;
-    return op_add_bytes(bytes, (uint64_t)p.tile, sizeof(void *));
+    return op_add_bytes(bytes, (uint64_t)p.tile, sizeof(void *)) &&
+           op_add_bytes(bytes, (uint64_t)(p.strip_rows * p.r.row[1]), sizeof(float));
 }
 
 static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
@@ -116,7 +146,7 @@ static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
     *bytes = 0;
     return op_add_bytes(bytes, (uint64_t)p.m, sizeof(float)) &&
            op_add_bytes(bytes, (uint64_t)p.r.n, sizeof(size_t)) &&
-           op_add_bytes(bytes, nb_runs_image_bytes(&p.w, &p.r), 1) &&
+           op_add_bytes(bytes, p.strip ? 0 : nb_runs_image_bytes(&p.w, &p.r), 1) &&
            op_add_bytes(bytes, n_y, sizeof(float)) &&
            op_add_bytes(bytes, c->in[ADD] ? n_y : 0, sizeof(float)) &&
            op_add_bytes(bytes, c->prepared ? 0 : packed_floats(&p), sizeof(float));
@@ -206,14 +236,14 @@ static int64_t outputs(const struct plan *p, int64_t part)
     return p->depthwise ? p->m : NB_MIN(p->m_group - part * p->part * PANEL, p->part * PANEL);
 }
 
-static void item(const struct work *w, int64_t tile, int64_t group, int64_t part, const void **at)
+/* n outputs from `from` on; the windows of x are those from `at_x` on. */
+static void tile(const struct work *w, const float *x, int64_t at_x, int64_t from, int64_t n,
+                 int64_t group, int64_t part, const void **at)
 {
     const struct plan *p = &w->p;
-    const int64_t from = tile * p->tile, panel = part * p->part;
-    const int64_t n = NB_MIN(p->w.n * p->w.pixels_out - from, p->tile);
-    const int64_t first = group * p->m_group + panel * PANEL;
+    const int64_t panel = part * p->part, first = group * p->m_group + panel * PANEL;
     struct nb_conv_f32 c = w->conv;
-    nb_runs_point(&p->w, &p->r, w->x, from, n, group, at);
+    nb_runs_point(&p->w, &p->r, x, at_x, n, group, at);
     c.x = (const float *const *)at;
     c.y = w->y + from * p->m + first;
     c.add = w->add ? w->add + from * p->m + first : NULL;
@@ -232,9 +262,32 @@ static void item(const struct work *w, int64_t tile, int64_t group, int64_t part
 static void items(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct work *w = ctx;
-    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
-        item(w, i / w->p.n_parts / w->p.groups, i / w->p.n_parts % w->p.groups, i % w->p.n_parts,
-             op_scratch(w->call, worker));
+    const struct plan *p = &w->p;
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        const int64_t from = i / p->n_parts / p->groups * p->tile;
+        tile(w, w->x, from, from, NB_MIN(p->w.n * p->w.pixels_out - from, p->tile),
+             i / p->n_parts % p->groups, i % p->n_parts, op_scratch(w->call, worker));
+    }
+}
+
+static void strips(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct work *w = ctx;
+    const struct plan *p = &w->p;
+    uint8_t *scratch = op_scratch(w->call, worker);
+    const void **at = op_take(&scratch, (size_t)p->tile, sizeof *at);
+    float *image = op_take(&scratch, (size_t)(p->strip_rows * p->r.row[1]), sizeof *image);
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
+        const int64_t n = i / p->n_strips, row = i % p->n_strips * p->strip;
+        const int64_t rows = NB_MIN(p->strip, p->w.out[1] - row);
+        const int64_t base = n * p->w.pixels_out + row * p->w.out[2], pixels = rows * p->w.out[2];
+        nb_runs_copy_rows(&p->w, &p->r, image, w->x, 0, n * p->r.dims[1] + row * p->w.stride[1],
+                          rows_seen(p, rows));
+        for (int64_t from = 0; from < pixels; from += p->tile)
+            for (int64_t k = 0; k < p->groups * p->n_parts; k++)
+                tile(w, image, from, base + from, NB_MIN(pixels - from, p->tile), k / p->n_parts,
+                     k % p->n_parts, at);
+    }
 }
 
 static void follow(struct work *w)
@@ -256,7 +309,7 @@ static void arrange(struct work *w, uint8_t **at)
     const struct nb_op_call *c = w->call;
     const struct nb_window *win = &w->p.w;
     const size_t m = (size_t)w->p.m, n_y = (size_t)(win->n * win->pixels_out) * m;
-    const uint64_t image_bytes = nb_runs_image_bytes(win, &w->p.r);
+    const uint64_t image_bytes = w->p.strip ? 0 : nb_runs_image_bytes(win, &w->p.r);
     float *bias = op_take(at, m, sizeof *bias);
     size_t *offset = op_take(at, (size_t)w->p.r.n, sizeof *offset);
     void *image = op_take(at, (size_t)image_bytes, 1);
@@ -264,7 +317,7 @@ static void arrange(struct work *w, uint8_t **at)
     if (c->in[BIAS])
         memcpy(bias, c->in[BIAS]->data, m * sizeof *bias);
     nb_runs_offsets(win, &w->p.r, offset);
-    if (w->p.r.copy) {
+    if (w->p.r.copy && !w->p.strip) {
         nb_runs_copy(win, &w->p.r, image, w->x, 0, c->pool);
         w->x = image;
     }
@@ -292,9 +345,12 @@ static void run(const struct nb_op_call *c)
         prepare(c, at);
         w.packed = (const void *)at;
     }
-    nb_pool_for(c->pool, (size_t)(p->n_tiles * p->groups * p->n_parts),
-                op_grain((uint64_t)(p->tile * p->w.taps * p->c_group * outputs(p, 0)) / 8), items,
-                &w);
+    if (p->strip)
+        nb_pool_for(c->pool, (size_t)(p->w.n * p->n_strips), 1, strips, &w);
+    else
+        nb_pool_for(c->pool, (size_t)(p->n_tiles * p->groups * p->n_parts),
+                    op_grain((uint64_t)(p->tile * p->w.taps * p->c_group * outputs(p, 0)) / 8),
+                    items, &w);
     if (p->swap_y)
         nb_window_to_first(c->out[0]->data, w.y, p->w.n, p->m, p->w.pixels_out, c->pool);
 }

@@ -111,27 +111,32 @@ static void copy_pixels(const struct copy *k, uint8_t *to, int64_t image, int64_
         words_from_first((void *)to, (const uint32_t *)k->x + first + from, n, w->c, w->pixels_in);
 }
 
-static void copy_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+/* Row i of the copy. */
+static void copy_row(const struct copy *k, uint8_t *to, size_t i)
 {
-    const struct copy *k = ctx;
     const struct nb_window *w = k->w;
     const struct nb_runs *r = k->r;
     const size_t pixel = (size_t)w->c * r->size, row = (size_t)r->dims[2] * pixel;
     const int64_t left = NB_MIN(w->begin[2], r->dims[2]);
     const int64_t n = NB_MIN(w->in[2], r->dims[2] - left);
+    const int64_t y = (int64_t)i % r->dims[1] - w->begin[1];
+    const int64_t z = (int64_t)i / r->dims[1] % r->dims[0] - w->begin[0];
+    const int64_t image = (int64_t)i / r->dims[1] / r->dims[0];
+    const bool in = y >= 0 && y < w->in[1] && z >= 0 && z < w->in[0];
+    const size_t before = in ? (size_t)left * pixel : row, middle = in ? (size_t)n * pixel : 0;
+    memset(to, k->fill, before);
+    if (in)
+        copy_pixels(k, to + before, image, (z * w->in[1] + y) * w->in[2], n);
+    memset(to + before + middle, k->fill, row - before - middle);
+}
+
+static void copy_rows(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct copy *k = ctx;
+    const size_t row = (size_t)(k->r->dims[2] * k->w->c) * k->r->size;
     (void)worker;
-    for (size_t i = begin; i < end; i++) {
-        const int64_t y = (int64_t)i % r->dims[1] - w->begin[1];
-        const int64_t z = (int64_t)i / r->dims[1] % r->dims[0] - w->begin[0];
-        const int64_t image = (int64_t)i / r->dims[1] / r->dims[0];
-        const bool in = y >= 0 && y < w->in[1] && z >= 0 && z < w->in[0];
-        const size_t before = in ? (size_t)left * pixel : row, middle = in ? (size_t)n * pixel : 0;
-        uint8_t *to = k->to + i * row;
-        memset(to, k->fill, before);
-        if (in)
-            copy_pixels(k, to + before, image, (z * w->in[1] + y) * w->in[2], n);
-        memset(to + before + middle, k->fill, row - before - middle);
-    }
+    for (size_t i = begin; i < end; i++)
+        copy_row(k, k->to + i * row, i);
 }
 
 void nb_runs_copy(const struct nb_window *w, const struct nb_runs *r, void *to, const void *x,
@@ -141,6 +146,15 @@ void nb_runs_copy(const struct nb_window *w, const struct nb_runs *r, void *to, 
     const size_t n = (size_t)(w->n * r->dims[0] * r->dims[1]);
     nb_pool_for(pool, n, op_grain((uint64_t)(r->dims[2] * w->c)), copy_rows, &k);
     memset(k.to + n * (size_t)(r->dims[2] * w->c) * r->size, fill, NB_RUNS_OVER);
+}
+
+void nb_runs_copy_rows(const struct nb_window *w, const struct nb_runs *r, void *to, const void *x,
+                       uint8_t fill, int64_t first, int64_t n)
+{
+    const struct copy k = {w, r, to, x, fill};
+    const size_t row = (size_t)(r->dims[2] * w->c) * r->size;
+    for (int64_t i = 0; i < n; i++)
+        copy_row(&k, k.to + (size_t)i * row, (size_t)(first + i));
 }
 
 /* ---- windows ---- */

@@ -9,7 +9,8 @@
  * and every window reads runs the same distances from where it begins. That holds without pads. A window that has
  * some moves over a copy of x with the pads around it, filled with one byte; so does one over an x whose channels
  * are first. Kernels of 8 bits take four elements at a time and read up to NB_RUNS_OVER behind the end of a run;
- * if that would leave x, it is copied, too (not for single channels). The copy is made once for all outputs.
+ * if that would leave x, it is copied, too (not for single channels). The copy is made once for all outputs, or by
+ * rows, those that a strip of outputs sees.
  */
 #ifndef NB_OP_RUNS_H
 #define NB_OP_RUNS_H
@@ -36,6 +37,9 @@ void nb_runs_offsets(const struct nb_window *w, const struct nb_runs *r, size_t 
 /* Fills the copy from x: (n, spatial, c) if w->last, else (n, c, spatial). fill: every byte of the pads. */
 void nb_runs_copy(const struct nb_window *w, const struct nb_runs *r, void *to, const void *x,
                   uint8_t fill, struct nb_pool *pool);
+/* Rows [first, first + n) of the copy alone, the rows of an image being its first two dimensions together. */
+void nb_runs_copy_rows(const struct nb_window *w, const struct nb_runs *r, void *to, const void *x,
+                       uint8_t fill, int64_t first, int64_t n);
 /* at[i]: where the window of output from + i begins in the image (the copy or x), for a group. */
 void nb_runs_point(const struct nb_window *w, const struct nb_runs *r, const void *image,
                    int64_t from, int64_t n, int64_t group, const void **at);

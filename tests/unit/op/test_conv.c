@@ -30,6 +30,14 @@ static const struct kase kases[] = {
     {1, 2, 4, 1, 2, {2, 3}, {2, 2}, {1, 1}, {1, 1}, {3, 3, 3, 3}}, /* some see but pads */
 };
 
+/* images with pads of a megabyte: strips of output rows */
+static const struct kase large[] = {
+    {2, 24, 24, 24, 2, {113, 121}, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}},
+    {1, 40, 40, 40, 2, {83, 86}, {5, 5}, {2, 2}, {1, 1}, {2, 2, 1, 1}},
+    {2, 16, 9, 1, 2, {131, 127}, {3, 3}, {2, 1}, {1, 1}, {0, 1, 1, 0}},
+    {1, 32, 8, 4, 2, {95, 97}, {3, 2}, {1, 3}, {2, 1}, {2, 0, 2, 1}},
+};
+
 struct array {
     uint64_t dims[5];
     size_t count;
@@ -205,6 +213,15 @@ static void test_what_follows(void **state)
             check(&kases[i], (i + (size_t)act) % 2 == 0, true, act, act != NB_CONV_HARDSWISH);
 }
 
+static void test_strips(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < NB_COUNTOF(large); i++) {
+        check(&large[i], i % 2 != 0, true, NB_CONV_NONE, false);
+        check(&large[i], i % 2 == 0, i % 2 == 0, NB_CONV_CLIP, true);
+    }
+}
+
 /* What is not a number passes through sums and bounds. */
 static void test_nan(void **state)
 {
@@ -236,4 +253,4 @@ static void test_nan(void **state)
 }
 
 NB_TEST_MAIN(cmocka_unit_test(test_sums), cmocka_unit_test(test_what_follows),
-             cmocka_unit_test(test_nan))
+             cmocka_unit_test(test_nan), cmocka_unit_test(test_strips))

@@ -71,6 +71,24 @@ static void check_window(const struct image *m, const uint8_t *at, int64_t p, in
     }
 }
 
+/* Rows by themselves are those of the copy. */
+static void check_rows(const struct image *m, const void *x, uint64_t copied)
+{
+    const struct nb_window *w = m->w;
+    const int64_t n = w->n * m->r.dims[0] * m->r.dims[1];
+    const size_t row = (size_t)(m->r.dims[2] * w->c) * m->r.size;
+    uint8_t *part = malloc((size_t)copied + 1);
+    assert_non_null(part);
+    for (int64_t first = 0; first < n; first++) {
+        const int64_t rows = NB_MIN(n - first, (int64_t)3);
+        part[(size_t)rows * row] = 0xee;
+        nb_runs_copy_rows(w, &m->r, part, x, FILL, first, rows);
+        assert_memory_equal(part, m->memory + (size_t)first * row, (size_t)rows * row);
+        assert_int_equal(part[(size_t)rows * row], 0xee);
+    }
+    free(part);
+}
+
 static void check(const struct nb_window *w, int64_t groups, size_t size, struct nb_pool *pool)
 {
     struct image m = {.w = w};
@@ -91,6 +109,7 @@ static void check(const struct nb_window *w, int64_t groups, size_t size, struct
         nb_runs_copy(w, &m.r, copy, x, FILL, pool);
         m.memory = copy;
         m.bytes = (size_t)copied;
+        check_rows(&m, x, copied);
     }
     for (int64_t g = 0; g < NB_MAX(groups, (int64_t)1); g++) {
         nb_runs_point(w, &m.r, m.memory, 0, n, g, at);
