@@ -21,7 +21,7 @@ struct nb_quantize_args {
     double max_kld;
     /* of nets */
     const char *profile, *range, *weights, *format, *encodings, *encodings_version, *labels,
-        *activations;
+        *activations, *smooth;
     uint32_t weight_bits;
     double percentile;
     struct nb_cli_list keep, dims, sets;

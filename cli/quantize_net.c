@@ -89,12 +89,29 @@ static void print_json(const struct nb_quantize_net_result *r, const char *path,
     nb_jw_u64(&w, "beyond_tensors", r->n_kept);
     nb_jw_u64(&w, "beyond_values", r->n_beyond_values);
     nb_jw_u64(&w, "equalized_pairs", r->n_pairs);
+    nb_jw_real(&w, "smooth", r->smooth);
+    nb_jw_u64(&w, "smoothed", r->n_folded + r->n_multiplied);
+    nb_jw_u64(&w, "smoothed_by_a_product", r->n_multiplied);
+    nb_jw_u64(&w, "not_smoothed_even", r->n_even);
+    nb_jw_u64(&w, "not_smoothed_stuck", r->n_stuck);
     nb_jw_u64(&w, "models_tried", r->n_models);
     nb_jw_u64(&w, "stay_float", r->n_stay);
     nb_jw_string(&w, "stay_float_nodes", r->stay);
     nb_jw_real(&w, "drop", r->drop);
     nb_jw_real(&w, "seconds", r->seconds);
     nb_jw_finish(&w);
+}
+
+static void print_smoothed(const struct nb_quantize_net_result *r)
+{
+    printf(", %llu inputs smoothed by %g", (unsigned long long)(r->n_folded + r->n_multiplied),
+           r->smooth);
+    if (r->n_multiplied > 0)
+        printf(" (%llu by a Mul)", (unsigned long long)r->n_multiplied);
+    if (r->n_even > 0)
+        printf(", %llu not: even", (unsigned long long)r->n_even);
+    if (r->n_stuck > 0)
+        printf(", %llu not: what makes them takes no factor", (unsigned long long)r->n_stuck);
 }
 
 /* size, share in integers, quality, where it is, how to run it */
@@ -108,6 +125,8 @@ static void print_line(const struct nb_quantize_net_result *r, const char *out, 
                (unsigned long long)r->n_beyond, (unsigned long long)r->n_kept);
     if (r->n_beyond_values > 0)
         printf(", %llu values past 65504 stay float32", (unsigned long long)r->n_beyond_values);
+    if (!isnan(r->smooth))
+        print_smoothed(r);
     if (r->n_models > 0)
         printf(", %llu stay float for the bound (%llu models tried)%s%.160s",
                (unsigned long long)r->n_stay, (unsigned long long)r->n_models,
@@ -269,6 +288,11 @@ int nb_quantize_net_file(struct nb_cli *cli, const struct nb_quantize_args *a, i
         j.o.weights = a->weights;
     j.o.bias_correct = a->bias_correct;
     j.o.equalize = a->equalize;
+    if (a->smooth != NULL && strcmp(a->smooth, "auto") == 0)
+        j.o.smooth = -1.0;
+    else if (a->smooth != NULL && !nb_cli_parse_real(&j.o.smooth, a->smooth) && code == NB_CLI_OK)
+        code =
+            nb_cli_usage(cli, "--smooth takes a number from 0 to 1, or auto; not '%s'", a->smooth);
     j.o.max_drop = a->max_drop;
     j.o.min_sqnr_db = a->min_sqnr;
     if (a->percentile > 0.0) /* not NaN: given */

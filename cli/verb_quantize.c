@@ -279,6 +279,13 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .fallback = "(with rtn, mse, and 4 bits)",
      .group = "Nets (ONNX)",
      .help = "biases make good what rounding adds to a channel on average"},
+    {.name = "smooth",
+     .arg = "ALPHA",
+     .type = NB_CLI_STRING,
+     .offset = AT(smooth),
+     .group = "Nets (ONNX)",
+     .help = "outliers of the inputs of products go into the weights first (SmoothQuant), by 0 to "
+             "1, 0.5 being usual, or auto: the best of some"},
     {.name = "equalize",
      .type = NB_CLI_FLAG,
      .offset = AT(equalize),

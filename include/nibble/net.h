@@ -208,6 +208,9 @@ struct nb_quantize_net_options {
         activations; /* of "int8": "int8", 8 bits as the profile has them; "uint16" with a zero point; "int16" without.
                         16 bits are what NPUs take (qnn); ONNX Runtime and nibble run them in floats */
     uint32_t weight_bits; /* of "int8": 8, or 4 */
+    double
+        smooth; /* of "int8": outliers of the inputs of products go into the weights first, by this alpha, 0 to 1;
+                      negative: the best of some. NaN: no */
 };
 NB_API void nb_quantize_net_options_init(struct nb_quantize_net_options *o);
 
@@ -229,6 +232,13 @@ struct nb_quantize_net_result {
     uint64_t n_stay, n_models; /* of a bound: nodes that stay float for it; models measured */
     double drop;               /* of a bound: points that are lost                         */
     char stay[1024];           /* those nodes, the worst first, ", " between; cut if long  */
+    double smooth;             /* alpha; NaN: not asked for                                */
+    uint64_t n_folded,
+        n_multiplied; /* inputs of products that were smoothed: by what makes them, by a product of
+                                        their own */
+    uint64_t n_even,
+        n_stuck; /* that were not: no channel is large enough for such a product; what makes them
+                                 lets no factor pass */
 };
 /* Static quantization to 8 bits (type "int8"): the net runs over the samples, every activation gets a range, and `out` gets the
  * model with QuantizeLinear and DequantizeLinear nodes (docs/nets.md). Batch norms go into convolutions,

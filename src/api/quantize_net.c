@@ -19,6 +19,7 @@ void nb_quantize_net_options_init(struct nb_quantize_net_options *o)
                                           .min_sqnr_db = (double)NAN,
                                           .activations = "int8",
                                           .weight_bits = 8,
+                                          .smooth = (double)NAN,
                                           .encodings_version = "1.0.0"};
 }
 
@@ -142,6 +143,8 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
         NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
     if (format < 0)
         NB_FAIL(err, NB_ERR_ARG, "no format '%s'; expected qdq, qoperator or float", o->format);
+    if (o->smooth > 1.0 || (!isnan(o->smooth) && !is_static(o)))
+        NB_FAIL(err, NB_ERR_ARG, "smoothing is of type int8, by an alpha of 0 to 1");
     if (format == NB_PTQ_QOPERATOR && profile == NB_PTQ_TENSORRT)
         NB_FAIL(err, NB_ERR_ARG, "TensorRT takes no integer operators");
     if ((format != NB_PTQ_QDQ || o->encodings != NULL || (o->format != NULL && !groups)) &&
@@ -177,6 +180,8 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
                             ? o->bias_correct != 0
                             : narrow || weights == NB_PTQ_RTN || weights == NB_PTQ_WEIGHTS_MSE,
         .equalize = o->equalize != 0,
+        .smooth = !isnan(o->smooth),
+        .alpha = o->smooth,
         .bounded = !isnan(o->max_drop) || !isnan(o->min_sqnr_db),
         .max_drop = isnan(o->max_drop) ? (double)INFINITY : o->max_drop,
         .min_sqnr_db = isnan(o->min_sqnr_db) ? -(double)INFINITY : o->min_sqnr_db,
@@ -303,6 +308,12 @@ static enum nb_status run(struct work *w, const char *path, const char *out,
                                          .n_kept = report->n_kept,
                                          .n_beyond_values = report->n_beyond_values,
                                          .n_pairs = report->n_pairs,
+                                         .smooth =
+                                             w->ptq.smooth ? report->smoothed.alpha : (double)NAN,
+                                         .n_folded = report->smoothed.n_folded,
+                                         .n_multiplied = report->smoothed.n_multiplied,
+                                         .n_even = report->smoothed.n_even,
+                                         .n_stuck = report->smoothed.n_stuck,
                                          .n_stay = report->n_stay,
                                          .n_models = report->n_models,
                                          .drop = report->score.drop,
@@ -406,7 +417,7 @@ static enum nb_status plan(struct work *w, const char *path, struct nb_plan_net_
     r->n_samples = w->data.n_samples;
     w->ptq.planning = true;
     w->ptq.weights = NB_PTQ_RTN;
-    w->ptq.equalize = w->ptq.bounded = false;
+    w->ptq.equalize = w->ptq.smooth = w->ptq.bounded = false;
     if (is_half(w->o))
         w->data.n_samples = 0;
     NB_TRY(quantize(w, err));

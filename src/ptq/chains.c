@@ -31,13 +31,24 @@ static bool is_one_of(const char *op, const char *const *list, size_t n)
     return false;
 }
 
-/* Of numbers one by one, and in floats alone. */
-static bool is_curve(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
+bool nb_ptq_is_curve(const struct nb_onnx_node *n)
 {
     static const char *const ops[] = {
         "Abs", "Div", "Elu",  "Erf",  "Exp",      "Gelu",     "HardSigmoid", "Log", "Mish",
         "Neg", "Pow", "Selu", "Sqrt", "Softplus", "Softsign", "Reciprocal",  "Sub", "Tanh"};
-    return p->kinds[i] == NB_PTQ_OTHER && is_one_of(e->nodes[i].op_type, ops, NB_COUNTOF(ops));
+    return is_one_of(n->op_type, ops, NB_COUNTOF(ops));
+}
+
+bool nb_ptq_is_norm(const struct nb_onnx_node *n)
+{
+    static const char *const ops[] = {"LayerNormalization", "RMSNormalization",
+                                      "SimplifiedLayerNormalization"};
+    return is_one_of(n->op_type, ops, NB_COUNTOF(ops));
+}
+
+static bool is_curve(const struct nb_ptq_plan *p, const struct nb_edit *e, size_t i)
+{
+    return p->kinds[i] == NB_PTQ_OTHER && nb_ptq_is_curve(&e->nodes[i]);
 }
 
 static bool is_arithmetic(const struct nb_onnx_node *n)
@@ -90,7 +101,7 @@ static void leave_function(struct chains *c, const char *source)
 
 /* ---- what feeds what ---- */
 
-/* Is what an arithmetic node reads constant, or made in floats by (a curve, or what stays float)? */
+/* Is what an arithmetic node reads constant, or made by a curve, a norm, or what stays float? */
 static bool ends_curve(const struct chains *c, const bool *was, size_t i)
 {
     const struct nb_onnx_node *n = &c->e->nodes[i];
@@ -99,8 +110,9 @@ static bool ends_curve(const struct chains *c, const bool *was, size_t i)
         const size_t maker = nb_edit_producer(c->e, n->inputs[k]);
         if (nb_edit_tensor(c->e, n->inputs[k]) != NULL)
             n_constant++;
-        else if (maker == NONE || !(is_curve(c->p, c->e, maker) ||
-                                    (was[maker] && c->p->kinds[maker] == NB_PTQ_OTHER)))
+        else if (maker == NONE ||
+                 !(is_curve(c->p, c->e, maker) || nb_ptq_is_norm(&c->e->nodes[maker]) ||
+                   (was[maker] && c->p->kinds[maker] == NB_PTQ_OTHER)))
             return false;
     }
     return n_constant == 1;
@@ -176,9 +188,7 @@ static void leave_scores(struct chains *c, size_t i)
 /* Is it what a norm begins with, whole or written out? */
 static bool begins_norm(const struct nb_onnx_node *n)
 {
-    static const char *const ops[] = {"LayerNormalization", "ReduceMean", "RMSNormalization",
-                                      "SimplifiedLayerNormalization"};
-    return is_one_of(n->op_type, ops, NB_COUNTOF(ops));
+    return nb_ptq_is_norm(n) || nb_str_eq(n->op_type, "ReduceMean");
 }
 
 static bool read_by_norm(const struct chains *c, const char *name)

@@ -21,7 +21,7 @@ struct nb_edit {
 NB_CHECKED enum nb_status nb_edit_init(struct nb_edit *e, const struct nb_onnx_model *m,
                                        const struct nb_allocator *a, struct nb_error *err);
 void nb_edit_fini(struct nb_edit *e);
-/* The model as it is now: valid until the next change. */
+/* The model as it is now; later changes do not reach it. */
 NB_CHECKED enum nb_status nb_edit_model(struct nb_edit *e, struct nb_onnx_model *out,
                                         struct nb_error *err);
 

@@ -25,7 +25,6 @@
 /* Borrows: all. Weights as (rows, per_row, window); of the second layer in groups. */
 struct pair {
     const char *between; /* the value that the second reads */
-    uint32_t value;      /* of the net; 0: it has none      */
     float *largest;      /* (channels) magnitudes over the samples, divided by the factors so far */
     float limit;         /* the largest of them at first */
     float *w1, *b1, *w2;
@@ -162,55 +161,23 @@ static double equalize(const struct pair *p)
     return farthest;
 }
 
-/* ---- the samples ---- */
-
-/* Borrows: all. */
-struct seeing {
-    struct pair *pairs;
-    size_t n;
-    const struct nb_net *net;
-};
-
-static enum nb_status see(void *ctx, uint32_t value, const void *data, size_t n,
-                          struct nb_error *err)
-{
-    const struct seeing *s = ctx;
-    (void)err;
-    for (size_t i = 0; i < s->n; i++) {
-        const struct pair *p = &s->pairs[i];
-        const struct nb_value *v = &s->net->g.values[value];
-        if (p->value != value || v->rank < 3 || v->dim[1].n != p->channels)
-            continue;
-        const size_t all = (size_t)(v->dim[0].n * v->dim[1].n), area = n / all;
-        for (size_t c = 0; c < all; c++) {
-            float *to = &p->largest[c % p->channels];
-            *to = fmaxf(*to, (float)most((const float *)data + c * area, area));
-        }
-    }
-    return NB_OK;
-}
+/* ---- all pairs ---- */
 
 static enum nb_status find_largest(struct nb_edit *e, struct pair *pairs, size_t n,
                                    const struct nb_net_options *options,
                                    const struct nb_ptq_data *data, struct nb_pool *pool,
                                    struct nb_error *err)
 {
-    struct nb_onnx_model m;
-    struct nb_net *net;
-    NB_TRY(nb_edit_model(e, &m, err));
-    NB_TRY(nb_net_import(&net, &m, options, e->a, err));
+    struct nb_channels *list = nb_arena_alloc(&e->arena, n, sizeof *list);
+    if (list == NULL)
+        NB_FAIL(err, NB_ERR_NOMEM, "out of memory to equalize a net");
     for (size_t i = 0; i < n; i++)
-        for (uint32_t v = 1; v < net->g.n_values; v++)
-            if (net->g.values[v].name != NULL && nb_str_eq(net->g.values[v].name, pairs[i].between))
-                pairs[i].value = v;
-    struct seeing s = {pairs, n, net};
-    enum nb_status st = nb_ptq_check_data(net, data, err);
-    if (st == NB_OK)
-        st = nb_ptq_run_samples(net, data, see, &s, pool, e->a, err);
-    nb_net_close(net);
+        list[i] = (struct nb_channels){
+            .name = pairs[i].between, .n = pairs[i].channels, .largest = pairs[i].largest};
+    NB_TRY(nb_ptq_find_largest(e, list, n, options, data, pool, err));
     for (size_t i = 0; i < n; i++)
         pairs[i].limit = (float)most(pairs[i].largest, pairs[i].channels);
-    return st;
+    return NB_OK;
 }
 
 enum nb_status nb_ptq_equalize(struct nb_edit *e, const struct nb_net_options *options,

@@ -176,6 +176,8 @@ static enum nb_status run(struct nb_ptq *p, const struct nb_net_options *options
     const int64_t opset = nb_onnx_opset_version(&p->base.model, "");
     NB_TRY(nb_ptq_simplify(&p->base, err));
     NB_TRY(nb_ptq_raise_opset(&p->base, err));
+    if (o->smooth)
+        NB_TRY(nb_ptq_smooth(&p->base, o->alpha, options, data, pool, &p->report.smoothed, err));
     if (o->equalize)
         NB_TRY(nb_ptq_equalize(&p->base, options, data, pool, &p->report.n_pairs, err));
     NB_TRY(nb_edit_model(&p->base, &p->simple, err));
@@ -210,6 +212,10 @@ enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
                              const struct nb_ptq_data *data, struct nb_pool *pool,
                              const struct nb_allocator *a, struct nb_error *err)
 {
+    struct nb_ptq_options with = *o;
+    *out = NULL;
+    if (o->smooth && o->alpha < 0.0)
+        NB_TRY(nb_ptq_find_alpha(&with.alpha, m, net, o, data, pool, a, err));
     NB_TRY(create(out, a, err));
     struct nb_ptq *p = *out;
     nb_arena_init(&p->arena, a, 0);
@@ -217,8 +223,8 @@ enum nb_status nb_ptq_create(struct nb_ptq **out, const struct nb_onnx_model *m,
     p->has_base = true;
     enum nb_status st = nb_edit_init(&p->base, m, a, err);
     if (st == NB_OK)
-        st = run(p, net, o, data, pool, err);
+        st = run(p, net, &with, data, pool, err);
     if (st == NB_OK)
-        st = finish(p, o, err);
+        st = finish(p, &with, err);
     return nb_ptq_end(out, st);
 }

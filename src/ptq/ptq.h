@@ -70,6 +70,8 @@ struct nb_ptq_options {
     bool per_tensor;      /* one scale for all of a weight, not one for each output channel */
     bool bias_correct;    /* biases make good what rounding adds on average */
     bool equalize;        /* weights of neighbouring layers first           */
+    bool smooth;          /* outliers of activations into the weights first, by alpha */
+    double alpha;         /* 0 .. 1; below: the best of some                       */
     bool bounded;         /* nodes stay float until the next two are met    */
     bool
         planning; /* no samples: values have some range, biases nothing to make good; weights: rtn */
@@ -99,6 +101,14 @@ struct nb_ptq_kept {
     const char *name; /* the node's, else of what it makes */
     double sqnr_db;
 };
+/* Inputs of products with constant weights. */
+struct nb_ptq_smoothed {
+    double alpha;
+    size_t n_folded;     /* divided by what makes them                           */
+    size_t n_multiplied; /* by a product of their own                            */
+    size_t n_even;       /* not: that would cost a product, and no channel is large */
+    size_t n_stuck;      /* not: what makes them lets no factor pass              */
+};
 /* What becomes of a node of the simplified net. */
 enum nb_ptq_fate {
     NB_PTQ_IS_FLOAT,     /* has no other form, or nobody who would read it */
@@ -121,6 +131,7 @@ struct nb_ptq_report {
     size_t n_activations;        /* with a Q and DQ */
     uint64_t float_bytes, bytes; /* of the initializers before and after */
     size_t n_pairs;              /* of layers that were equalized         */
+    struct nb_ptq_smoothed smoothed;
     /* of a bounded search */
     struct nb_ptq_score score;
     const struct nb_ptq_kept *stay; /* (n_stay) nodes that stay float, the noisiest first */

@@ -36,6 +36,41 @@ struct nb_ptq_node *nb_ptq_list_nodes(struct nb_edit *e, const char *const *keep
 /* simplify.c */
 NB_CHECKED enum nb_status nb_ptq_simplify(struct nb_edit *e, struct nb_error *err);
 
+/* ---- largest.c ---- */
+/* A value of the net and its channels: dimension 1, or the last. */
+struct nb_channels {
+    const char *name;
+    size_t n;
+    bool last;
+    float *largest; /* (n) magnitudes over the samples, 0 before */
+    uint32_t value; /* of the net that was run; 0: it has none   */
+};
+NB_CHECKED enum nb_status nb_ptq_find_largest(struct nb_edit *e, struct nb_channels *list, size_t n,
+                                              const struct nb_net_options *options,
+                                              const struct nb_ptq_data *data, struct nb_pool *pool,
+                                              struct nb_error *err);
+
+/* ---- smooth.c: outliers of activations into the weights ---- */
+NB_CHECKED enum nb_status nb_ptq_smooth(struct nb_edit *e, double alpha,
+                                        const struct nb_net_options *options,
+                                        const struct nb_ptq_data *data, struct nb_pool *pool,
+                                        struct nb_ptq_smoothed *report, struct nb_error *err);
+/* smooth_search.c: of o->smooth */
+NB_CHECKED enum nb_status nb_ptq_find_alpha(double *alpha, const struct nb_onnx_model *m,
+                                            const struct nb_net_options *net,
+                                            const struct nb_ptq_options *o,
+                                            const struct nb_ptq_data *data, struct nb_pool *pool,
+                                            const struct nb_allocator *a, struct nb_error *err);
+/* smooth_fold.c: can `name`, whose last dimension is k, be divided by a number for each column by what makes it? s (k):
+ * it is; NULL: the question alone. */
+NB_CHECKED enum nb_status nb_smooth_fold(struct nb_edit *e, const char *name, size_t k,
+                                         const double *s, bool *can, struct nb_error *err);
+/* A copy of input i of a node, an initializer, times or by s of its column (or, by_rows, its row): the node reads that. */
+NB_CHECKED enum nb_status nb_smooth_scale(struct nb_edit *e, size_t node, size_t i, const double *s,
+                                          size_t k, bool times, bool by_rows, struct nb_error *err);
+/* Is it made by operators that compute in floats alone, so that a product with constants costs no grid? */
+bool nb_smooth_is_float(const struct nb_edit *e, const char *name);
+
 /* ---- equalize.c: weights of neighbours become alike; the net computes what it did ---- */
 NB_CHECKED enum nb_status nb_ptq_equalize(struct nb_edit *e, const struct nb_net_options *options,
                                           const struct nb_ptq_data *data, struct nb_pool *pool,
@@ -182,6 +217,9 @@ NB_CHECKED enum nb_status nb_ptq_leave_chains(struct nb_ptq_plan *p, struct nb_e
                                               struct nb_error *err);
 /* Is node i a Softmax that only a product reads? */
 bool nb_ptq_is_attention(const struct nb_edit *e, size_t i);
+/* Does it compute in floats, number by number; a norm? */
+bool nb_ptq_is_curve(const struct nb_onnx_node *n);
+bool nb_ptq_is_norm(const struct nb_onnx_node *n);
 
 /* ---- layers.c: layers with constant weights, as matrices ---- */
 

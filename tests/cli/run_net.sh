@@ -294,6 +294,16 @@ expect 0 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --weights gptq
 says out '"weights": "gptq"'
 expect 0 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --equalize --max-drop 100 --min-sqnr 500
 says out "2 stay float for the bound"
+expect 0 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --smooth 0.5
+says out "inputs smoothed by 0.5"
+expect 0 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --smooth auto --json
+says out '"smooth": 0.'
+expect 2 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --smooth much
+says err "a number from 0 to 1, or auto"
+expect 2 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --smooth 1.5
+says err "by an alpha of 0 to 1"
+expect 2 quantize net.onnx -f --type int8_dynamic --smooth 0.5
+says err "smoothing is of type int8"
 expect 2 quantize net.onnx -f --calib x=many.npy --calib b=b4.npy --max-drop 1 --labels to.npy
 says err "2 labels for 4 samples"
 expect 2 quantize net.onnx --calib x=many.npy --calib b=b4.npy --profile guess
