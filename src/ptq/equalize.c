@@ -10,8 +10,11 @@
  *
  * The paper's factor knows nothing of activations. A channel that says next to nothing, but has a bias, grows without
  * end and takes the grid from all others: no s is smaller than what makes the channel as large as the largest of its
- * value was over the samples. So no range of an activation grows. Left out: Relu6 and other clips, which a factor moves;
- * the absorption of high biases, of which this is in the place.
+ * value was over the samples. So no range of an activation grows.
+ *
+ * A Clip between them (Relu6), which a factor would move, is no obstacle: channels that reach its upper bound on some
+ * sample keep s = 1, the others stay below it, before and after. (The paper replaces Relu6 by Relu.) Zeros around an
+ * image stay zeros. Left out: the absorption of high biases, of which the bound on s is in the place.
  */
 #include <math.h>
 #include <string.h>
@@ -27,6 +30,8 @@ struct pair {
     const char *between; /* the value that the second reads */
     float *largest;      /* (channels) magnitudes over the samples, divided by the factors so far */
     float limit;         /* the largest of them at first */
+    float bound;         /* of a Clip between; infinite without */
+    bool *cut;           /* (channels) it reaches that bound */
     float *w1, *b1, *w2;
     size_t channels, per_row;                   /* of the first: rows, elements of each  */
     size_t rows2, per_channel, window, groups2; /* of the second: channels of a group    */
@@ -54,15 +59,46 @@ static bool is_layer(const struct nb_edit *e, const struct nb_onnx_node *n)
            (n->n_inputs < 3 || n->inputs[2][0] == '\0' || is_own(e, n->inputs[2]));
 }
 
-/* The layer that alone reads what node i makes, with a Relu between or not; SIZE_MAX: none. */
-static size_t next_layer(const struct nb_edit *e, size_t i)
+static bool one_float(const struct nb_edit *e, const struct nb_onnx_node *n, size_t i, float *x)
+{
+    const struct nb_onnx_tensor *t =
+        n->n_inputs > i && n->inputs[i][0] != '\0' ? nb_edit_tensor(e, n->inputs[i]) : NULL;
+    if (t == NULL || t->type != NB_ONNX_FLOAT32 || t->n != 1 || t->data == NULL)
+        return false;
+    memcpy(x, t->data, sizeof *x);
+    return true;
+}
+
+/* From 0 to a bound. */
+static bool is_clip(const struct nb_edit *e, const struct nb_onnx_node *n, float *bound)
+{
+    float low, high;
+    if (!own_domain(n, "Clip") || !one_float(e, n, 1, &low) || !one_float(e, n, 2, &high) ||
+        low != 0.0F || !(high > 0.0F))
+        return false;
+    *bound = fminf(*bound, high);
+    return true;
+}
+
+/* Zeros around. */
+static bool is_pad(const struct nb_edit *e, const struct nb_onnx_node *n)
+{
+    const struct nb_onnx_attr *mode = nb_onnx_find_attr(n, "mode");
+    float x = 0.0F;
+    return own_domain(n, "Pad") &&
+           (mode == NULL || (mode->s.n == 8 && memcmp(mode->s.s, "constant", 8) == 0)) &&
+           (n->n_inputs < 3 || n->inputs[2][0] == '\0' || one_float(e, n, 2, &x)) && x == 0.0F;
+}
+
+/* The layer that alone reads what node i makes, with a Relu, a Clip or zeros around it between or not; SIZE_MAX: none. */
+static size_t next_layer(const struct nb_edit *e, size_t i, float *bound)
 {
     size_t reader;
     if (nb_edit_readers(e, e->nodes[i].outputs[0], &reader) != 1 || reader == SIZE_MAX)
         return SIZE_MAX;
-    if (own_domain(&e->nodes[reader], "Relu"))
-        return next_layer(e, reader);
     const struct nb_onnx_node *n = &e->nodes[reader];
+    if (own_domain(n, "Relu") || is_clip(e, n, bound) || is_pad(e, n))
+        return next_layer(e, reader, bound);
     return is_layer(e, n) && nb_str_eq(n->inputs[0], e->nodes[i].outputs[0]) ? reader : SIZE_MAX;
 }
 
@@ -91,6 +127,7 @@ static enum nb_status find_pair(struct nb_edit *e, float **weights, size_t first
         return NB_OK;
     *p = (struct pair){.between = b->inputs[0],
                        .largest = nb_arena_alloc(&e->arena, (size_t)ta->dims[0], sizeof(float)),
+                       .cut = nb_arena_alloc(&e->arena, (size_t)ta->dims[0], sizeof(bool)),
                        .channels = (size_t)ta->dims[0],
                        .per_row = (size_t)(ta->n / (uint64_t)ta->dims[0]),
                        .rows2 = (size_t)tb->dims[0],
@@ -106,7 +143,8 @@ static enum nb_status find_pair(struct nb_edit *e, float **weights, size_t first
     p->w1 = weights[first];
     p->w2 = weights[second];
     p->b1 = has_bias ? own_floats(e, a->inputs[2]) : NULL;
-    if (p->largest == NULL || p->w1 == NULL || p->w2 == NULL || (has_bias && p->b1 == NULL))
+    if (p->largest == NULL || p->cut == NULL || p->w1 == NULL || p->w2 == NULL ||
+        (has_bias && p->b1 == NULL))
         NB_FAIL(err, NB_ERR_NOMEM, "out of memory to equalize a net");
     return NB_OK;
 }
@@ -137,6 +175,11 @@ static void scale(float *x, size_t n, double s)
 static double equalize(const struct pair *p)
 {
     const size_t stride = p->per_channel * p->window;
+    const bool all = isinf(p->bound); /* else some stay, and must not vanish beside the others */
+    const double most1 = all ? INFINITY : most(p->w1, p->channels * p->per_row);
+    const double most2 = all ? INFINITY : most(p->w2, p->rows2 * stride);
+    const double most_bias =
+        p->b1 != NULL ? NB_MAX(most(p->b1, p->channels), (double)p->limit) : 0.0;
     double farthest = 0.0;
     for (size_t i = 0; i < p->channels; i++) {
         size_t n;
@@ -147,9 +190,12 @@ static double equalize(const struct pair *p)
             r2 = NB_MAX(r2, most(col + k * stride, p->window));
         if (!(r1 > 1e-20) || !(r2 > 1e-20)) /* a channel that is not there */
             continue;
-        if (!(p->limit > 0.0F))
+        if (!(p->largest[i] > 0.0F) || p->cut[i]) /* what is never there would grow without end */
             continue;
-        const double s = NB_MAX(sqrt(r1 / r2), (double)p->largest[i] / (double)p->limit);
+        double s = NB_MAX(sqrt(r1 / r2), (double)p->largest[i] / (double)p->limit);
+        s = NB_MIN(NB_MAX(s, r1 / most1), NB_MAX(most2 / r2, 1.0));
+        if (p->b1 != NULL) /* which has to fit into an integer with a scale for all channels */
+            s = NB_MAX(s, fabs((double)p->b1[i]) / most_bias);
         p->largest[i] = (float)((double)p->largest[i] / s);
         scale(p->w1 + i * p->per_row, p->per_row, 1.0 / s);
         if (p->b1 != NULL)
@@ -175,8 +221,11 @@ static enum nb_status find_largest(struct nb_edit *e, struct pair *pairs, size_t
         list[i] = (struct nb_channels){
             .name = pairs[i].between, .n = pairs[i].channels, .largest = pairs[i].largest};
     NB_TRY(nb_ptq_find_largest(e, list, n, options, data, pool, err));
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         pairs[i].limit = (float)most(pairs[i].largest, pairs[i].channels);
+        for (size_t c = 0; c < pairs[i].channels; c++)
+            pairs[i].cut[c] = pairs[i].largest[c] >= pairs[i].bound;
+    }
     return NB_OK;
 }
 
@@ -193,9 +242,11 @@ enum nb_status nb_ptq_equalize(struct nb_edit *e, const struct nb_net_options *o
         bool found = false;
         if (!is_layer(e, &e->nodes[i]))
             continue;
-        const size_t next = next_layer(e, i);
+        float bound = INFINITY;
+        const size_t next = next_layer(e, i, &bound);
         if (next != SIZE_MAX)
             NB_TRY(find_pair(e, weights, i, next, &pairs[*n_pairs], &found, err));
+        pairs[*n_pairs].bound = bound;
         *n_pairs += found;
     }
     if (*n_pairs > 0)

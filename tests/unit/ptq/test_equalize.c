@@ -77,5 +77,39 @@ static void test_memory(void **state)
     assert_true(net_oom(make, NULL) > 60);
 }
 
-NB_TEST_MAIN(cmocka_unit_test(test_same), cmocka_unit_test(test_gain),
+/* With a Clip between them a channel that reaches its bound stays, the others become alike all the same. */
+static void test_clip(void **state)
+{
+    (void)state;
+    static const char *const a_in[] = {"a", "low", "high"}, *const b_in[] = {"b", "low", "high"};
+    static const float low = 0.0F, high = 1.5F;
+    struct nb_onnx_tensor tensors[6];
+    struct nb_edit e;
+    struct nb_onnx_model m;
+    size_t n_pairs;
+    chain_init(&chain);
+    memcpy(tensors, chain.tensors, sizeof chain.tensors);
+    tensors[4] = net_floats("low", NULL, 0, &low);
+    tensors[5] = net_floats("high", NULL, 0, &high);
+    chain.nodes[1] = net_node("clip_a", "Clip", a_in, 3, chain.nodes[1].outputs);
+    chain.nodes[3] = net_node("clip_b", "Clip", b_in, 3, chain.nodes[3].outputs);
+    chain.m.graph.initializers = tensors;
+    chain.m.graph.n_initializers = 6;
+    assert_ok(nb_edit_init(&e, &chain.m, NULL, &err), &err);
+    assert_ok(nb_ptq_equalize(&e, NULL, &chain.data, NULL, &n_pairs, &err), &err);
+    assert_int_equal(n_pairs, 2);
+    assert_ok(nb_edit_model(&e, &m, &err), &err);
+    const double db = chain_db(&chain, &m);
+    size_t n_same = 0, n_other = 0;
+    for (size_t i = 0; i < CHAIN_M; i++)
+        *(most_of(nb_edit_tensor(&e, "wa"), 27 * i, 27) == most_of(&chain.tensors[0], 27 * i, 27)
+              ? &n_same
+              : &n_other) += 1;
+    print_message("%.1f dB, %zu channels stay, %zu do not\n", db, n_same, n_other);
+    assert_true(db > 110.0);
+    assert_true(n_same > 0 && n_other > 0);
+    nb_edit_fini(&e);
+}
+
+NB_TEST_MAIN(cmocka_unit_test(test_same), cmocka_unit_test(test_gain), cmocka_unit_test(test_clip),
              cmocka_unit_test(test_memory))
