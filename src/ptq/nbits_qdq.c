@@ -50,10 +50,12 @@ enum nb_status nb_nbits_dequantize(struct nb_edit *e, const struct nb_product *p
     const bool zeros = q->zeros != NULL, four = q->bits == 4, third = zeros || !four;
     const int32_t type =
         zeros ? (four ? NB_ONNX_UINT4 : NB_ONNX_UINT8) : (four ? NB_ONNX_INT4 : NB_ONNX_INT8);
+    /* one block is as long as it has inputs: OpenVINO 2026.4 wants them to fill it */
+    const int64_t block = blocks == 1 ? (int64_t)k : (int64_t)q->block;
     float *scales = nb_arena_alloc(&e->arena, n * blocks, sizeof *scales);
     const struct nb_onnx_attr attrs[] = {
         {.name = "axis", .type = NB_ONNX_ATTR_INT, .i = 0},
-        {.name = "block_size", .type = NB_ONNX_ATTR_INT, .i = q->block}};
+        {.name = "block_size", .type = NB_ONNX_ATTR_INT, .i = block}};
     const char *in[] = {nb_edit_name(e, p->w.name, four ? "_q4" : "_q8"),
                         nb_edit_name(e, p->w.name, "_scales"),
                         third ? nb_edit_name(e, p->w.name, "_zeros") : NULL};

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """QDQ files of `nibble quantize --profile openvino` in OpenVINO: they compile, and give what nibble gives, to a few steps of
-the output's grid. Weights in groups and float16 files likewise.
+the output's grid. Weights in groups, other widths and float16 files likewise.
 
 OpenVINO is 50 MB and not among the requirements of these tests: without it this one is skipped. Its 8-bit kernels compile
 the files too; figures are compared with those kernels switched off, because on a CPU without VNNI their pairs of products
@@ -38,7 +38,8 @@ def make(path):
 
 def compare(core, label, path, port, samples, bound):
     core.compile_model(core.read_model(path), "CPU")
-    exact = {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"}
+    exact = {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO",
+             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}  # which would round inputs of products with narrow weights
     compiled = core.compile_model(core.read_model(path), "CPU", exact)
     ours = executor.Executor(path, {port: (1,) + samples.shape[1:]})
     worst, most = 0.0, 0.0
@@ -59,7 +60,10 @@ def main():
         calib = ["--calib", folder("samples.npy")]
         compare(core, "the float net", folder("net.onnx"), "x", samples, 1e-4)
         for label, bound, options in (("profile openvino", 0.03, calib + ["--profile", "openvino"]), ("profile ort-cpu", 0.03, calib),
-                                      ("int4_g32", 1e-3, ["--type", "int4_g32"]), ("float16", 1e-2, ["--type", "f16"])):
+                                      ("int4_g32", 1e-3, ["--type", "int4_g32"]),
+                                      ("int4_g32 in ONNX's own nodes", 1e-3, ["--type", "int4_g32", "--format", "qdq"]),
+                                      ("activations in 16 bits", 1e-3, calib + ["--profile", "openvino", "--activations", "uint16"]),
+                                      ("weights in 4 bits", 0.03, calib + ["--profile", "openvino", "--weight-bits", "4"]), ("float16", 1e-2, ["--type", "f16"])):
             peer.nibble("quantize", folder("net.onnx"), "-o", folder("out.onnx"), "-f", *options)
             compare(core, label, folder("out.onnx"), "x", samples, bound)
         vision = os.environ.get("NIBBLE_VISION")

@@ -97,6 +97,10 @@ static void test_blocks(void **state)
         assert_int_equal(w_q->type, codes[i]);
         assert_int_equal(w_q->dims[0], K);
         assert_int_equal(initializer_of(m, n->inputs[1])->dims[1], H);
+        assert_int_equal(nb_onnx_find_attr(n, "block_size")->i, strstr(types[i], "g128") != NULL ? K
+                                                                : strstr(types[i], "g16") != NULL
+                                                                    ? 16
+                                                                    : 32);
         assert_int_equal(n->n_inputs, codes[i] == NB_ONNX_INT4 ? 2 : 3);
         assert_ok(nb_ptq_measure(&e, nb_ptq_model(p), m, NULL, &data, NULL, NULL, &err), &err);
         assert_true(e.of.signal > 0.0 && e.of.most < 1e-5);
