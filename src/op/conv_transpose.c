@@ -11,7 +11,8 @@
  * (channels, 16) for each panel of sixteen columns, prepared once where the weights are constant.
  *
  * Where kernel and stride are the same, positions do not overlap: each row of outputs is a convolution of a row of x
- * by one row of the kernel, whose positions are more outputs, and goes through the kernel of convolutions.
+ * by one row of the kernel, whose positions are more outputs, and goes through the kernel of convolutions. All rows of
+ * a kernel of so few outputs that they are less than a vector go together, and are dealt out then.
  */
 #include <math.h>
 
@@ -23,12 +24,14 @@ enum { X, W, BIAS };
 
 #define PANEL       NB_CONV_PANEL
 #define TILE_PIXELS 96
+#define FEW         8 /* outputs of a kernel */
 
 struct plan {
     struct nb_window w;
     int64_t m, groups, c_group, m_group, panels;
     bool swap_x, swap_y;
     bool apart;          /* positions do not overlap                                   */
+    bool together;       /* apart, and the rows of the kernel are as if one            */
     int64_t n, n_panels; /* apart: outputs of a row of the kernel, panels of them      */
 };
 
@@ -73,7 +76,8 @@ static void plan_of(const struct nb_op_call *c, struct plan *p)
     for (size_t i = 0; i < NB_WINDOW_DIMS; i++)
         p->apart = p->apart && p->w.kernel[i] == p->w.stride[i] && p->w.dilation[i] == 1 &&
                    p->w.begin[i] == 0 && p->w.out[i] == p->w.in[i] * p->w.stride[i];
-    p->n = p->w.kernel[2] * p->m;
+    p->together = p->apart && p->w.kernel[0] == 1 && p->w.taps * p->m <= FEW;
+    p->n = (p->together ? p->w.taps : p->w.kernel[2]) * p->m;
     p->n_panels = (p->n + PANEL - 1) / PANEL;
     p->swap_x = !p->w.last && p->w.c > 1 && p->w.pixels_in > 1;
     p->swap_y = !p->w.last && p->m > 1 && p->w.pixels_out > 1;
@@ -82,7 +86,7 @@ static void plan_of(const struct nb_op_call *c, struct plan *p)
 static uint64_t packed_floats(const struct plan *p)
 {
     if (p->apart)
-        return (uint64_t)(p->w.taps / p->w.kernel[2] * p->n_panels * p->w.c * PANEL);
+        return (uint64_t)(p->w.taps * p->m / p->n * p->n_panels * p->w.c * PANEL);
     return (uint64_t)(p->w.taps * p->w.c * p->panels * PANEL);
 }
 
@@ -91,7 +95,8 @@ static bool scratch_bytes(const struct nb_op_call *c, size_t *bytes)
     struct plan p;
     plan_of(c, &p);
     *bytes = 0;
-    return !p.apart || op_add_bytes(bytes, TILE_PIXELS, sizeof(float *));
+    return (!p.apart || op_add_bytes(bytes, TILE_PIXELS, sizeof(float *))) &&
+           (!p.together || op_add_bytes(bytes, (uint64_t)(TILE_PIXELS * p.n), sizeof(float)));
 }
 
 static bool shared_bytes(const struct nb_op_call *c, size_t *bytes)
@@ -119,7 +124,7 @@ static bool prepared_bytes(const struct nb_op_call *c, size_t *bytes)
 /* apart: (rows of the kernel, panels, channels, 16), a column for each position of the row and output channel */
 static void prepare_apart(const struct plan *p, float *to, const float *w)
 {
-    const int64_t rows = p->w.taps / p->w.kernel[2];
+    const int64_t rows = p->w.taps * p->m / p->n;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t at = 0; at < p->n; at += PANEL)
             for (int64_t i = 0; i < p->w.c; i++)
@@ -216,22 +221,37 @@ static void rows(void *ctx, size_t begin, size_t end, unsigned worker)
     }
 }
 
+/* Of a row of inputs x, n pixels from `from` on. at: scratch. */
+static void tile(const struct work *w, struct nb_conv_f32 *c, const float *x, int64_t from,
+                 int64_t n, const float **at)
+{
+    for (int64_t k = 0; k < n; k++)
+        at[k] = x + (from + k) * w->p.w.c;
+    c->x = at;
+    c->n_rows = (size_t)n;
+    w->call->kernels->conv_f32_f32_f32(c);
+}
+
+static struct nb_conv_f32 conv_of(const struct work *w, const size_t *offset)
+{
+    return (struct nb_conv_f32){.offset = offset,
+                                .w = w->packed,
+                                .bias = w->bias,
+                                .y_stride = (size_t)w->p.n,
+                                .n_runs = 1,
+                                .len = (size_t)w->p.w.c,
+                                .n = (size_t)w->p.n,
+                                .low = -INFINITY,
+                                .high = INFINITY};
+}
+
 static void rows_apart(void *ctx, size_t begin, size_t end, unsigned worker)
 {
     const struct work *w = ctx;
     const struct plan *p = &w->p;
     const struct nb_window *win = &p->w;
     const size_t offset = 0;
-    const float **at = op_scratch(w->call, worker);
-    struct nb_conv_f32 c = {.x = at,
-                            .offset = &offset,
-                            .bias = w->bias,
-                            .y_stride = (size_t)p->n,
-                            .n_runs = 1,
-                            .len = (size_t)win->c,
-                            .n = (size_t)p->n,
-                            .low = -INFINITY,
-                            .high = INFINITY};
+    struct nb_conv_f32 c = conv_of(w, &offset);
     for (int64_t i = (int64_t)begin; i < (int64_t)end; i++) {
         const int64_t oy = i % win->out[1], oz = i / win->out[1] % win->out[0];
         const int64_t n = i / win->out[1] / win->out[0];
@@ -241,13 +261,40 @@ static void rows_apart(void *ctx, size_t begin, size_t end, unsigned worker)
                        win->in[2] * win->c;
         c.w = w->packed + row * p->n_panels * win->c * PANEL;
         for (int64_t from = 0; from < win->in[2]; from += TILE_PIXELS) {
-            c.n_rows = (size_t)NB_MIN(win->in[2] - from, (int64_t)TILE_PIXELS);
-            for (size_t k = 0; k < c.n_rows; k++)
-                at[k] = x + (from + (int64_t)k) * win->c;
             c.y = w->y + (i * win->in[2] + from) * p->n;
-            w->call->kernels->conv_f32_f32_f32(&c);
+            tile(w, &c, x, from, NB_MIN(win->in[2] - from, (int64_t)TILE_PIXELS),
+                 op_scratch(w->call, worker));
         }
     }
+}
+
+/* Row r of n outputs of the kernel for each of so many pixels: from all of them. */
+static void deal(float *y, const float *all, int64_t pixels, int64_t n, int64_t n_all)
+{
+    for (int64_t k = 0; k < pixels; k++)
+        for (int64_t j = 0; j < n; j++)
+            y[k * n + j] = all[k * n_all + j];
+}
+
+/* Of rows of inputs. */
+static void rows_together(void *ctx, size_t begin, size_t end, unsigned worker)
+{
+    const struct work *w = ctx;
+    const struct nb_window *win = &w->p.w;
+    const int64_t n_all = w->p.n, n = win->kernel[2] * w->p.m, row = win->in[2] * n;
+    const size_t offset = 0;
+    uint8_t *scratch = op_scratch(w->call, worker);
+    const float **at = op_take(&scratch, TILE_PIXELS, sizeof *at);
+    struct nb_conv_f32 c = conv_of(w, &offset);
+    c.y = op_take(&scratch, (size_t)(TILE_PIXELS * n_all), sizeof *c.y);
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
+        for (int64_t from = 0; from < win->in[2]; from += TILE_PIXELS) {
+            const int64_t pixels = NB_MIN(win->in[2] - from, (int64_t)TILE_PIXELS);
+            tile(w, &c, w->x + i * win->in[2] * win->c, from, pixels, at);
+            for (int64_t h = 0; h < win->kernel[1]; h++)
+                deal(w->y + (i * win->kernel[1] + h) * row + from * n, c.y + h * n, pixels, n,
+                     n_all);
+        }
 }
 
 static void run(const struct nb_op_call *c)
@@ -259,7 +306,7 @@ static void run(const struct nb_op_call *c)
     const size_t m = (size_t)w.p.m;
     float *bias = op_take(&at, (size_t)w.p.n, sizeof *bias);
     memset(bias, 0, (size_t)w.p.n * sizeof *bias);
-    for (int64_t t = 0; c->in[BIAS] && t < win->kernel[2]; t++)
+    for (int64_t t = 0; c->in[BIAS] && t < w.p.n / w.p.m; t++)
         memcpy(bias + (size_t)t * m, c->in[BIAS]->data, m * sizeof *bias);
     w.bias = bias;
     if (w.p.swap_x) {
@@ -273,8 +320,12 @@ static void run(const struct nb_op_call *c)
         prepare(c, at);
         w.packed = (const void *)at;
     }
-    nb_pool_for(c->pool, (size_t)(win->n * win->out[0] * win->out[1]), 1,
-                w.p.apart ? rows_apart : rows, &w);
+    nb_pool_for(c->pool, (size_t)(win->n * win->out[0] * (w.p.together ? win->in[1] : win->out[1])),
+                1,
+                w.p.together ? rows_together
+                : w.p.apart  ? rows_apart
+                             : rows,
+                &w);
     if (w.p.swap_y)
         nb_window_to_first(c->out[0]->data, w.y, win->n, w.p.m, win->pixels_out, c->pool);
 }
