@@ -752,7 +752,7 @@ static const struct op ops[] = {
      {.rows = 8, .cols = 64, .n = 4096, .variant = 1 + 4 * 2}, ops_gemm},
     {"conv_s32_u8_s8", conv_u8_count, conv_u8_case, setup_conv_u8, call_conv_u8,
      {.rows = 48, .cols = 192, .n = 64, .variant = 3}, ops_conv_u8},
-    {"dwconv_s32_u8_s8", gemm_count, gemm_case, setup_dwconv_u8, call_dwconv_u8,
+    {"dwconv_s32_u8_s8", gemm_count, dwconv_u8_case, setup_dwconv_u8, call_dwconv_u8,
      {.rows = 24, .cols = 9, .n = 64}, ops_gemm},
     {"requant_u8_s32", gemm_count, requant_case, setup_requant, call_requant,
      {.rows = 48, .n = 64}, bytes_requant},

@@ -131,6 +131,7 @@ size_t conv_u8_count(void);
 void conv_u8_case(struct kase *c, size_t i);
 void setup_conv_u8(struct work *w, const struct kase *c);
 void call_conv_u8(void (*fn)(void), struct work *w, const struct kase *c);
+void dwconv_u8_case(struct kase *c, size_t i);
 void setup_dwconv_u8(struct work *w, const struct kase *c);
 void call_dwconv_u8(void (*fn)(void), struct work *w, const struct kase *c);
 void requant_case(struct kase *c, size_t i);

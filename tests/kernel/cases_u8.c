@@ -96,16 +96,35 @@ void call_conv_u8(void (*fn)(void), struct work *w, const struct kase *c)
 }
 
 /* rows of outputs, cols of taps, n channels */
+void dwconv_u8_case(struct kase *c, size_t i)
+{
+    gemm_case(c, i);
+    c->rows += i / 5 % 3 * 5;
+    c->cols += i / 11 % 2 * 4;
+}
+
+/* Taps in rows of three of an image five pixels wide, or backwards, or anyhow. */
+static size_t tap_offset(const struct kase *c, size_t t)
+{
+    return c->seed % 4 == 1   ? (t / 3 * 5 + t % 3) * c->n
+           : c->seed % 4 == 3 ? (c->cols - 1 - t) * c->n
+                              : 3 * (c->cols - 1 - t);
+}
+
+/* Rows a pixel or two apart, or anyhow; the last one ends where the memory does. */
 void setup_dwconv_u8(struct work *w, const struct kase *c)
 {
-    const uint8_t *x = bytes(w, 0, c->n + 3 * (c->rows + c->cols), c);
+    const size_t step = c->seed % 4 == 0 ? 3 : c->seed % 3 == 0 ? 2 * c->n : c->n;
+    size_t *offset = work_place(w, 3, c->cols * sizeof *offset, 0), most = 0;
+    for (size_t t = 0; t < c->cols; t++) {
+        offset[t] = tap_offset(c, t);
+        most = NB_MAX(most, offset[t]);
+    }
+    const uint8_t *x = bytes(w, 0, most + c->n + step * c->rows, c);
     const uint8_t **at = work_place(w, 2, c->rows * sizeof *at, 0);
-    size_t *offset = work_place(w, 3, c->cols * sizeof *offset, 0);
     bytes(w, 1, c->cols * c->n, c);
     for (size_t r = 0; r < c->rows; r++)
-        at[r] = x + 3 * (r + 1);
-    for (size_t t = 0; t < c->cols; t++)
-        offset[t] = 3 * (c->cols - t);
+        at[r] = x + step * (r + 1);
     mark(w, 4, in_rows(c, 3), sizeof(int32_t), c);
 }
 
