@@ -6,13 +6,43 @@
 
 #include <nibble/net.h>
 
+/* What is done to pictures and numbers on their way into a net. */
+struct nb_cli_net_prepare_args {
+    const char *scale, *mean, *std, *layout;
+    uint32_t resize;
+    int32_t bgr;
+};
 /* What the command line says of inputs. */
 struct nb_cli_net_args {
     struct nb_cli_list inputs; /* NAME=FILE.npy, or FILE.npy if there is but one input */
     struct nb_cli_list dims;   /* NAME=N                                               */
     struct nb_cli_list shapes; /* NAME=1x3x224x224                                     */
     struct nb_cli_list sets;   /* NAME=VALUE                                           */
+    struct nb_cli_net_prepare_args prepare;
 };
+/* Its rows at this offset, in a group. */
+#define NB_CLI_NET_PREPARE_ROW(at, field, heading, option, kind, value, text)                      \
+    {                                                                                              \
+        .name = (option), .arg = (value), .type = (kind),                                          \
+        .offset = (at) + offsetof(struct nb_cli_net_prepare_args, field), .group = (heading),      \
+        .help = (text)                                                                             \
+    }
+#define NB_CLI_NET_PREPARE(at, group)                                                              \
+    NB_CLI_NET_PREPARE_ROW(at, resize, group, "resize", NB_CLI_U32, "N",                           \
+                           "pictures: scale the shorter side to N, then cut out the middle; "      \
+                           "else the whole is stretched to the input's size (bilinear)"),          \
+        NB_CLI_NET_PREPARE_ROW(at, bgr, group, "bgr", NB_CLI_FLAG, NULL,                           \
+                               "pictures: blue first, then green and red"),                        \
+        NB_CLI_NET_PREPARE_ROW(at, scale, group, "scale", NB_CLI_STRING, "X",                      \
+                               "multiply what goes in by X, as 0.017 or 1/255; then ..."),         \
+        NB_CLI_NET_PREPARE_ROW(at, mean, group, "mean", NB_CLI_STRING, "M[,M,M]",                  \
+                               "... subtract this, one for all or one for each channel; then "     \
+                               "..."),                                                             \
+        NB_CLI_NET_PREPARE_ROW(at, std, group, "std", NB_CLI_STRING, "S[,S,S]",                    \
+                               "... divide by this"),                                              \
+        NB_CLI_NET_PREPARE_ROW(at, layout, group, "layout", NB_CLI_STRING, "LAYOUT",               \
+                               "where channels are: nchw or nhwc; needed only where the shape "    \
+                               "leaves it open")
 /* The rows of --dim and --set; offsets of their lists. */
 #define NB_CLI_NET_DIM_SET(dims_at, sets_at, set_help)                                             \
     {.name = "dim",                                                                                \
@@ -33,7 +63,7 @@ struct nb_cli_net_args {
      .type = NB_CLI_LIST,                                                                          \
      .offset = (at) + offsetof(struct nb_cli_net_args, inputs),                                    \
      .group = "Nets",                                                                              \
-     .help = "an input from an .npy file; others are zeros",                                       \
+     .help = "an .npy file, picture or folder of them [zeros]",                                    \
      .brief = 1},                                                                                  \
         {.name = "shape",                                                                          \
          .arg = "NAME=SIZES",                                                                      \
@@ -44,7 +74,8 @@ struct nb_cli_net_args {
         NB_CLI_NET_DIM_SET((at) + offsetof(struct nb_cli_net_args, dims),                          \
                            (at) + offsetof(struct nb_cli_net_args, sets),                          \
                            "fix an input, and with it what depends on it alone, to a number or "   \
-                           "an .npy file; inputs that say shapes must be")
+                           "an .npy file; inputs that say shapes must be"),                        \
+        NB_CLI_NET_PREPARE((at) + offsetof(struct nb_cli_net_args, prepare), "Nets")
 
 /* A net that can be opened: names, files, shapes. Owns: all. */
 struct nb_cli_net {
@@ -97,11 +128,16 @@ struct nb_cli_net_data {
     struct nb_executor_fixed *fixed;
     char **copies;
     size_t n_samples, n_dims, n_fixed, n_copies;
+    struct nb_net_prepare prepare; /* of samples that are pictures, or are the only ones */
 };
 /* Exit code; nb_cli_net_data_free in any case. */
 int nb_cli_net_data_read(struct nb_cli *cli, struct nb_cli_net_data *d,
                          const struct nb_cli_list *samples, const struct nb_cli_list *dims,
-                         const struct nb_cli_list *sets);
+                         const struct nb_cli_list *sets,
+                         const struct nb_cli_net_prepare_args *prepare);
+/* *given: is there anything to do? Exit code. */
+int nb_cli_net_prepare_read(struct nb_cli *cli, const struct nb_cli_net_prepare_args *a,
+                            struct nb_net_prepare *p, bool *given);
 void nb_cli_net_data_free(struct nb_cli_net_data *d);
 
 /* ---- net_labels.c ---- */
@@ -162,6 +198,7 @@ struct nb_cli_net_bench_args {
 /* ---- net_eval.c, net_compare.c ---- */
 struct nb_cli_net_compare_args {
     const struct nb_cli_list *inputs, *dims, *sets;
+    const struct nb_cli_net_prepare_args *prepare;
     const char *labels, *output;
     uint32_t layers; /* shown at most; 0: not compared */
     bool json;
@@ -171,6 +208,7 @@ int nb_cli_compare_nets(struct nb_cli *cli, const char *const *paths,
                         const struct nb_cli_net_compare_args *a);
 struct nb_cli_net_eval_args {
     const struct nb_cli_list *inputs, *dims, *sets;
+    const struct nb_cli_net_prepare_args *prepare;
     const char *labels, *expected, *output;
     uint32_t top;
     bool json;

@@ -226,7 +226,7 @@ int nb_cli_compare_nets(struct nb_cli *cli, const char *const *paths,
     nb_context *ctx = nb_cli_context(cli, &code);
     if (ctx == NULL)
         return code;
-    code = nb_cli_net_data_read(cli, &data, a->inputs, a->dims, a->sets);
+    code = nb_cli_net_data_read(cli, &data, a->inputs, a->dims, a->sets, a->prepare);
     if (code == NB_CLI_OK)
         code = nb_cli_labels_read(cli, ctx, a->labels, &labels);
     if (code == NB_CLI_OK)

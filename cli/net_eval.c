@@ -110,7 +110,7 @@ int nb_cli_eval_net(struct nb_cli *cli, const char *path, const struct nb_cli_ne
     nb_context *ctx = nb_cli_context(cli, &code);
     if (ctx == NULL)
         return code;
-    code = nb_cli_net_data_read(cli, &data, a->inputs, a->dims, a->sets);
+    code = nb_cli_net_data_read(cli, &data, a->inputs, a->dims, a->sets, a->prepare);
     if (code == NB_CLI_OK)
         code = nb_cli_labels_read(cli, ctx, a->labels, &labels);
     if (code == NB_CLI_OK)

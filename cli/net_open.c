@@ -137,7 +137,9 @@ static int check_file(const struct nb_net_value *v, const struct nb_npy *npy, co
                         told(v).s);
 }
 
-static int take_file(struct nb_cli *cli, nb_context *ctx, struct nb_cli_net *net, const char *item)
+/* prepare NULL: the array as it is, and no pictures. */
+static int take_file(struct nb_cli *cli, nb_context *ctx, struct nb_cli_net *net, const char *item,
+                     const struct nb_net_prepare *prepare)
 {
     const char *name, *path;
     struct nb_npy *npy = &net->files[net->n_files];
@@ -162,7 +164,11 @@ static int take_file(struct nb_cli *cli, nb_context *ctx, struct nb_cli_net *net
             return nb_cli_usage(cli, "input '%s' has a file and is --set too", name);
     if (given_shape(net, name) != NULL)
         return nb_cli_usage(cli, "input '%s' has a file, which says its shape: no --shape", name);
-    const enum nb_status status = nb_npy_read(ctx, path, npy, &cli->err);
+    const struct nb_net_samples samples = {.path = path, .prepare = prepare};
+    const enum nb_status status =
+        prepare != NULL
+            ? nb_net_samples_read(ctx, v, &samples, net->dims, net->options.n_dims, npy, &cli->err)
+            : nb_npy_read(ctx, path, npy, &cli->err);
     if (status != NB_OK)
         return nb_cli_fail(cli, status);
     net->file_inputs[net->n_files++] = name;
@@ -171,10 +177,18 @@ static int take_file(struct nb_cli *cli, nb_context *ctx, struct nb_cli_net *net
     return check_file(v, npy, path);
 }
 
+/* Is this item of --input prepared: pictures, or the only one? */
+static bool prepared(const char *item, size_t n)
+{
+    const char *mark = strchr(item, '=');
+
+    return n == 1 || nb_is_pictures(mark != NULL ? mark + 1 : item);
+}
+
 static int fix_to_file(struct nb_cli *cli, nb_context *ctx, struct nb_cli_net *net,
                        const char *item)
 {
-    const int code = take_file(cli, ctx, net, item);
+    const int code = take_file(cli, ctx, net, item, NULL);
 
     if (code != NB_CLI_OK)
         return code;
@@ -283,6 +297,8 @@ static bool make_room(struct nb_cli_net *net, const struct nb_cli_net_args *a)
 int nb_cli_net_prepare(struct nb_cli *cli, nb_context *ctx, const char *path,
                        const struct nb_cli_net_args *a, struct nb_cli_net *net)
 {
+    struct nb_net_prepare prepare;
+    bool given;
     int code;
 
     *net = (struct nb_cli_net){.path = path};
@@ -293,11 +309,16 @@ int nb_cli_net_prepare(struct nb_cli *cli, nb_context *ctx, const char *path,
     if (!make_room(net, a))
         return no_memory();
     if ((code = read_dims(cli, net, &a->dims)) != NB_CLI_OK ||
+        (code = nb_cli_net_prepare_read(cli, &a->prepare, &prepare, &given)) != NB_CLI_OK ||
         (code = read_shapes(cli, net, &a->shapes)) != NB_CLI_OK ||
         (code = read_sets(cli, ctx, net, &a->sets)) != NB_CLI_OK)
         return code;
+    if (given && a->inputs.n == 0)
+        return nb_cli_usage(cli, "--scale, --mean, --resize and their like are for an --input");
     for (size_t i = 0; i < a->inputs.n; i++)
-        if ((code = take_file(cli, ctx, net, a->inputs.items[i])) != NB_CLI_OK)
+        if ((code = take_file(cli, ctx, net, a->inputs.items[i],
+                              prepared(a->inputs.items[i], a->inputs.n) ? &prepare : NULL)) !=
+            NB_CLI_OK)
             return code;
     if ((code = spread_names(cli, net)) != NB_CLI_OK || (code = check_open(cli, net)) != NB_CLI_OK)
         return code;

@@ -2,7 +2,7 @@
 #ifndef NB_CLI_QUANTIZE_H
 #define NB_CLI_QUANTIZE_H
 
-#include "cli.h"
+#include "net.h"
 
 struct nb_quantize_args {
     struct nb_cli_common common;
@@ -27,6 +27,7 @@ struct nb_quantize_args {
     struct nb_cli_list keep, dims, sets;
     int32_t per_tensor, bias_correct, equalize;
     double max_drop, min_sqnr;
+    struct nb_cli_net_prepare_args prepare;
 };
 
 /* The call to the library. Owns: rules, recipe, made_out, journal. */

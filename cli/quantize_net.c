@@ -20,7 +20,8 @@ static int no_memory(void)
 
 static int read_lists(struct nb_cli *cli, const struct nb_quantize_args *a, struct job *j)
 {
-    const int code = nb_cli_net_data_read(cli, &j->data, &a->calib_texts, &a->dims, &a->sets);
+    const int code =
+        nb_cli_net_data_read(cli, &j->data, &a->calib_texts, &a->dims, &a->sets, &a->prepare);
     j->o.samples = j->data.samples;
     j->o.n_samples = j->data.n_samples;
     j->o.dims = j->data.dims;

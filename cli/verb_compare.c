@@ -11,6 +11,7 @@ struct args {
     uint32_t ctx, chunks;
     int32_t speed, force, float_activations;
     struct nb_cli_list inputs, dims, sets; /* of nets, from here on */
+    struct nb_cli_net_prepare_args prepare;
     const char *labels, *output;
     uint32_t layers;
 };
@@ -82,7 +83,7 @@ static const struct nb_cli_opt options[] = {
      .offset = AT(inputs),
      .group = "Nets",
      .help = "samples of an input as REF wants them, an .npy file: (count, the input's dimensions "
-             "without its batch)",
+             "without its batch); or pictures",
      .brief = 1},
     {.name = "labels",
      .arg = "FILE",
@@ -105,6 +106,7 @@ static const struct nb_cli_opt options[] = {
      .group = "Nets",
      .help = "show N values between the nodes, those where most is lost; 0: do not compare them"},
     NB_CLI_NET_DIM_SET(AT(dims), AT(sets), "fix an input to a number"),
+    NB_CLI_NET_PREPARE(AT(prepare), "Nets"),
     {0},
 };
 
@@ -249,6 +251,7 @@ static int run_nets(struct nb_cli *cli, const struct args *a, int n, char **posi
                                &(struct nb_cli_net_compare_args){.inputs = &a->inputs,
                                                                  .dims = &a->dims,
                                                                  .sets = &a->sets,
+                                                                 .prepare = &a->prepare,
                                                                  .labels = a->labels,
                                                                  .output = a->output,
                                                                  .layers = a->layers,

@@ -11,6 +11,7 @@ struct args {
     int32_t float_activations;
     double max_kld, max_ppl;
     struct nb_cli_list inputs, dims, sets; /* of nets, from here on */
+    struct nb_cli_net_prepare_args prepare;
     const char *labels, *expected, *output;
     uint32_t top;
 };
@@ -82,7 +83,9 @@ static const struct nb_cli_opt options[] = {
      .type = NB_CLI_LIST,
      .offset = AT(inputs),
      .group = "Nets",
-     .help = "samples of an input, an .npy file: (count, the input's dimensions without its batch)",
+     .help =
+         "samples of an input, an .npy file: (count, the input's dimensions without its batch); "
+         "or pictures: a .png or .jpg file, a folder of them",
      .brief = 1},
     {.name = "labels",
      .arg = "FILE",
@@ -113,6 +116,7 @@ static const struct nb_cli_opt options[] = {
      .group = "Nets",
      .help = "the output that is measured, of a net with several"},
     NB_CLI_NET_DIM_SET(AT(dims), AT(sets), "fix an input to a number"),
+    NB_CLI_NET_PREPARE(AT(prepare), "Nets"),
     {0},
 };
 
@@ -153,6 +157,7 @@ static int run_net(struct nb_cli *cli, const struct args *a, const char *path)
                            &(struct nb_cli_net_eval_args){.inputs = &a->inputs,
                                                           .dims = &a->dims,
                                                           .sets = &a->sets,
+                                                          .prepare = &a->prepare,
                                                           .labels = a->labels,
                                                           .expected = a->expected,
                                                           .output = a->output,
@@ -216,7 +221,8 @@ const struct nb_cli_verb nb_cli_verb_eval = {
         "its standard error; that of the difference pairs the positions.\n"
         "\n"
         "A net in ONNX or TFLite is run over the samples of --input, as it wants them: nothing is "
-        "scaled or transposed. Numbers for an input of floats are converted, those for an input "
+        "scaled (but by --scale, --mean and --std) or transposed. Numbers for an input of floats "
+        "are converted, those for an input "
         "of integers must have its type. With --labels it gives how many samples are right, and "
         "the cross entropy if the output is a distribution; with --expected how near the output "
         "is to that.",

@@ -54,7 +54,8 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .offset = AT(calib_texts),
      .group = "Rounding",
      .help = "UTF-8 text to calibrate on, like what the model will be used for; repeatable [the "
-             "bundled text]; of a net samples of its input, an .npy file, or INPUT=FILE for each",
+             "bundled text]; of a net samples of its input, an .npy file or a folder of pictures, "
+             "or INPUT=FILE for each",
      .brief = 1,
      .of = NB_CLI_LANGUAGE | NB_CLI_NET},
     {.name = "scale-search",
@@ -334,6 +335,7 @@ const struct nb_cli_opt nb_quantize_options[] = {
      .offset = AT(sets),
      .group = "Nets (ONNX)",
      .help = "an input that always has this value; repeatable"},
+    NB_CLI_NET_PREPARE(AT(prepare), "Nets (ONNX)"),
     {0},
 };
 

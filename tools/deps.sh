@@ -7,7 +7,7 @@
 # Installs through apt-get as root, or through sudo where that asks nothing; otherwise prints the one
 # line to run. Does nothing, quickly, when all is there.
 set -eu
-build="gcc make meson ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libprotobuf-c-dev protobuf-c-compiler"
+build="gcc make meson ninja-build pkg-config libjansson-dev libpcre2-dev libutf8proc-dev libxxhash-dev libprotobuf-c-dev protobuf-c-compiler libpng-dev libturbojpeg0-dev"
 tests="libcmocka-dev"
 full="scdoc clang-19 libclang-rt-19-dev clang-format-14 gcc-aarch64-linux-gnu qemu-user python3-venv libonnx-testdata"
 arm64="libjansson-dev:arm64 libpcre2-dev:arm64 libutf8proc-dev:arm64 libxxhash-dev:arm64 libprotobuf-c-dev:arm64 libcmocka-dev:arm64"

@@ -148,11 +148,30 @@ NB_API void nb_executor_tap(nb_executor *e, nb_executor_tap_fn *fn, void *ctx); 
 
 /* ---- quantizing ---- */
 
+/* How pictures, or numbers of an array, become those of an input: (x * scale - mean) / std, worked out in float64. */
+struct nb_net_prepare {
+    uint32_t size;
+    uint32_t
+        resize; /* pictures: their shorter side becomes this, then the middle is cut out; 0: they are stretched */
+    int32_t
+        bgr; /* pictures: blue comes first                                                     */
+    uint32_t n_mean,
+        n_std;    /* 0: none; 1: for all; else one for each channel, in the input's order     */
+    double scale; /* 1                                                                         */
+    double mean[4], std[4];
+    const char
+        *layout; /* "nchw", "nhwc"; NULL: by where the input has 1 or 3 channels                  */
+};
+NB_API void nb_net_prepare_init(struct nb_net_prepare *p);
+
 /* Samples of an input: an .npy file of numbers (S, dims of the input without a leading 1 ...), that is S inputs one
- * behind the other. Numbers that are not float32 are converted as they are: 255 becomes 255.0. */
+ * behind the other. Numbers that are not float32 are converted as they are: 255 becomes 255.0. Or pictures: a PNG or
+ * JPEG file, or a folder of such in the order of their names, which get the input's size and its order of dimensions, 0 to
+ * 255 (grey by ITU-R 601 where it has one channel). */
 struct nb_net_samples {
     const char *input; /* NULL: the net has but one */
     const char *path;
+    const struct nb_net_prepare *prepare; /* NULL: nothing is done to numbers */
 };
 
 /* Borrowed for the call. */
@@ -385,6 +404,16 @@ struct nb_npy {
 NB_API NB_CHECKED enum nb_status nb_npy_read(nb_context *ctx, const char *path, struct nb_npy *out,
                                              struct nb_error *err);
 NB_API void nb_npy_free(struct nb_npy *npy);
+/* Samples as an input takes them, prepared, in its type (float32, or integers of 8 bits): (count, dimensions of the input
+ * without its batch), or the array as it is where nothing is to be done. in: of nb_inspect_net; dims: of the dimensions
+ * that it leaves open. */
+NB_API NB_CHECKED enum nb_status nb_net_samples_read(nb_context *ctx, const struct nb_net_value *in,
+                                                     const struct nb_net_samples *s,
+                                                     const struct nb_executor_dim *dims,
+                                                     size_t n_dims, struct nb_npy *out,
+                                                     struct nb_error *err);
+/* 1 if samples of this path are pictures: a folder, or a file called .png, .jpg or .jpeg. */
+NB_API int32_t nb_is_pictures(const char *path);
 /* data: (dims) elements of a type of nb_npy or a port. What NumPy has no type for is widened: bfloat16 to float32,
  * int4 and int2 to int8, uint4 and uint2 to uint8. The file appears when it is complete. */
 NB_API NB_CHECKED enum nb_status nb_npy_write(nb_context *ctx, const char *path,

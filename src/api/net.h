@@ -49,6 +49,33 @@ NB_CHECKED enum nb_status nb_executor_room_options(struct nb_net_options *out,
                                                    const struct nb_executor_options *o,
                                                    struct nb_error *err);
 
+/* ---- npy.c ---- */
+/* Room for an array that is not in a file: *data (bytes of it). dims (rank) */
+NB_CHECKED enum nb_status nb_npy_room(nb_context *ctx, struct nb_npy *out, const char *type,
+                                      const int64_t *dims, uint32_t rank, void **data,
+                                      struct nb_error *err);
+
+/* ---- net_pictures.c: pictures as samples, and what is done to numbers ---- */
+/* Where an input has its channels, and how many elements lie between two; prepared: there is something to do. */
+struct nb_net_channels {
+    const struct nb_net_prepare *p; /* NULL: nothing */
+    uint64_t inner, n;              /* element i is of channel i / inner % n */
+};
+/* dims (rank): the input's. NB_ERR_ARG: means of channels that it does not have. */
+NB_CHECKED enum nb_status nb_net_channels_find(struct nb_net_channels *c,
+                                               const struct nb_net_prepare *p, const char *input,
+                                               const int64_t *dims, size_t rank,
+                                               struct nb_error *err);
+/* Numbers `first` to first + n of an array of samples. */
+void nb_net_channels_apply(const struct nb_net_channels *c, double *x, uint64_t first, uint64_t n);
+/* Pictures of a path as bytes in the order of dims (4, the input's; -1: open, the first does not matter). */
+NB_CHECKED enum nb_status nb_net_pictures_read(struct nb_npy *out, nb_context *ctx,
+                                               const struct nb_net_samples *s, const char *input,
+                                               const int64_t *dims, size_t rank,
+                                               struct nb_error *err);
+/* Codes of 8 bits, rounded to even and cut; of NaN: the least. */
+void nb_net_codes(void *dst, bool is_unsigned, const double *x, uint64_t n);
+
 /* ---- net_feed.c: samples ---- */
 
 /* n elements of a value; of types that are no numbers: 0. */
@@ -68,6 +95,7 @@ struct nb_net_feed_input {
     struct nb_npy npy;   /* (n_runs, n_elements) */
     uint64_t n_elements; /* of a run */
     int64_t batch;       /* samples of a run */
+    struct nb_net_channels channels;
 };
 /* Samples of a net's inputs, in their order, without those that are fixed. Owns: all but what options borrow. */
 struct nb_net_feed {

@@ -1,8 +1,8 @@
-/* api/net_feed.c: samples of a net's inputs, from .npy files: which shape each gives its input, how many there are, and
- * the numbers of one run in the type that the net takes.
+/* api/net_feed.c: samples of a net's inputs, from .npy files and pictures: which shape each gives its input, how many
+ * there are, and the numbers of one run in the type that the net takes.
  *
- * Nothing is guessed: no dimension is moved, nothing is scaled. Numbers for an input of floats are converted as they
- * are; an input of integers takes its own type.
+ * Nothing is guessed: no dimension is moved, nothing is scaled unless asked for. Numbers for an input of floats are
+ * converted as they are; an input of integers takes its own type, or prepared numbers, rounded.
  */
 #include "api/net.h"
 
@@ -135,6 +135,18 @@ static enum nb_status find_shape(struct nb_net_feed *f, const struct nb_net_feed
     return NB_OK;
 }
 
+static enum nb_status read_pictures(struct nb_net_feed_input *to, nb_context *ctx,
+                                    const struct nb_net_feed_options *o,
+                                    const struct nb_net_value *in, const struct nb_net_samples *s,
+                                    struct nb_error *err)
+{
+    int64_t dims[NB_NET_MAX_DIMS];
+    const size_t rank = in->rank >= 0 && in->rank <= NB_NET_MAX_DIMS ? (size_t)in->rank : 0;
+    for (size_t i = 0; i < rank; i++)
+        dims[i] = given_dim(o, in, i);
+    return nb_net_pictures_read(&to->npy, ctx, s, in->name, dims, rank, err);
+}
+
 static enum nb_status read_input(struct nb_net_feed *f, nb_context *ctx,
                                  const struct nb_net_feed_options *o, const struct nb_net_value *in,
                                  struct nb_error *err)
@@ -146,8 +158,14 @@ static enum nb_status read_input(struct nb_net_feed *f, nb_context *ctx,
                 in->name);
     to->name = in->name;
     to->path = s->path;
-    NB_TRY(nb_npy_read(ctx, s->path, &to->npy, err));
-    const enum nb_status st = find_shape(f, o, in, to, err);
+    NB_TRY(nb_is_pictures(s->path) ? read_pictures(to, ctx, o, in, s, err)
+                                   : nb_npy_read(ctx, s->path, &to->npy, err));
+    enum nb_status st = find_shape(f, o, in, to, err);
+    if (st == NB_OK) {
+        const struct nb_executor_shape *shape = &f->shapes[f->n_inputs];
+        st = nb_net_channels_find(&to->channels, s->prepare, in->name, shape->dims, shape->rank,
+                                  err);
+    }
     f->n_inputs++;
     if (st != NB_OK)
         return st;
@@ -238,6 +256,7 @@ void nb_net_feed_numbers(const struct nb_net_feed *f, size_t i, uint64_t run, do
 {
     const struct nb_net_feed_input *in = &f->inputs[i];
     nb_net_numbers(dst, in->npy.type, in->npy.data, run * in->n_elements, in->n_elements);
+    nb_net_channels_apply(&in->channels, dst, run * in->n_elements, in->n_elements);
 }
 
 enum nb_status nb_net_feed_floats(struct nb_net_feed *f, size_t i, const float **out,
@@ -245,7 +264,7 @@ enum nb_status nb_net_feed_floats(struct nb_net_feed *f, size_t i, const float *
 {
     const struct nb_npy *npy = &f->inputs[i].npy;
     double part[NUMBERS];
-    if (nb_str_eq(npy->type, "float32")) {
+    if (nb_str_eq(npy->type, "float32") && f->inputs[i].channels.p == NULL) {
         *out = npy->data;
         return NB_OK;
     }
@@ -255,6 +274,7 @@ enum nb_status nb_net_feed_floats(struct nb_net_feed *f, size_t i, const float *
     for (uint64_t k = 0; k < npy->elements; k += NUMBERS) {
         const uint64_t n = NB_MIN(npy->elements - k, (uint64_t)NUMBERS);
         nb_net_numbers(part, npy->type, npy->data, k, n);
+        nb_net_channels_apply(&f->inputs[i].channels, part, k, n);
         for (uint64_t e = 0; e < n; e++)
             x[k + e] = (float)part[e];
     }

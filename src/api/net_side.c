@@ -140,7 +140,14 @@ enum nb_status nb_net_side_feed(struct nb_net_side *s, const struct nb_net_feed 
             NB_FAIL(err, NB_ERR_INTERNAL, "input '%s' has %llu elements, its samples %llu",
                     end->port.name, (unsigned long long)end->port.elements,
                     (unsigned long long)from->n_elements);
-        if (nb_str_eq(npy->type, end->port.type)) {
+        const bool prepared = from->channels.p != NULL;
+        if (prepared && (nb_str_eq(end->port.type, "uint8") || nb_str_eq(end->port.type, "int8"))) {
+            nb_net_feed_numbers(f, i, run, s->reals);
+            nb_net_codes(end->data, nb_str_eq(end->port.type, "uint8"), s->reals,
+                         end->port.elements);
+            continue;
+        }
+        if (nb_str_eq(npy->type, end->port.type) && !prepared) {
             memcpy(end->data, (const uint8_t *)npy->data + run * end->port.bytes,
                    (size_t)end->port.bytes);
             continue;

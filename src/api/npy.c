@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "container/container.h"
 
 /* Names of types: the safetensors dtype by which a number format is found, and ONNX's number. */
@@ -94,6 +95,40 @@ enum nb_status nb_npy_read(nb_context *ctx, const char *path, struct nb_npy *out
     if (st != NB_OK)
         nb_npy_free(out);
     return st;
+}
+
+enum nb_status nb_npy_room(nb_context *ctx, struct nb_npy *out, const char *type,
+                           const int64_t *dims, uint32_t rank, void **data, struct nb_error *err)
+{
+    int32_t t = NB_ONNX_UNDEFINED;
+    uint64_t n = 1, bytes = 0;
+    *out = (struct nb_npy){.type = NULL};
+    for (size_t i = 0; i < NB_COUNTOF(types); i++)
+        if (nb_str_eq(nb_onnx_type_info(types[i].type)->name, type))
+            t = types[i].type;
+    for (uint32_t i = 0; i < rank; i++) {
+        out->dims[i] = dims[i];
+        if (!nb_mul_u64(&n, n, (uint64_t)dims[i]))
+            n = UINT64_MAX;
+    }
+    struct npy_owner *o = nb_alloc_zero(&ctx->allocator, 1, sizeof *o);
+    if (o == NULL || t == NB_ONNX_UNDEFINED || n == UINT64_MAX ||
+        !nb_mul_u64(&bytes, n, nb_onnx_type_info(t)->bits / 8) || bytes >= SIZE_MAX) {
+        nb_free(&ctx->allocator, o);
+        NB_FAIL(err, NB_ERR_NOMEM, "no memory for an array");
+    }
+    o->a = ctx->allocator;
+    out->owner = o;
+    o->copy = nb_alloc_zero(&o->a, (size_t)bytes + 1, 1);
+    out->type = nb_onnx_type_info(t)->name;
+    out->rank = rank;
+    out->elements = n;
+    out->bytes = bytes;
+    out->data = *data = o->copy;
+    if (o->copy != NULL)
+        return NB_OK;
+    nb_npy_free(out);
+    NB_FAIL(err, NB_ERR_NOMEM, "no memory for an array of %llu bytes", (unsigned long long)bytes);
 }
 
 /* ---- writing ---- */

@@ -117,6 +117,10 @@ NB_CHECKED enum nb_status nb_append_truncate(struct nb_append *f, uint64_t size,
 void nb_append_close(struct nb_append *f);
 void nb_append_remove(struct nb_append *f); /* closes too */
 
+struct nb_arena;
+/* What lies in a folder, in the order of bytes, without "." and "..": names (n), of the arena. */
+NB_CHECKED enum nb_status nb_folder_read(const char *const **names, size_t *n, const char *path,
+                                         struct nb_arena *arena, struct nb_error *err);
 bool nb_path_exists(const char *path);
 bool nb_path_is_dir(const char *path);
 bool nb_path_same(const char *a, const char *b); /* device and inode; false if either is missing */
