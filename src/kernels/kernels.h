@@ -242,6 +242,8 @@ struct nb_binary_u8 {
 };
 typedef void nb_binary_u8_fn(const struct nb_binary_u8 *s);
 typedef nb_binary_u8_fn nb_add_u8_u8_fn, nb_mul_u8_u8_fn;
+/* y[i] = table[x[i]]; table: (256); y is not x */
+typedef void nb_table_u8_u8_fn(uint8_t *y, const uint8_t *x, size_t n, const uint8_t *table);
 
 /* ---- probes: what measure/ times (each does its work and nothing else) ---- */
 typedef uint64_t nb_xor_u64_fn(const void *data, size_t n); /* XOR of the n / 8 words */
@@ -378,6 +380,7 @@ struct nb_kernels {
     nb_dequant_f32_u8_fn *dequant_f32_u8;
     nb_add_u8_u8_fn *add_u8_u8;
     nb_mul_u8_u8_fn *mul_u8_u8;
+    nb_table_u8_u8_fn *table_u8_u8;
     nb_xor_u64_fn *xor_u64;
     nb_peak_f32_fn *peak_f32;
     nb_peak_s8_fn *peak_s8;

@@ -694,6 +694,7 @@ OPS(ops_outer, 2 * NB_OUTER_ROWS * NB_OUTER_COLS * c->n)
 OPS(ops_tile64, 2 * NB_TILE64_ROWS * NB_TILE64_COLS * c->n)
 OPS(ops_solve, 8 * c->n * c->n)
 BYTES(bytes1, c->n)
+BYTES(bytes2, 2 * c->n)
 BYTES(bytes_requant, 5 * c->rows * c->n)
 BYTES(bytes_binary, (2 * c->rows + 1) * c->n)
 
@@ -758,6 +759,7 @@ static const struct op ops[] = {
      {.rows = 48, .n = 64}, bytes_requant},
     {"quant_u8_f32", length_count, length_case, setup_quant_u8, call_quant_u8, {VEC}, bytes5},
     {"dequant_f32_u8", length_count, length_case, setup_dequant_u8, call_dequant_u8, {VEC}, bytes5},
+    {"table_u8_u8", length_count, length_case, setup_table_u8, call_table_u8, {VEC}, bytes2},
     {"add_u8_u8", length_count, binary_u8_case, setup_binary_u8, call_binary_u8,
      {.rows = 48, .n = 64}, bytes_binary},
     {"mul_u8_u8", length_count, binary_u8_case, setup_binary_u8, call_binary_u8,

@@ -141,6 +141,8 @@ void setup_quant_u8(struct work *w, const struct kase *c);
 void call_quant_u8(void (*fn)(void), struct work *w, const struct kase *c);
 void setup_dequant_u8(struct work *w, const struct kase *c);
 void call_dequant_u8(void (*fn)(void), struct work *w, const struct kase *c);
+void setup_table_u8(struct work *w, const struct kase *c);
+void call_table_u8(void (*fn)(void), struct work *w, const struct kase *c);
 void binary_u8_case(struct kase *c, size_t i);
 void setup_binary_u8(struct work *w, const struct kase *c);
 void call_binary_u8(void (*fn)(void), struct work *w, const struct kase *c);

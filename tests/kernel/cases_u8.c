@@ -265,3 +265,15 @@ void call_binary_u8(void (*fn)(void), struct work *w, const struct kase *c)
                                    .sy = c->seed % 7 ? scale_of(c) * 2 : 0.11F};
     ((nb_binary_u8_fn *)fn)(&s);
 }
+
+void setup_table_u8(struct work *w, const struct kase *c)
+{
+    bytes(w, 0, c->n, c);
+    bytes(w, 1, 256, c);
+    mark(w, 4, c->n, 1, c);
+}
+
+void call_table_u8(void (*fn)(void), struct work *w, const struct kase *c)
+{
+    ((nb_table_u8_u8_fn *)fn)(w->p[4], w->p[0], c->n, w->p[1]);
+}

@@ -91,3 +91,22 @@ static inline void sum16_add(struct sum16 *s, b16 x, b16 z, const struct taps16 
 #define NB_FN(op) nb_##op##_avx2
 #include "kernels/u8.tmpl.h"
 #include "kernels/dwconv_u8.tmpl.h"
+
+/* A shuffle finds a byte in a row of sixteen, and gives 0 where bit 7 is set: row k counts where x - 16 k is below 16, that
+ * is where adding 112 does not reach bit 7. */
+void nb_table_u8_u8_avx2(uint8_t *y, const uint8_t *x, size_t n, const uint8_t *table)
+{
+    const __m256i bias = _mm256_set1_epi8(112), step = _mm256_set1_epi8(16);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        __m256i u = _mm256_loadu_si256((const void *)(x + i)), v = _mm256_setzero_si256();
+        for (size_t k = 0; k < 16; k++) {
+            const __m256i row = _mm256_broadcastsi128_si256(bytes(table + 16 * k));
+            v = _mm256_or_si256(v, _mm256_shuffle_epi8(row, _mm256_adds_epu8(u, bias)));
+            u = _mm256_sub_epi8(u, step);
+        }
+        _mm256_storeu_si256((void *)(y + i), v);
+    }
+    for (; i < n; i++)
+        y[i] = table[x[i]];
+}

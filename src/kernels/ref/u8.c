@@ -97,3 +97,9 @@ void nb_mul_u8_u8_ref(const struct nb_binary_u8 *s)
             s->y[at] = code(product / s->sy, s->zy, s->low, s->high);
         }
 }
+
+void nb_table_u8_u8_ref(uint8_t *y, const uint8_t *x, size_t n, const uint8_t *table)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = table[x[i]];
+}
