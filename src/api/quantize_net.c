@@ -121,6 +121,23 @@ static enum nb_status check_widths(const struct nb_quantize_net_options *o, int 
     return NB_OK;
 }
 
+/* The type, and what is of one alone. groups: it is of weights in groups. */
+static enum nb_status check_type(const struct nb_quantize_net_options *o, bool groups,
+                                 struct nb_error *err)
+{
+    if (groups && !nb_nbits_fits(nb_numfmt_find(o->type)))
+        NB_FAIL(err, NB_ERR_ARG,
+                "nets are quantized to int8, int8_dynamic, f16, or their weights alone to int4 or "
+                "int8 in groups "
+                "(int4_g32, int8_g128_asym ...), not to '%s'",
+                o->type);
+    if (!groups && (o->method != NULL || o->scale_search != NULL))
+        NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
+    if (o->smooth > 1.0 || (!isnan(o->smooth) && !is_static(o)))
+        NB_FAIL(err, NB_ERR_ARG, "smoothing is of type int8, by an alpha of 0 to 1");
+    return NB_OK;
+}
+
 static enum nb_status find_rules(struct work *w, struct nb_error *err)
 {
     const struct nb_quantize_net_options *o = w->o;
@@ -133,18 +150,9 @@ static enum nb_status find_rules(struct work *w, struct nb_error *err)
     const int format =
         o->format != NULL ? find_word(o->format, format_name, NB_N_PTQ_FORMATS) : NB_PTQ_QDQ;
     const bool groups = !is_static(o) && !is_half(o) && !is_dynamic(o);
-    if (groups && !nb_nbits_fits(nb_numfmt_find(o->type)))
-        NB_FAIL(err, NB_ERR_ARG,
-                "nets are quantized to int8, int8_dynamic, f16, or their weights alone to int4 or "
-                "int8 in groups "
-                "(int4_g32, int8_g128_asym ...), not to '%s'",
-                o->type);
-    if (!groups && (o->method != NULL || o->scale_search != NULL))
-        NB_FAIL(err, NB_ERR_ARG, "a method, or a search for scales, is of weights in groups");
+    NB_TRY(check_type(o, groups, err));
     if (format < 0)
         NB_FAIL(err, NB_ERR_ARG, "no format '%s'; expected qdq, qoperator or float", o->format);
-    if (o->smooth > 1.0 || (!isnan(o->smooth) && !is_static(o)))
-        NB_FAIL(err, NB_ERR_ARG, "smoothing is of type int8, by an alpha of 0 to 1");
     if (format == NB_PTQ_QOPERATOR && profile == NB_PTQ_TENSORRT)
         NB_FAIL(err, NB_ERR_ARG, "TensorRT takes no integer operators");
     if ((format != NB_PTQ_QDQ || o->encodings != NULL || (o->format != NULL && !groups)) &&
