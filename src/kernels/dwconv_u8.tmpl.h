@@ -6,12 +6,15 @@
  *   struct sum16    sixteen sums, with sum16_zero and sum16_store
  *   struct taps16   the weights of two taps: taps16_of(w, v); sum16_add(sum, x, z, taps): a tap of x, one of z
  *
- * Channels that are no multiple of sixteen, or eight, end with a step that overlaps the one before.
+ * Channels that are no multiple of sixteen, or eight, end with a step that overlaps the one before. Where sixteen is a
+ * multiple of them, outputs whose windows lie one behind the other (stride 1) are one row of lanes, for which the weights
+ * come round.
  */
 #include "kernels/kernels.h"
 
-#define CHANNELS 16
-#define HALF     8
+#define CHANNELS   16
+#define HALF       8
+#define FLAT_PAIRS 32 /* of taps, at most, where weights come round */
 
 /* Where the step at i of n begins; n >= step. */
 static inline size_t step_at(size_t i, size_t step, size_t n)
@@ -56,9 +59,13 @@ static inline void two_outputs(const struct nb_dwconv_u8 *d, size_t p, size_t q,
     memcpy(d->y + q * d->y_stride + i, y + HALF, HALF * sizeof *y);
 }
 
-static void few_channels(const struct nb_dwconv_u8 *d)
+/* Fewer channels than a step, of outputs r..end. */
+static void few_channels(const struct nb_dwconv_u8 *d, size_t r, size_t end)
 {
-    for (size_t r = 0; r < d->n_rows; r++)
+    for (; d->n >= HALF && r < end; r += 2)
+        for (size_t i = 0; i < d->n; i += HALF)
+            two_outputs(d, r, r + 1 < end ? r + 1 : r, step_at(i, HALF, d->n));
+    for (; r < end; r++)
         for (size_t i = 0; i < d->n; i++) {
             uint32_t sum = 0;
             for (size_t t = 0; t < d->n_taps; t++)
@@ -67,17 +74,65 @@ static void few_channels(const struct nb_dwconv_u8 *d)
         }
 }
 
+/* ---- outputs one behind the other, as one row of lanes ---- */
+
+static void come_round(struct taps16 taps[FLAT_PAIRS], const struct nb_dwconv_u8 *d)
+{
+    for (size_t t = 0; t < d->n_taps; t += 2) {
+        int8_t w[2][CHANNELS] = {{0}};
+        for (size_t k = 0; k < 2 && t + k < d->n_taps; k++)
+            for (size_t i = 0; i < CHANNELS; i++)
+                w[k][i] = d->w[(t + k) * d->n + i % d->n];
+        taps[t / 2] = taps16_of(b16_load(w[0]), b16_load(w[1]));
+    }
+}
+
+/* `steps` steps of the row that begins with output r, from lane i on: steps is a constant. */
+static inline __attribute__((always_inline)) void
+flat_steps(const struct nb_dwconv_u8 *d, size_t r, size_t i, size_t steps, const struct taps16 *taps)
+{
+    struct sum16 sum[4];
+    for (size_t k = 0; k < steps; k++)
+        sum[k] = sum16_zero();
+    for (size_t t = 0; t < d->n_taps; t += 2) {
+        const uint8_t *x = d->x[r] + i + d->offset[t];
+        const uint8_t *z = d->x[r] + i + d->offset[t + 1 < d->n_taps ? t + 1 : t];
+        for (size_t k = 0; k < steps; k++)
+            sum16_add(&sum[k], b16_load(x + k * CHANNELS), b16_load(z + k * CHANNELS), &taps[t / 2]);
+    }
+    for (size_t k = 0; k < steps; k++)
+        sum16_store(d->y + r * d->n + i + k * CHANNELS, &sum[k]);
+}
+
+static void flat(const struct nb_dwconv_u8 *d)
+{
+    struct taps16 taps[FLAT_PAIRS];
+    come_round(taps, d);
+    for (size_t r = 0, end; r < d->n_rows; r = end) {
+        for (end = r + 1; end < d->n_rows && d->x[end] == d->x[end - 1] + d->n;)
+            end++;
+        const size_t lanes = (end - r) * d->n;
+        size_t i = 0;
+        if (lanes < CHANNELS) {
+            few_channels(d, r, end);
+            continue;
+        }
+        for (; i + 4 * CHANNELS <= lanes; i += 4 * CHANNELS)
+            flat_steps(d, r, i, 4, taps);
+        for (; i < lanes; i += CHANNELS)
+            flat_steps(d, r, step_at(i, CHANNELS, lanes), 1, taps);
+    }
+}
+
 void NB_FN(dwconv_s32_u8_s8)(const struct nb_dwconv_u8 *d)
 {
     size_t r = 0;
-    if (d->n < HALF) {
-        few_channels(d);
-        return;
-    }
     if (d->n < CHANNELS) {
-        for (; r < d->n_rows; r += 2)
-            for (size_t i = 0; i < d->n; i += HALF)
-                two_outputs(d, r, r + 1 < d->n_rows ? r + 1 : r, step_at(i, HALF, d->n));
+        const bool round = d->n > 0 && CHANNELS % d->n == 0 && d->y_stride == d->n;
+        if (round && d->n_taps <= 2 * FLAT_PAIRS)
+            flat(d);
+        else
+            few_channels(d, 0, d->n_rows);
         return;
     }
     for (; r + 4 <= d->n_rows; r += 4)
