@@ -98,7 +98,7 @@ static bool is_variant(const struct nb_numfmt *const *f, size_t i)
 /* An emulated machine is content with every tenth format, and no search through large codebooks. */
 static bool too_slow(const struct nb_numfmt *f, size_t i)
 {
-    if (nb_env("NB_EMULATED") == NULL)
+    if (nb_env("NB_SLOW") == NULL)
         return false;
     return i % 10 != 0 || (f->grid != NULL && f->grid->elem->dim > 1);
 }
@@ -135,7 +135,7 @@ static void test_blocks(void **state)
     const struct nb_algo *const *algo = nb_algo_all(&n_algos);
     for (size_t i = 0; i < n_algos; i++)
         suited += check_formats(algo[i], f, n);
-    assert_true(suited > (nb_env("NB_EMULATED") == NULL ? 50 : 10));
+    assert_true(suited > (nb_env("NB_SLOW") == NULL ? 50 : 10));
 }
 
 static void test_grids(void **state)
@@ -146,7 +146,7 @@ static void test_grids(void **state)
     const struct nb_algo *const *algo = nb_algo_all(&n_algos);
     for (size_t i = 0; i < n_algos; i++)
         suited += check_formats(algo[i], f, n);
-    assert_true(suited > (nb_env("NB_EMULATED") == NULL ? 50 : 10));
+    assert_true(suited > (nb_env("NB_SLOW") == NULL ? 50 : 10));
 }
 
 static void test_names(void **state)

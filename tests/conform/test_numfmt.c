@@ -531,7 +531,7 @@ static void test_no_worse_than_ggml(void **state)
 {
     (void)state;
     static float x[N];
-    const uint32_t seeds = getenv("NB_EMULATED") == NULL ? 4 : 1;
+    const uint32_t seeds = getenv("NB_SLOW") == NULL ? 4 : 1;
     for (uint32_t seed = 1; seed <= seeds; seed++) {
         golden_values(x, N, seed);
         check_data(x, N);
@@ -555,7 +555,7 @@ static void test_no_worse_on_weights(void **state)
     for (size_t t = 0; t < file->n_tensors; t++) {
         const struct nb_tensor *m = &file->tensors[t];
         if (m->shape.n != 2 || m->shape.dim[0] * m->shape.dim[1] < N ||
-            (getenv("NB_EMULATED") != NULL && t % 3 != 0))
+            (getenv("NB_SLOW") != NULL && t % 3 != 0))
             continue;
         nb_numfmt_decode(m->type, m->data, x, N);
         check_data(x, N);

@@ -152,7 +152,7 @@ static void test_expectation(void **state)
     enum { DRAWS = 4000, KV = 64 };
     struct tiny t;
     (void)state;
-    if (getenv("NB_EMULATED") != NULL) /* statistics of many draws, minutes there */
+    if (getenv("NB_SLOW") != NULL) /* statistics of many draws, minutes there */
         skip();
     tiny_init(&t, tiny_hparams(), &nb_numfmt_f32);
     struct nb_fisher_job job = job_of(&t);

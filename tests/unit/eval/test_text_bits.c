@@ -80,7 +80,7 @@ static void test_is_the_score(void **state)
 static void test_foreign(void **state)
 {
     (void)state;
-    if (getenv("NB_EMULATED") != NULL) /* a property of the text, not of the machine */
+    if (getenv("NB_SLOW") != NULL) /* a property of the text, not of the machine */
         skip();
     static const char prose[] =
         "It was a cold morning, and the old man went down to the river with his dog. ";

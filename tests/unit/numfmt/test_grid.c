@@ -110,7 +110,7 @@ static void test_gaussian(void **state)
         {"nvfp4", NB_SCALE_MSE, 0.00659},
     };
     (void)state;
-    if (getenv("NB_EMULATED") != NULL)
+    if (getenv("NB_SLOW") != NULL)
         skip(); /* minutes, and the same bytes as on any machine */
     const size_t n = 1U << 20;
     float *x = gaussians(n);
@@ -259,7 +259,7 @@ static void test_every_grid(void **state)
     float *z = gaussians(ROWS * 840);
     for (size_t i = 0; i < n; i++) {
         assert_ptr_equal(nb_numfmt_find(all[i]->name), all[i]);
-        if (getenv("NB_EMULATED") == NULL || i % 4 == 0) /* minutes; a fourth has every kind */
+        if (getenv("NB_SLOW") == NULL || i % 4 == 0) /* minutes; a fourth has every kind */
             check_grid(all[i], x, y, z);
     }
     nb_free(nb_allocator_default(), x);

@@ -62,7 +62,7 @@ static void test_falls(void **state)
 {
     struct pair p;
     (void)state;
-    if (getenv("NB_EMULATED") != NULL) /* test_bits runs the same there, shorter */
+    if (getenv("NB_SLOW") != NULL) /* test_bits runs the same there, shorter */
         skip();
     pair_init(&p);
     p.job.batch = 1;
